@@ -1,0 +1,1 @@
+//! A client of the VOD multipart upload protocol: fast, resumable, honest.

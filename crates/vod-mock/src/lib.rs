@@ -1,0 +1,1 @@
+//! A mock server of the VOD multipart upload protocol.

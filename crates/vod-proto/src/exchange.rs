@@ -1,0 +1,293 @@
+//! The exchange: a request and what came of it. The one kind of evidence in this house.
+//!
+//! The mock's journal, a scenario's evidence and the linter's input are lists of exchanges.
+//! One exchange is one line of JSON.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, Code, Md5, PartSpan, Query, Sha1, reply};
+
+/// The format that this version writes, in each line's `v`.
+pub const FORMAT: u32 = 1;
+
+/// A request and what came of it, with nothing secret left in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Exchange {
+    /// The format of the line, [`FORMAT`].
+    pub v: u32,
+    /// Counts from 1 within one journal, in order of arrival.
+    pub seq: u64,
+    /// When the request's head had arrived.
+    pub start: Timestamp,
+    /// Whose upload it is, by name; none where the request named no known account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The value of `Action`, also one that nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The file's SHA-1: with the account, the upload it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_sha1: Option<Sha1>,
+    /// The part, where the action sends one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartSpan>,
+    /// This is the n-th time that this very request (account, action, upload, part) was seen; from 1.
+    pub attempt: u32,
+    /// What was asked.
+    pub request: RequestRecord,
+    /// What was answered; none where no answer was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ReplyRecord>,
+    /// How it ended.
+    pub end: End,
+    /// The faults that struck, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultMark>,
+    /// When what happened, in microseconds after `start`.
+    pub times: Times,
+}
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RequestRecord {
+    /// The HTTP method.
+    pub method: String,
+    /// The `Host` header.
+    pub host: String,
+    /// The raw request target, redacted. The parameters are derived from it.
+    pub target: String,
+    /// Headers that matter to the protocol, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// What is known of the body.
+    pub body: Mark,
+}
+
+/// What is known of a body: never its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mark {
+    /// How many bytes of it were read.
+    pub len: u64,
+    /// Their SHA-1; none of a body that was empty or not read to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<Sha1>,
+    /// Their MD5, where it was checked anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Md5>,
+    /// How the bytes themselves are kept.
+    pub kept: Kept,
+}
+
+/// How the bytes of a body are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// Not at all: length and digests are what remains.
+    #[default]
+    Digest,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReplyRecord {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers that matter to the protocol, names in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// The text of the body.
+    pub body: String,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// The whole reply was written.
+    Replied,
+    /// The server reset the connection.
+    Reset,
+    /// The server closed the connection without a whole reply.
+    Closed,
+    /// The server gave up waiting.
+    Timeout,
+    /// Client or server was killed while it was under way.
+    Killed,
+    /// The client went away after this many bytes of its body.
+    ClientGone {
+        /// Bytes of the body that had been read.
+        after: u64,
+    },
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Replied => f.write_str("replied"),
+            Self::Reset => f.write_str("reset"),
+            Self::Closed => f.write_str("closed"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Killed => f.write_str("killed"),
+            Self::ClientGone { after } => write!(f, "client gone after {after} bytes"),
+        }
+    }
+}
+
+/// A fault that struck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FaultMark {
+    /// The fault's id in its plan.
+    pub id: String,
+    /// The phase it struck in.
+    pub phase: String,
+    /// What it did, in a word.
+    pub verdict: String,
+    /// Did it touch the reply? A reply that a fault made or cut is no acknowledgement.
+    pub on_reply: bool,
+    /// When, in microseconds after the exchange's start.
+    pub at_us: u64,
+}
+
+/// When what happened, in microseconds after the exchange's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Times {
+    /// First byte of the request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<u64>,
+    /// Last byte of the request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_done: Option<u64>,
+    /// The reply was handed over, or the exchange was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_done: Option<u64>,
+}
+
+impl Exchange {
+    /// The known action, if it is one.
+    #[must_use]
+    pub fn known_action(&self) -> Option<Action> {
+        self.action.as_deref()?.parse().ok()
+    }
+
+    /// The path of the request and its parameters, secrets redacted.
+    #[must_use]
+    pub fn path_and_query(&self) -> (&str, Query) {
+        Query::split_target(&self.request.target)
+    }
+
+    /// The `code` of the reply, if it was one of this protocol.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.reply.as_ref().and_then(|reply| reply::code_of(&reply.body))
+    }
+
+    /// Was the request acknowledged: code 0, the whole reply written, and no fault on the reply?
+    #[must_use]
+    pub fn acknowledged(&self) -> bool {
+        self.end == End::Replied && self.code() == Some(Code::OK) && !self.faults.iter().any(|fault| fault.on_reply)
+    }
+
+    /// Reads one line of a journal.
+    ///
+    /// # Errors
+    /// Says what is wrong with the line, and which format it has if this version cannot read it.
+    pub fn from_line(line: &str) -> Result<Self, LineError> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let Version { v } = serde_json::from_str(line)?;
+        if v != FORMAT {
+            return Err(LineError::Version { found: v });
+        }
+        Ok(serde_json::from_str(line)?)
+    }
+
+    /// Writes the exchange as one line, without the line break.
+    ///
+    /// # Errors
+    /// Only if a text in it could not be written as JSON, which no text does.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+/// A line that is no exchange.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// Not JSON, or not of this shape.
+    #[error("not an exchange: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Written by another version of these tools.
+    #[error("an exchange of format {found}: this version reads format {FORMAT}")]
+    Version {
+        /// What the line says.
+        found: u32,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(end: End, body: &str) -> Exchange {
+        Exchange {
+            v: FORMAT,
+            seq: 3,
+            start: Timestamp::UNIX_EPOCH,
+            account: Some("demo".to_owned()),
+            action: Some("UploadPart".to_owned()),
+            file_sha1: Some(Sha1::of(b"file")),
+            part: Some(PartSpan { offset: 0, len: 5 }),
+            attempt: 1,
+            request: RequestRecord {
+                method: "POST".to_owned(),
+                host: "vod2.qcloud.com".to_owned(),
+                target: "/v2/index.php?Action=UploadPart".to_owned(),
+                headers: vec![],
+                body: Mark { len: 5, sha1: Some(Sha1::of(b"hello")), md5: Some(Md5::of(b"hello")), kept: Kept::Digest },
+            },
+            reply: Some(ReplyRecord { status: 200, headers: vec![], body: body.to_owned() }),
+            end,
+            faults: vec![],
+            times: Times { first_byte: Some(1), body_done: Some(2), reply_done: Some(3) },
+        }
+    }
+
+    #[test]
+    fn a_line_reads_back() {
+        let exchange = part(End::ClientGone { after: 3 }, r#"{"code":0}"#);
+        let line = exchange.to_line().unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(Exchange::from_line(&line).unwrap(), exchange);
+    }
+
+    #[test]
+    fn a_line_of_another_format_says_so() {
+        let line = part(End::Replied, "{}").to_line().unwrap().replace("\"v\":1", "\"v\":9");
+        let error = Exchange::from_line(&line).unwrap_err().to_string();
+        assert_eq!(error, "an exchange of format 9: this version reads format 1");
+    }
+
+    #[test]
+    fn acknowledged_means_code_0_wholly_written_and_untouched() {
+        assert!(part(End::Replied, r#"{"code":0}"#).acknowledged());
+        assert!(!part(End::Replied, r#"{"code":-10004}"#).acknowledged());
+        assert!(!part(End::Reset, r#"{"code":0}"#).acknowledged());
+        let mut forged = part(End::Replied, r#"{"code":0}"#);
+        forged.faults.push(FaultMark {
+            id: "f".to_owned(),
+            phase: "before-commit".to_owned(),
+            verdict: "reply".to_owned(),
+            on_reply: true,
+            at_us: 0,
+        });
+        assert!(!forged.acknowledged());
+    }
+}

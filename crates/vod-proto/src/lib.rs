@@ -1,0 +1,45 @@
+//! The VOD multipart upload protocol as data: what both ends, the judge and the documents agree on.
+//!
+//! - [`action`], [`request`], [`reply`]: what is asked and answered, as types that cannot be wrong.
+//! - [`query`], [`sign`]: the bytes of a request line, and the signature over them.
+//! - [`code`]: every code the server may answer, what it means, and whether to try again.
+//! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
+//! - [`digest`]: SHA-1 of a file, MD5 of a part.
+//! - [`rules`]: what the documents demand of a client, each rule with its id and source.
+//! - [`exchange`], [`redact`]: a request and what came of it, and what is removed before it is kept.
+//!
+//! Nothing here opens a socket or a file, reads a clock or draws a random number.
+//! `clippy.toml` beside this crate's manifest and `cargo xtask ci` prove it.
+
+pub mod action;
+pub mod code;
+pub mod digest;
+pub mod exchange;
+pub mod layout;
+pub mod limits;
+pub mod query;
+pub mod redact;
+pub mod reply;
+pub mod request;
+pub mod rules;
+pub mod sign;
+
+pub use action::Action;
+pub use code::Code;
+pub use digest::{Md5, Sha1};
+pub use exchange::Exchange;
+pub use layout::{Layout, PartSpan};
+pub use limits::Limits;
+pub use query::Query;
+pub use request::{FinishUpload, InitUpload, Request, UploadPart};
+
+/// The host that clients believe they talk to, and therefore sign for, whatever address they connect to.
+///
+/// Source: `docs/protocol.md`, *Hosts and paths*.
+pub const SIGN_HOST: &str = "vod2.qcloud.com";
+
+/// The path in the documents.
+pub const PATH_V2: &str = "/v2/index.php";
+
+/// The path most real clients use; no document names it.
+pub const PATH_V3: &str = "/v3/index.php";

@@ -1,0 +1,1 @@
+//! Runs and judges scenario files against the mock and any client.

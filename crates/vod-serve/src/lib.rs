@@ -1,0 +1,1 @@
+//! The rim both servers stand on: listener, fault engine, journal.
