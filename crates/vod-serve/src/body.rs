@@ -1,0 +1,147 @@
+//! The body of a request as it streams in: counted, marked, bounded, and cut where a fault says so.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use vod_proto::{
+    Md5,
+    digest::{Md5Hasher, Sha1Hasher},
+    exchange::{Kept, Mark},
+};
+
+use crate::{
+    fault::Phase,
+    journal::Open,
+    server::{Cut, Rim},
+};
+
+/// How long a client may leave a body waiting for its next byte. Default 60 s: longer than any retry of a sane client.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client went away.
+    #[error("the client went away within the body")]
+    ClientGone,
+    /// The client sent nothing for too long.
+    #[error("no byte of the body came for 60 s")]
+    Timeout,
+    /// The body is longer than this server reads.
+    #[error("the body is longer than the ceiling of {0} bytes")]
+    TooLong(u64),
+    /// A fault cut the connection.
+    #[error(transparent)]
+    Cut(#[from] Cut),
+}
+
+/// A body that is being read.
+pub struct Body {
+    incoming: Incoming,
+    open: Arc<Open>,
+    rim: Arc<Rim>,
+    /// Bytes handed on so far.
+    len: u64,
+    sha1: Sha1Hasher,
+    md5: Option<Md5Hasher>,
+    /// What came, but stands behind the byte that a fault strikes at.
+    held: Option<Bytes>,
+    cut: Option<u64>,
+    ended: bool,
+}
+
+impl Body {
+    pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: Arc<Rim>) -> Self {
+        let cut = rim.cut_point(Phase::MidBody, &open);
+        Self { incoming, open, rim, len: 0, sha1: Sha1Hasher::default(), md5: None, held: None, cut, ended: false }
+    }
+
+    /// Takes the MD5 along. Call it before the first byte is read.
+    pub fn take_md5(&mut self) {
+        self.md5 = Some(Md5Hasher::default());
+    }
+
+    /// The next bytes, or none at the end.
+    ///
+    /// # Errors
+    /// The client may go away or fall silent, the body may be too long, a fault may strike.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if self.cut == Some(self.len) {
+            self.cut = None;
+            self.rim.strike(Phase::MidBody, &self.open).await?;
+        }
+        let Some(mut bytes) = self.receive().await? else { return Ok(None) };
+        if let Some(cut) = self.cut {
+            // The cut lies at or behind what was handed on, so the difference fits what a frame holds.
+            let room = usize::try_from(cut - self.len).unwrap_or(usize::MAX);
+            if bytes.len() > room {
+                self.held = Some(bytes.split_off(room));
+            }
+        }
+        self.len += bytes.len() as u64;
+        self.open.body_progress(self.len);
+        if self.len > self.rim.body_ceiling {
+            return Err(BodyError::TooLong(self.rim.body_ceiling));
+        }
+        self.sha1.update(&bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(&bytes);
+        }
+        Ok(Some(bytes))
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
+        while !self.ended {
+            let frame = tokio::time::timeout(IDLE, self.incoming.frame()).await.map_err(|_| BodyError::Timeout)?;
+            match frame {
+                None => self.ended = true,
+                Some(Err(_)) => return Err(BodyError::ClientGone),
+                // Trailers say nothing in this protocol.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
+                    _ => {}
+                },
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many bytes were read.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Was nothing read?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The MD5 of what was read, where it was asked for.
+    #[must_use]
+    pub fn md5(&self) -> Option<Md5> {
+        self.md5.clone().map(Md5Hasher::finish)
+    }
+
+    /// Reads what is left and throws it away.
+    pub(crate) async fn drain(&mut self) -> Result<(), BodyError> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// What is known of it, at the end.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            len: self.len,
+            sha1: (self.ended && self.len > 0).then(|| self.sha1.clone().finish()),
+            md5: self.md5().filter(|_| self.ended && self.len > 0),
+            kept: Kept::Digest,
+        }
+    }
+}

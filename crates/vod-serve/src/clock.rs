@@ -1,0 +1,65 @@
+//! The only place where this crate reads a clock or draws a seed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// The time of day, and time elapsed.
+///
+/// Elapsed time is always the runtime's, so that a paused runtime pauses everything.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    fixed: Option<(Timestamp, Instant)>,
+}
+
+impl WallClock {
+    /// The machine's own clock.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self { fixed: None }
+    }
+
+    /// A clock that shows `epoch` now and goes on with the runtime's time. Call it within a runtime.
+    #[must_use]
+    pub fn fixed(epoch: Timestamp) -> Self {
+        Self { fixed: Some((epoch, instant())) }
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self.fixed {
+            Some((epoch, since)) => epoch + since.elapsed(),
+            None => system_now(),
+        }
+    }
+}
+
+/// A moment to measure from, in the runtime's time.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
+pub(crate) fn instant() -> Instant {
+    Instant::now()
+}
+
+/// Microseconds since a moment.
+pub(crate) fn micros_since(start: Instant) -> u64 {
+    micros(start.elapsed())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
+fn system_now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A seed nobody chose. Whoever uses it prints it, so that a run can be repeated.
+#[must_use]
+pub fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(system_now().as_nanosecond())
+}

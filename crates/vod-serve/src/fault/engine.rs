@@ -1,0 +1,213 @@
+//! Asked at every phase of every exchange; keeps account of what struck.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vod_proto::Exchange;
+
+use super::{Fault, Phase, Plan, PlanError, Verdict, chance};
+use crate::{KillTarget, Subject};
+
+/// Decides which fault strikes, and counts.
+pub struct Engine {
+    seed: u64,
+    plan: Plan,
+    counts: Mutex<Vec<Count>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    matched: u64,
+    struck: u64,
+}
+
+/// A fault that strikes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// The fault's id.
+    pub id: String,
+    /// What it does.
+    pub verdict: Verdict,
+}
+
+/// What became of a planned fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The fault's id.
+    pub id: String,
+    /// How often a request fitted its selector, chance and limits aside.
+    pub matched: u64,
+    /// How often it struck.
+    pub struck: u64,
+}
+
+impl Engine {
+    /// An engine for a plan. The seed decides every `chance`.
+    ///
+    /// # Errors
+    /// If a fault of the plan could never strike.
+    pub fn new(plan: Plan, seed: u64) -> Result<Self, PlanError> {
+        plan.check()?;
+        let counts = Mutex::new(vec![Count::default(); plan.faults.len()]);
+        Ok(Self { seed, plan, counts })
+    }
+
+    /// Takes up the account of an earlier life of this server from what it wrote down.
+    pub fn recall<'a>(&self, exchanges: impl IntoIterator<Item = &'a Exchange>) {
+        let mut counts = self.counts();
+        for mark in exchanges.into_iter().flat_map(|exchange| &exchange.faults) {
+            if let Some(at) = self.plan.faults.iter().position(|fault| fault.id == mark.id) {
+                counts[at].matched += 1;
+                counts[at].struck += 1;
+            }
+        }
+    }
+
+    /// Where in the body, or in the reply's body, would a fault strike? Asked before the bytes flow.
+    #[must_use]
+    pub fn cut_point(&self, phase: Phase, subject: &Subject, attempt: u32) -> Option<u64> {
+        let counts = self.counts();
+        self.plan
+            .faults
+            .iter()
+            .zip(counts.iter())
+            .find(|(fault, count)| self.fits(fault, phase, subject, attempt) && would_strike(fault, **count))
+            .map(|(fault, _)| fault.at.unwrap_or(0))
+    }
+
+    /// Which fault strikes an exchange in this phase? The first of the plan that fits; it is counted as struck.
+    #[must_use]
+    pub fn strike(&self, phase: Phase, subject: &Subject, attempt: u32) -> Option<Strike> {
+        let mut counts = self.counts();
+        for (fault, count) in self.plan.faults.iter().zip(counts.iter_mut()) {
+            if !self.fits(fault, phase, subject, attempt) {
+                continue;
+            }
+            let strikes = would_strike(fault, *count);
+            count.matched += 1;
+            if strikes {
+                count.struck += 1;
+                return Some(Strike { id: fault.id.clone(), verdict: fault.verdict.clone() });
+            }
+        }
+        None
+    }
+
+    /// Does any fault of the plan kill?
+    #[must_use]
+    pub fn kills(&self) -> bool {
+        [KillTarget::Client, KillTarget::Mock].into_iter().any(|target| self.plan.kills(target))
+    }
+
+    /// What became of every fault, in the plan's order.
+    #[must_use]
+    pub fn account(&self) -> Vec<Account> {
+        let counts = self.counts();
+        let faults = self.plan.faults.iter().zip(counts.iter());
+        faults
+            .map(|(fault, count)| Account { id: fault.id.clone(), matched: count.matched, struck: count.struck })
+            .collect()
+    }
+
+    /// The faults that never struck.
+    #[must_use]
+    pub fn unfired(&self) -> Vec<String> {
+        self.account().into_iter().filter(|account| account.struck == 0).map(|account| account.id).collect()
+    }
+
+    fn fits(&self, fault: &Fault, phase: Phase, subject: &Subject, attempt: u32) -> bool {
+        let on = &fault.on;
+        let part = subject.part;
+        fault.phase == phase
+            && on.action.is_none_or(|action| subject.action.as_deref() == Some(action.wire_name()))
+            && on.part.is_none_or(|number| subject.part_number == Some(number))
+            && on.offset.is_none_or(|offset| part.is_some_and(|part| part.offset == offset))
+            && on.attempt.is_none_or(|n| n == attempt)
+            && on.account.as_ref().is_none_or(|name| subject.account.as_ref() == Some(name))
+            && on.file_sha.is_none_or(|sha| subject.file_sha1 == Some(sha))
+            && (fault.verdict != Verdict::DropPart || part.is_some())
+            && on.chance.is_none_or(|chance| chance::roll(self.seed, &fault.id, subject, attempt) < chance)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Vec<Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn would_strike(fault: &Fault, count: Count) -> bool {
+    let on = &fault.on;
+    on.every.is_none_or(|n| (count.matched + 1).is_multiple_of(n)) && on.times.is_none_or(|times| count.struck < times)
+}
+
+#[cfg(test)]
+mod tests {
+    use vod_proto::{PartSpan, Sha1};
+
+    use super::*;
+
+    fn engine(faults: &str, seed: u64) -> Engine {
+        let plan = toml::from_str(faults).expect("the plan of a test is TOML");
+        Engine::new(plan, seed).expect("the plan of a test can strike")
+    }
+
+    fn part(number: u64) -> Subject {
+        Subject {
+            account: Some("demo".to_owned()),
+            action: Some("UploadPart".to_owned()),
+            file_sha1: Some(Sha1::of(b"f")),
+            part: Some(PartSpan { offset: (number - 1) * 10, len: 10 }),
+            part_number: Some(number),
+        }
+    }
+
+    #[test]
+    fn only_the_selected_request_is_struck_and_it_is_counted() {
+        let engine = engine(
+            "[[fault]]\nid = \"a\"\non = { action = \"UploadPart\", part = 2, attempt = 1 }\nphase = \"after-commit\"\ndo = \"reset\"",
+            1,
+        );
+        assert_eq!(engine.strike(Phase::AfterCommit, &part(1), 1), None);
+        assert_eq!(engine.strike(Phase::BeforeRead, &part(2), 1), None);
+        assert_eq!(engine.strike(Phase::AfterCommit, &part(2), 2), None);
+        assert_eq!(engine.unfired(), ["a"]);
+        assert_eq!(engine.strike(Phase::AfterCommit, &part(2), 1).map(|s| s.verdict), Some(Verdict::Reset));
+        assert!(engine.unfired().is_empty());
+    }
+
+    #[test]
+    fn every_and_times_bound_how_often() {
+        let engine =
+            engine("[[fault]]\nid = \"a\"\non = { every = 3, times = 2 }\nphase = \"before-read\"\ndo = \"close\"", 1);
+        let struck: Vec<_> = (1..=12).filter(|n| engine.strike(Phase::BeforeRead, &part(*n), 1).is_some()).collect();
+        assert_eq!(struck, [3, 6]);
+    }
+
+    #[test]
+    fn the_first_fault_that_fits_wins_and_a_spent_one_lets_the_next() {
+        let engine = engine(
+            "[[fault]]\nid = \"a\"\non = { times = 1 }\nphase = \"before-read\"\ndo = \"close\"\n[[fault]]\nid = \"b\"\nphase = \"before-read\"\ndo = \"reset\"",
+            1,
+        );
+        let ids: Vec<_> = (0..3).filter_map(|_| engine.strike(Phase::BeforeRead, &part(1), 1)).map(|s| s.id).collect();
+        assert_eq!(ids, ["a", "b", "b"]);
+    }
+
+    #[test]
+    fn chance_does_not_depend_on_order_or_on_other_faults() {
+        let one = "[[fault]]\nid = \"a\"\non = { chance = 0.5 }\nphase = \"before-read\"\ndo = \"close\"\n";
+        let two =
+            format!("[[fault]]\nid = \"z\"\non = {{ part = 99 }}\nphase = \"before-read\"\ndo = \"reset\"\n{one}");
+        let fates = |engine: &Engine, order: &[u64]| {
+            let mut struck: Vec<_> =
+                order.iter().copied().filter(|n| engine.strike(Phase::BeforeRead, &part(*n), 1).is_some()).collect();
+            struck.sort_unstable();
+            struck
+        };
+        let forward: Vec<u64> = (1..=40).collect();
+        let backward: Vec<u64> = (1..=40).rev().collect();
+        let expected = fates(&engine(one, 5), &forward);
+        assert!(!expected.is_empty() && expected.len() < 40);
+        assert_eq!(fates(&engine(one, 5), &backward), expected);
+        assert_eq!(fates(&engine(&two, 5), &forward), expected);
+        assert_ne!(fates(&engine(one, 6), &forward), expected);
+    }
+}

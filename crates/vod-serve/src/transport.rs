@@ -1,0 +1,236 @@
+//! What a connection must be able to do, and the line that is drawn through it so that it can be cut.
+//!
+//! Servers are generic over [`Transport`]: a TCP socket, and the in-memory pipe of a simulation.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::journal::Open;
+
+/// A connection.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Makes the coming drop a reset for the peer, where it would otherwise be an orderly close.
+    fn reset_on_drop(&mut self);
+}
+
+/// Something that connections come from.
+pub trait Listener: Send + 'static {
+    /// What a connection is.
+    type Io: Transport;
+
+    /// Waits for the next connection. Must be safe to drop at any time.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Transport for TcpStream {
+    fn reset_on_drop(&mut self) {
+        // Without lingering, closing the socket sends RST. A socket that is gone already needs none.
+        let _ = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // Replies are small and awaited: they must not wait for more to come.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// What may pass through a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// Nothing passes, in either direction, until the line is cut.
+    Frozen,
+    Closed,
+    Reset,
+}
+
+/// The handle on a line: cuts it, freezes it, and learns when something was really written.
+#[derive(Debug)]
+pub(crate) struct LineHandle {
+    state: Mutex<LineState>,
+}
+
+#[derive(Debug)]
+struct LineState {
+    mode: Mode,
+    wakers: Vec<Waker>,
+    /// The exchange whose reply is handed over and not yet flushed.
+    awaiting: Option<Arc<Open>>,
+    /// How often everything written so far was flushed.
+    flushes: u64,
+}
+
+impl LineHandle {
+    fn new(frozen: bool) -> Arc<Self> {
+        let mode = if frozen { Mode::Frozen } else { Mode::Open };
+        Arc::new(Self { state: Mutex::new(LineState { mode, wakers: Vec::new(), awaiting: None, flushes: 0 }) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, LineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, mode: Mode) {
+        let wakers = {
+            let mut state = self.state();
+            state.mode = mode;
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// From now on nothing passes.
+    pub(crate) fn freeze(&self) {
+        self.set(Mode::Frozen);
+    }
+
+    /// Ends the connection in an orderly way.
+    pub(crate) fn close(&self) {
+        self.set(Mode::Closed);
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(&self) {
+        self.set(Mode::Reset);
+    }
+
+    /// Completes this exchange as replied once everything written so far is flushed.
+    pub(crate) fn complete_when_flushed(&self, open: Arc<Open>) {
+        self.state().awaiting = Some(open);
+    }
+
+    /// How often this line was flushed; see [`poll_flushed_since`](Self::poll_flushed_since).
+    pub(crate) fn flushes(&self) -> u64 {
+        self.state().flushes
+    }
+
+    /// Ready once there was a flush after the count `seen`.
+    pub(crate) fn poll_flushed_since(&self, seen: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.flushes > seen {
+            return Poll::Ready(());
+        }
+        state.wait(cx);
+        Poll::Pending
+    }
+}
+
+impl LineState {
+    fn wait(&mut self, cx: &Context<'_>) {
+        self.wakers.retain(|waker| !waker.will_wake(cx.waker()));
+        self.wakers.push(cx.waker().clone());
+    }
+}
+
+/// A transport with a handle on it.
+pub(crate) struct Line<T: Transport> {
+    transport: T,
+    handle: Arc<LineHandle>,
+}
+
+impl<T: Transport> Line<T> {
+    pub(crate) fn new(transport: T, frozen: bool) -> (Self, Arc<LineHandle>) {
+        let handle = LineHandle::new(frozen);
+        (Self { transport, handle: Arc::clone(&handle) }, handle)
+    }
+
+    /// Lets an operation pass, stops it, or fails it, as the mode says.
+    fn gate<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pass: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        let mode = {
+            let mut state = self.handle.state();
+            if matches!(state.mode, Mode::Open | Mode::Frozen) {
+                state.wait(cx);
+            }
+            state.mode
+        };
+        match mode {
+            Mode::Open => pass(Pin::new(&mut self.transport), cx),
+            Mode::Frozen => Poll::Pending,
+            Mode::Closed => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Mode::Reset => {
+                self.transport.reset_on_drop();
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+        }
+    }
+}
+
+impl<T: Transport> Drop for Line<T> {
+    fn drop(&mut self) {
+        let awaiting = {
+            let mut state = self.handle.state();
+            if state.mode == Mode::Reset {
+                self.transport.reset_on_drop();
+            }
+            state.awaiting.take()
+        };
+        if let Some(open) = awaiting {
+            open.client_gone();
+        }
+    }
+}
+
+impl<T: Transport> AsyncRead for Line<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.gate(cx, |transport, cx| transport.poll_read(cx, buf))
+    }
+}
+
+impl<T: Transport> AsyncWrite for Line<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.gate(cx, |transport, cx| transport.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.gate(cx, |transport, cx| transport.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.gate(cx, AsyncWrite::poll_flush);
+        if let Poll::Ready(Ok(())) = flushed {
+            // Hyper flushes only once its own buffer is handed over, so all of the reply is out now.
+            let (open, wakers) = {
+                let mut state = self.handle.state();
+                state.flushes += 1;
+                (state.awaiting.take(), std::mem::take(&mut state.wakers))
+            };
+            if let Some(open) = open {
+                open.replied();
+            }
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gate(cx, AsyncWrite::poll_shutdown)
+    }
+}
