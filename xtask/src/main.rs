@@ -1,1 +1,84 @@
-fn main() {}
+//! The project's own commands: `cargo xtask scenario | test | ci`.
+//!
+//! - [`cargo`]: runs cargo and others from the root of the workspace, and says what it runs.
+//! - [`scenario`]: builds the scenario runner and hands over to it.
+//! - [`suite`]: the tests.
+//! - [`ci`]: what must hold before a change is done, step by step.
+//! - [`invariants`]: the step that reads dependencies, sources and `ARCHITECTURE.md`.
+//!
+//! Everything said here goes to stderr; stdout belongs to the programs that are run.
+
+mod cargo;
+mod ci;
+mod clock;
+mod invariants;
+mod scenario;
+mod suite;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds the scenario runner and runs scenarios: those named, or all.
+    Scenario {
+        /// Build and run with optimisation. Stands before the names.
+        #[arg(long)]
+        release: bool,
+        /// What `vod-scenario run` takes: names, files and options.
+        #[arg(value_name = "NAME|FILE|OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Runs all tests, with nextest where it is installed, and the documentation's examples.
+    Test {
+        /// Handed to the test command: a filter, or options. The documentation's examples always run whole.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Checks everything else that must hold, and stops at the first step that fails.
+    Ci {
+        /// Runs this step alone. May be given several times.
+        #[arg(long, value_enum)]
+        only: Vec<ci::Step>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Scenario { release, args } => scenario::run(release, &args),
+        Command::Test { args } => suite::run(&args),
+        Command::Ci { only } => ci::run(&only),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_behind_the_subcommand_reach_the_scenario_runner() {
+        let cli = Cli::try_parse_from(["cargo xtask", "scenario", "--release", "--target", "sim", "plain-upload"]);
+        let Command::Scenario { release, args } = cli.unwrap().command else { panic!("not a scenario command") };
+        assert!(release);
+        assert_eq!(args, ["--target", "sim", "plain-upload"]);
+    }
+}
