@@ -1,1 +1,33 @@
 //! A mock server of the VOD multipart upload protocol.
+//!
+//! - [`VodMock`]: starts one in a test, in one line.
+//! - [`core`]: what the server accepts in which state, as pure decisions and records; no clock, no socket, no file.
+//! - [`store`]: where bodies and records are kept: in memory, or on disk so that they survive a kill.
+//! - [`Mock`], [`Config`]: the rim that joins both to `vod-serve`; for hosts that bring their own listener.
+//! - [`accounts`]: whose requests are answered.
+//! - [`cli`], [`exit`]: the `vod-mock` binary.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let mock = vod_mock::VodMock::start().await;
+//! assert!(mock.endpoint().starts_with("http://127.0.0.1:"));
+//! // … upload something to it …
+//! assert!(mock.exchanges().is_empty());
+//! # });
+//! ```
+
+pub mod accounts;
+mod admin;
+pub mod cli;
+pub mod core;
+pub mod exit;
+mod kill;
+mod mock;
+mod requests;
+pub mod store;
+mod vod_mock;
+
+pub use accounts::{Accounts, DEMO_SECRET_ID, DEMO_SECRET_KEY};
+pub use mock::{Auth, Config, Mock, OpenError, UploadView};
+pub use store::{DiskStore, MemoryStore, Store};
+pub use vod_mock::VodMock;

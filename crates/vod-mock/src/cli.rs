@@ -1,0 +1,192 @@
+//! The `vod-mock` command line.
+//!
+//! The first line on stdout is JSON and says where it listens; everything for people goes to stderr.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Parser, ValueEnum};
+use tokio::net::TcpListener;
+use vod_proto::{Limits, rules::Profile};
+use vod_serve::{Journal, Plan, clock::fresh_seed, journal::JournalError};
+
+use crate::{
+    Accounts, Auth, Config, DiskStore, MemoryStore, Mock, OpenError, Store, exit, kill::StdioKiller, store::DiskError,
+};
+
+/// A mock server of the VOD multipart upload protocol.
+#[derive(Parser)]
+#[command(name = "vod-mock", version)]
+struct Args {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8266")]
+    listen: SocketAddr,
+    /// Keep everything in this directory, so that it survives a kill [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The accounts, as TOML [default: the demo account of the documentation]
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+    /// The faults to inject, as TOML
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// The numbers that bound an upload, as TOML
+    #[arg(long, value_name = "FILE")]
+    limits: Option<PathBuf>,
+    /// Decides every chance of the fault plan [default: a fresh one, printed]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How strictly clients are held to the documents: observed or documented
+    #[arg(long, default_value = "observed")]
+    profile: Profile,
+    /// Whether signatures must hold
+    #[arg(long, value_enum, default_value = "verify")]
+    auth: AuthArg,
+    /// Whether a file that is there is answered with code 2
+    #[arg(long, value_enum, default_value = "on")]
+    instant_upload: Switch,
+    /// Append every exchange to this file, as lines of JSON; an existing one is taken up
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Another host that clients may sign for
+    #[arg(long, value_name = "HOST")]
+    sign_host: Vec<String>,
+    /// Ask on stdout for the kills of the fault plan, and wait for an answer on stdin
+    #[arg(long, hide = true)]
+    kill_host: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AuthArg {
+    Verify,
+    Any,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Why the mock could not start, or go on.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}: {source}")]
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("cannot listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+impl Failure {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { .. } | Self::Parse { .. } | Self::Open(_) => exit::USAGE,
+            Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
+            Self::Disk(_) | Self::Journal(_) => exit::STORE,
+        }
+    }
+}
+
+/// Runs the mock until it is asked to stop. `args` begins with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to stdout with code 0, mistakes to stderr with code 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime);
+    match runtime.and_then(|runtime| runtime.block_on(run(args))) {
+        Ok(()) => ExitCode::from(exit::STOPPED),
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "vod-mock: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn read_toml<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Failure> {
+    let Some(path) = path else { return Ok(T::default()) };
+    let text = std::fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| Failure::Parse { path: path.to_owned(), source: Box::new(source) })
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let accounts: Accounts = read_toml(args.accounts.as_deref())?;
+    let plan: Plan = read_toml(args.faults.as_deref())?;
+    let limits: Limits = read_toml(args.limits.as_deref())?;
+    let seed = args.seed.unwrap_or_else(fresh_seed);
+    let store: Arc<dyn Store> = match &args.data_dir {
+        Some(dir) => DiskStore::open(dir)?,
+        None => MemoryStore::new(),
+    };
+    let journal = match &args.journal {
+        Some(path) => Journal::file(path, seed)?,
+        None => Journal::memory(seed),
+    };
+    let refused = |source| Failure::Listen { addr: args.listen, source };
+    let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
+    let addr = listener.local_addr().map_err(refused)?;
+    let config = Config {
+        accounts,
+        profile: args.profile,
+        auth: match args.auth {
+            AuthArg::Verify => Auth::Verify,
+            AuthArg::Any => Auth::Any,
+        },
+        limits,
+        instant_upload: args.instant_upload == Switch::On,
+        sign_hosts: args.sign_host,
+        plan,
+        seed,
+        journal,
+        killer: args.kill_host.then(|| Arc::new(StdioKiller::start()) as Arc<dyn vod_serve::Killer>),
+        // Whoever can reach the protocol from elsewhere need not see what others upload.
+        admin: addr.ip().is_loopback(),
+        ..Config::default()
+    };
+    let mock = Mock::open(config, store).await?;
+    let ready = serde_json::json!({ "listening": format!("http://{addr}"), "seed": seed });
+    // Nobody may be reading: the mock serves all the same.
+    let _ = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush());
+    tokio::select! {
+        biased;
+        () = asked_to_stop() => {}
+        never = mock.serve(listener) => match never {},
+    }
+    for id in mock.unfired() {
+        let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
+    }
+    Ok(())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn asked_to_stop() {
+    let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    let Ok(mut terminated) = terminated else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        _ = terminated.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

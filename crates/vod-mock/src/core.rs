@@ -1,0 +1,22 @@
+//! What the server accepts in which state: pure decisions over records.
+//!
+//! An [`Upload`] is the fold of its [`Record`]s and nothing else, so that what a store reads back after a crash
+//! is exactly what was acknowledged before it.
+//! Decisions (`decide_*`) change nothing; they return the record that would.
+
+mod prefix;
+mod record;
+mod upload;
+
+pub use prefix::Prefix;
+pub use record::{BodyId, Opened, Record, UploadKey};
+pub use upload::{Finish, InitDecision, KeptPart, PartCheck, Session, StoredFile, Upload};
+
+use vod_proto::{Code, reply::Rejected};
+
+/// A refusal with the `canRetry` that belongs to its code: 1 where trying the same again may help.
+#[must_use]
+pub fn refuse(code: Code, message: impl Into<String>) -> Rejected {
+    let can_retry = matches!(code, Code::CACHE_WRITE | Code::CACHE_READ | Code::BODY);
+    Rejected { code, can_retry: Some(can_retry), message: message.into() }
+}

@@ -1,0 +1,449 @@
+//! One upload: its session, the file it became, and what is decided about either.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use vod_proto::{
+    Code, InitUpload, Layout, Md5, PartSpan, Sha1, UploadPart,
+    layout::OffGrid,
+    reply::{InitReply, ListedPart, Rejected, Stored},
+};
+
+use super::{BodyId, Opened, Prefix, Record, UploadKey, refuse};
+
+/// Everything known of one upload.
+#[derive(Debug, Default)]
+pub struct Upload {
+    session: Option<Session>,
+    stored: Option<StoredFile>,
+    commits: u64,
+    sessions: u64,
+}
+
+/// An upload under way.
+#[derive(Debug)]
+pub struct Session {
+    facts: Opened,
+    layout: Layout,
+    parts: BTreeMap<u64, KeptPart>,
+    touched: Timestamp,
+    prefix: Prefix,
+}
+
+/// A part that was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptPart {
+    /// Where it lies.
+    pub span: PartSpan,
+    /// Its MD5.
+    pub md5: Md5,
+    /// Where its bytes are kept.
+    pub body: BodyId,
+}
+
+/// A file that was put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// The id that was handed out.
+    pub file_id: String,
+    /// What was said of it.
+    pub facts: Opened,
+    /// Its parts, in order.
+    pub parts: Vec<KeptPart>,
+}
+
+/// What to do about an `InitUpload`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum InitDecision {
+    /// Remember this, then answer.
+    Open(Record, InitReply),
+    /// Answer from what is there.
+    Answer(InitReply),
+    /// The file is there.
+    Exists(StoredFile),
+}
+
+/// What to do about the head of an `UploadPart`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartCheck {
+    /// Take the body in.
+    Take,
+    /// An empty part at the end of the file, as one client sends it: nothing to keep.
+    EmptyTail,
+}
+
+/// What to do about a `FinishUpload`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It was finished before: answer the same again.
+    Again(StoredFile),
+    /// All parts are here, and this is what they make.
+    Whole(Sha1),
+    /// All parts are here, but the SHA-1 has not been taken to the end yet.
+    Hash,
+}
+
+impl Upload {
+    /// Takes in a fact. Returns the bodies that nobody needs any more.
+    pub fn apply(&mut self, record: &Record) -> Vec<BodyId> {
+        match record {
+            Record::Opened { at, facts, .. } => {
+                let freed = self.drop_session();
+                self.sessions += 1;
+                if let Some(layout) = Layout::new(facts.file_size, facts.part_size) {
+                    self.session = Some(Session {
+                        facts: facts.clone(),
+                        layout,
+                        parts: BTreeMap::new(),
+                        touched: *at,
+                        prefix: Prefix::of_session(self.sessions),
+                    });
+                }
+                freed
+            }
+            Record::Part { at, span, md5, body, .. } => {
+                let Some(session) = &mut self.session else { return vec![*body] };
+                session.touched = *at;
+                let part = KeptPart { span: *span, md5: *md5, body: *body };
+                let Some(earlier) = session.parts.insert(span.offset, part) else { return Vec::new() };
+                if earlier.md5 != *md5 {
+                    session.prefix.replaced(*span);
+                }
+                vec![earlier.body]
+            }
+            Record::Stored { file_id, .. } => {
+                let Some(session) = self.session.take() else { return Vec::new() };
+                self.commits += 1;
+                let parts = session.parts.into_values().collect();
+                let earlier = self.stored.replace(StoredFile { file_id: file_id.clone(), facts: session.facts, parts });
+                earlier.map(|file| file.parts.iter().map(|part| part.body).collect()).unwrap_or_default()
+            }
+            Record::Dropped { .. } => self.drop_session(),
+        }
+    }
+
+    fn drop_session(&mut self) -> Vec<BodyId> {
+        let session = self.session.take();
+        session.map(|session| session.parts.values().map(|part| part.body).collect()).unwrap_or_default()
+    }
+
+    /// The session, if one is open and has not outlived its time.
+    #[must_use]
+    pub fn session(&self, now: Timestamp, lifetime: Duration) -> Option<&Session> {
+        self.session.as_ref().filter(|session| !session.expired(now, lifetime))
+    }
+
+    /// The session, whatever its age, to take its hash further.
+    pub const fn session_mut(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+
+    /// The file, if it was put together.
+    #[must_use]
+    pub const fn stored(&self) -> Option<&StoredFile> {
+        self.stored.as_ref()
+    }
+
+    /// How often the file was put together.
+    #[must_use]
+    pub const fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Every body that belongs to it.
+    pub fn bodies(&self) -> impl Iterator<Item = BodyId> {
+        let open = self.session.iter().flat_map(|session| session.parts.values());
+        let stored = self.stored.iter().flat_map(|file| &file.parts);
+        open.chain(stored).map(|part| part.body)
+    }
+
+    /// Decides about an `InitUpload`. `instant` says whether a file that is there is answered with code 2.
+    ///
+    /// # Errors
+    /// If another size was announced for the same digest.
+    pub fn decide_init(
+        &self,
+        key: &UploadKey,
+        init: &InitUpload,
+        now: Timestamp,
+        lifetime: Duration,
+        instant: bool,
+    ) -> Result<InitDecision, Rejected> {
+        let same_size = |facts: &Opened| {
+            if facts.file_size == init.file_size {
+                return Ok(());
+            }
+            let (was, is) = (facts.file_size, init.file_size);
+            Err(refuse(
+                Code::PROTOCOL_PARAMS,
+                format!("parameter fileSize is {is}: the same fileSha was announced with {was}"),
+            ))
+        };
+        if let Some(session) = self.session(now, lifetime) {
+            same_size(&session.facts)?;
+            let fresh = session.parts.is_empty() && session.layout.part_size() == init.part_size;
+            let reply = if fresh { InitReply::Fresh } else { session.resume() };
+            return Ok(InitDecision::Answer(reply));
+        }
+        if let Some(stored) = self.stored.as_ref().filter(|_| instant) {
+            same_size(&stored.facts)?;
+            return Ok(InitDecision::Exists(stored.clone()));
+        }
+        let opened = Record::Opened { key: key.clone(), at: now, facts: init.into() };
+        Ok(InitDecision::Open(opened, InitReply::Fresh))
+    }
+
+    /// Decides about the head of an `UploadPart`.
+    ///
+    /// # Errors
+    /// If there is no session, or the span is no part of its grid.
+    pub fn decide_part(&self, part: &UploadPart, now: Timestamp, lifetime: Duration) -> Result<PartCheck, Rejected> {
+        let session = self.session(now, lifetime).ok_or_else(|| no_session(part.file_sha1))?;
+        let span = part.span;
+        match session.layout.index_of(span) {
+            Ok(_) => Ok(PartCheck::Take),
+            Err(OffGrid::Outside { file_size, .. }) if span == (PartSpan { offset: file_size, len: 0 }) => {
+                Ok(PartCheck::EmptyTail)
+            }
+            Err(OffGrid::Offset { .. }) if span == (PartSpan { offset: session.layout.file_size(), len: 0 }) => {
+                Ok(PartCheck::EmptyTail)
+            }
+            Err(off) => Err(refuse(Code::PROTOCOL_PARAMS, off.to_string())),
+        }
+    }
+
+    /// Decides about a `FinishUpload`.
+    ///
+    /// # Errors
+    /// If there is neither a session nor a file, or a part is missing: the first missing offset is named.
+    pub fn decide_finish(&self, file_sha1: Sha1, now: Timestamp, lifetime: Duration) -> Result<Finish, Rejected> {
+        let Some(session) = self.session(now, lifetime) else {
+            return self.stored.clone().map(Finish::Again).ok_or_else(|| no_session(file_sha1));
+        };
+        if let Some(missing) = session.layout.parts().find(|part| !session.parts.contains_key(&part.offset)) {
+            let message = format!("the part at offset {} ({} bytes) is missing", missing.offset, missing.len);
+            return Err(refuse(Code::PROTOCOL_PARAMS, message));
+        }
+        let whole = session.prefix.passed() == session.layout.file_size();
+        Ok(if whole { Finish::Whole(session.prefix.sha1()) } else { Finish::Hash })
+    }
+
+    /// The id of the file that finishing would make now: decimal digits, the same in every run.
+    #[must_use]
+    pub fn next_file_id(&self, key: &UploadKey) -> String {
+        let mut hash = Sha256::new();
+        hash.update(key.account.as_bytes());
+        hash.update(key.file_sha1.as_bytes());
+        hash.update(self.commits.to_be_bytes());
+        let digest = hash.finalize();
+        let bytes = [digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]];
+        // The highest bit makes it 19 or 20 digits long, like the ids of the real service.
+        (u64::from_be_bytes(bytes) | 1 << 63).to_string()
+    }
+}
+
+fn no_session(file_sha1: Sha1) -> Rejected {
+    refuse(Code::CACHE_READ, format!("there is no upload of {file_sha1}: call InitUpload first"))
+}
+
+impl Session {
+    fn expired(&self, now: Timestamp, lifetime: Duration) -> bool {
+        now.duration_since(self.touched) > jiff::SignedDuration::try_from(lifetime).unwrap_or(jiff::SignedDuration::MAX)
+    }
+
+    fn resume(&self) -> InitReply {
+        let listed =
+            |part: &KeptPart| ListedPart { offset: part.span.offset, len: Some(part.span.len), md5: Some(part.md5) };
+        InitReply::Resume { part_size: self.layout.part_size(), parts: self.parts.values().map(listed).collect() }
+    }
+
+    /// The grid.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// What was said of the file.
+    #[must_use]
+    pub const fn facts(&self) -> &Opened {
+        &self.facts
+    }
+
+    /// How many parts are here.
+    #[must_use]
+    pub fn parts_kept(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The hash along the prefix, and the part it wants next, if that is here.
+    #[must_use]
+    pub fn next_to_hash(&self) -> (Prefix, Option<KeptPart>) {
+        (self.prefix.clone(), self.parts.get(&self.prefix.passed()).copied())
+    }
+
+    /// Takes over hashing that was done outside.
+    pub fn hashed(&mut self, ahead: Prefix) {
+        self.prefix.take_over(ahead);
+    }
+}
+
+impl StoredFile {
+    /// How the server speaks of it.
+    #[must_use]
+    pub fn reply(&self, app_id: u64) -> Stored {
+        let Self { file_id, facts, .. } = self;
+        let url = format!("http://{app_id}.vod2.myqcloud.com/vod{app_id}/{file_id}/f0.{}", facts.file_type);
+        Stored { file_id: file_id.clone(), url: Some(url) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const PART: u64 = 524_288;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(hours)
+    }
+
+    fn key() -> UploadKey {
+        UploadKey { account: "demo".to_owned(), file_sha1: Sha1::of(b"file") }
+    }
+
+    fn init(file_size: u64, part_size: u64) -> InitUpload {
+        InitUpload {
+            file_name: "test".to_owned(),
+            file_sha1: key().file_sha1,
+            file_size,
+            part_size,
+            file_type: "mp4".to_owned(),
+            tags: vec![],
+            class_id: None,
+            transcode: false,
+            screenshot: false,
+            watermark: false,
+        }
+    }
+
+    fn part(index: u64, md5: &[u8]) -> Record {
+        let span = PartSpan { offset: index * PART, len: PART };
+        Record::Part { key: key(), at: at(0), span, md5: Md5::of(md5), body: BodyId(index) }
+    }
+
+    /// An upload of two parts of which these have come.
+    fn open(parts: &[u64]) -> Upload {
+        let mut upload = Upload::default();
+        upload.apply(&Record::Opened { key: key(), at: at(0), facts: (&init(2 * PART, PART)).into() });
+        for index in parts {
+            upload.apply(&part(*index, b"x"));
+        }
+        upload
+    }
+
+    fn stored() -> Upload {
+        let mut upload = open(&[0, 1]);
+        upload.apply(&Record::Stored { key: key(), at: at(0), file_id: "7".to_owned() });
+        upload
+    }
+
+    fn ask(upload: &Upload, init: &InitUpload, hours: i64, instant: bool) -> Result<InitDecision, Rejected> {
+        upload.decide_init(&key(), init, at(hours), DAY, instant)
+    }
+
+    #[test]
+    fn the_first_init_opens_and_the_next_without_parts_is_fresh_again() {
+        let first = ask(&Upload::default(), &init(2 * PART, PART), 0, true);
+        assert!(matches!(first, Ok(InitDecision::Open(Record::Opened { .. }, InitReply::Fresh))), "{first:?}");
+        let again = ask(&open(&[]), &init(2 * PART, PART), 0, true);
+        assert_eq!(again, Ok(InitDecision::Answer(InitReply::Fresh)));
+    }
+
+    #[test]
+    fn the_first_grid_holds_whatever_a_later_init_asks_for() {
+        for parts in [&[][..], &[1]] {
+            let answer = ask(&open(parts), &init(2 * PART, 2 * PART), 0, true);
+            let Ok(InitDecision::Answer(InitReply::Resume { part_size, parts: listed })) = answer else {
+                panic!("{answer:?}");
+            };
+            assert_eq!((part_size, listed.len()), (PART, parts.len()));
+        }
+    }
+
+    #[test]
+    fn another_size_for_the_same_digest_is_refused() {
+        for upload in [open(&[0]), stored()] {
+            let refused = ask(&upload, &init(2 * PART + 1, PART), 0, true).expect_err("the size differs");
+            assert_eq!(refused.code, Code::PROTOCOL_PARAMS);
+            assert!(refused.message.contains("1048577") && refused.message.contains("1048576"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_stored_file_is_there_at_once_unless_instant_upload_is_off() {
+        assert!(matches!(ask(&stored(), &init(2 * PART, PART), 0, true), Ok(InitDecision::Exists(_))));
+        assert!(matches!(ask(&stored(), &init(2 * PART, PART), 0, false), Ok(InitDecision::Open(..))));
+    }
+
+    #[test]
+    fn a_session_expires_after_its_lifetime() {
+        let upload = open(&[0]);
+        let part = UploadPart {
+            file_sha1: key().file_sha1,
+            span: PartSpan { offset: PART, len: PART },
+            part_md5: Md5::of(b""),
+        };
+        assert_eq!(upload.decide_part(&part, at(24), DAY), Ok(PartCheck::Take));
+        assert_eq!(upload.decide_part(&part, at(25), DAY).expect_err("expired").code, Code::CACHE_READ);
+        assert!(matches!(ask(&upload, &init(2 * PART, PART), 25, true), Ok(InitDecision::Open(..))));
+    }
+
+    #[test]
+    fn parts_must_lie_on_the_sessions_grid() {
+        let upload = open(&[]);
+        let check = |offset, len| {
+            let part =
+                UploadPart { file_sha1: key().file_sha1, span: PartSpan { offset, len }, part_md5: Md5::of(b"") };
+            upload.decide_part(&part, at(0), DAY).map_err(|rejected| rejected.code)
+        };
+        assert_eq!(check(PART, PART), Ok(PartCheck::Take));
+        assert_eq!(check(PART, PART - 1), Err(Code::PROTOCOL_PARAMS));
+        assert_eq!(check(1, PART), Err(Code::PROTOCOL_PARAMS));
+        assert_eq!(check(2 * PART, PART), Err(Code::PROTOCOL_PARAMS));
+        assert_eq!(check(2 * PART, 0), Ok(PartCheck::EmptyTail));
+    }
+
+    #[test]
+    fn a_finish_names_the_first_missing_part_and_is_refused_finally() {
+        let refused = open(&[1]).decide_finish(key().file_sha1, at(0), DAY).expect_err("a part is missing");
+        assert_eq!((refused.code, refused.can_retry), (Code::PROTOCOL_PARAMS, Some(false)));
+        assert!(refused.message.contains("offset 0 "), "{refused}");
+    }
+
+    #[test]
+    fn a_finish_is_answered_again_after_it_was_done_and_unknown_uploads_are_not_found() {
+        assert!(matches!(stored().decide_finish(key().file_sha1, at(0), DAY), Ok(Finish::Again(_))));
+        let unknown = Upload::default().decide_finish(key().file_sha1, at(0), DAY).expect_err("unknown");
+        assert_eq!((unknown.code, unknown.can_retry), (Code::CACHE_READ, Some(true)));
+    }
+
+    #[test]
+    fn a_part_sent_again_replaces_and_frees_the_earlier_one() {
+        let mut upload = open(&[0]);
+        let session = upload.session_mut().expect("open");
+        let (mut ahead, next) = session.next_to_hash();
+        assert_eq!(next.map(|part| part.body), Some(BodyId(0)));
+        ahead.absorb(&vec![0; usize::try_from(PART).unwrap()]);
+        session.hashed(ahead);
+        let mut same = part(0, b"x");
+        if let Record::Part { body, .. } = &mut same {
+            *body = BodyId(9);
+        }
+        assert_eq!(upload.apply(&same), [BodyId(0)]);
+        assert_eq!(upload.session_mut().expect("open").next_to_hash().0.passed(), PART, "the same bytes keep the hash");
+        assert_eq!(upload.apply(&part(0, b"y")), [BodyId(9)]);
+        assert_eq!(upload.session_mut().expect("open").next_to_hash().0.passed(), 0, "other bytes start it again");
+    }
+}

@@ -1,0 +1,205 @@
+//! Bodies as files, records as a log, in one directory. What was acknowledged survives the death of the process.
+//!
+//! ```text
+//! DIR/lock            held while a mock runs on the directory
+//! DIR/sessions.log    records, see log.rs
+//! DIR/bodies/N        kept bodies
+//! DIR/staging/N       bodies that are being taken in; emptied at the start
+//! ```
+//!
+//! Nothing is synced: the promise is about the process, not about the power.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{
+    Staging, Store,
+    log::{Log, LogError},
+};
+use crate::core::{BodyId, Record, Upload, UploadKey};
+
+/// A data directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// It cannot be made, read or written.
+    #[error("the data directory {dir} cannot be used: {source}")]
+    Io {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another mock runs on it.
+    #[error("the data directory {dir} is in use by another mock")]
+    InUse {
+        /// Which.
+        dir: PathBuf,
+    },
+    /// Its log cannot be trusted.
+    #[error("the log {path} cannot be read: {source}")]
+    Log {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: LogError,
+    },
+}
+
+/// Keeps bodies and records in a directory.
+pub struct DiskStore {
+    dir: PathBuf,
+    log: Mutex<Log>,
+    loaded: Mutex<Vec<Record>>,
+    last: Arc<AtomicU64>,
+    /// Held for as long as the store lives; the system lets go of it when the process dies.
+    _lock: File,
+}
+
+impl DiskStore {
+    /// Opens or makes a data directory, and clears away what an earlier life left half done.
+    ///
+    /// # Errors
+    /// If it cannot be used, is in use, or its log is damaged.
+    pub fn open(dir: &Path) -> Result<Arc<Self>, DiskError> {
+        let io = |source| DiskError::Io { dir: dir.to_owned(), source };
+        for sub in ["bodies", "staging"] {
+            fs::create_dir_all(dir.join(sub)).map_err(io)?;
+        }
+        let lock = File::create(dir.join("lock")).map_err(io)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => DiskError::InUse { dir: dir.to_owned() },
+            TryLockError::Error(source) => io(source),
+        })?;
+        let path = dir.join("sessions.log");
+        let (log, records) = Log::open(&path).map_err(|source| DiskError::Log { path, source })?;
+        let last = clear_away(dir, &records).map_err(io)?;
+        Ok(Arc::new(Self {
+            dir: dir.to_owned(),
+            log: Mutex::new(log),
+            loaded: Mutex::new(records),
+            last: Arc::new(AtomicU64::new(last)),
+            _lock: lock,
+        }))
+    }
+
+    fn body(&self, body: BodyId) -> PathBuf {
+        self.dir.join("bodies").join(body.0.to_string())
+    }
+}
+
+/// Removes bodies that no record speaks of. Returns the highest number in use.
+fn clear_away(dir: &Path, records: &[Record]) -> io::Result<u64> {
+    let mut uploads = std::collections::BTreeMap::<&UploadKey, Upload>::new();
+    let mut last = 0;
+    for record in records {
+        uploads.entry(record.key()).or_default().apply(record);
+        if let Record::Part { body, .. } = record {
+            last = last.max(body.0);
+        }
+    }
+    let kept: BTreeSet<String> = uploads.values().flat_map(Upload::bodies).map(|body| body.0.to_string()).collect();
+    for entry in fs::read_dir(dir.join("staging"))? {
+        fs::remove_file(entry?.path())?;
+    }
+    for entry in fs::read_dir(dir.join("bodies"))? {
+        let entry = entry?;
+        if !kept.contains(entry.file_name().to_string_lossy().as_ref()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(last)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Store for DiskStore {
+    async fn load(&self) -> io::Result<Vec<Record>> {
+        Ok(std::mem::take(&mut *lock(&self.loaded)))
+    }
+
+    async fn append(&self, record: &Record) -> io::Result<()> {
+        // A few hundred bytes into the page cache: shorter than the way to another thread and back.
+        lock(&self.log).append(record)
+    }
+
+    async fn stage(&self) -> io::Result<Box<dyn Staging>> {
+        let body = BodyId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
+        let path = self.dir.join("staging").join(body.0.to_string());
+        let file = tokio::fs::File::create(&path).await?;
+        Ok(Box::new(DiskStaging { file, path: Some(path), kept: self.body(body), body }))
+    }
+
+    async fn read(&self, body: BodyId, offset: u64, len: usize) -> io::Result<Bytes> {
+        let path = self.body(body);
+        let read = move || {
+            let file = File::open(path)?;
+            let mut bytes = vec![0; len];
+            let mut filled = 0;
+            while filled < len {
+                match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+                    0 => break,
+                    more => filled += more,
+                }
+            }
+            bytes.truncate(filled);
+            Ok(Bytes::from(bytes))
+        };
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+
+    async fn discard(&self, body: BodyId) {
+        if let Err(error) = tokio::fs::remove_file(self.body(body)).await {
+            tracing::warn!(%error, body = body.0, "a body that nobody needs could not be removed");
+        }
+    }
+}
+
+struct DiskStaging {
+    file: tokio::fs::File,
+    /// Where the bytes are, until they are kept.
+    path: Option<PathBuf>,
+    kept: PathBuf,
+    body: BodyId,
+}
+
+#[async_trait]
+impl Staging for DiskStaging {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.file.write_all(&bytes).await
+    }
+
+    async fn keep(mut self: Box<Self>) -> io::Result<BodyId> {
+        // What was written is in the file only after the flush: the writes go on behind the scenes.
+        self.file.flush().await?;
+        if let Some(path) = &self.path {
+            tokio::fs::rename(path, &self.kept).await?;
+        }
+        self.path = None;
+        Ok(self.body)
+    }
+}
+
+impl Drop for DiskStaging {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Nothing depends on it: what stays is cleared away at the next start.
+            let _ = fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A mock in a test: one line, a random port, gone when it is dropped.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use vod_proto::{Exchange, Sha1};
+
+use crate::{Config, MemoryStore, Mock, OpenError, UploadView};
+
+/// A mock that listens on a random port of loopback for as long as it lives.
+pub struct VodMock {
+    mock: Arc<Mock>,
+    endpoint: String,
+    serving: JoinHandle<()>,
+}
+
+impl VodMock {
+    /// Starts a mock with the demo account, in memory.
+    ///
+    /// # Panics
+    /// If loopback has no free port. Where that must be handled, use [`start_with`](Self::start_with).
+    pub async fn start() -> Self {
+        match Self::start_with(Config::default()).await {
+            Ok(mock) => mock,
+            Err(error) => panic!("a mock with default settings could not be started: {error}"),
+        }
+    }
+
+    /// Starts a mock in memory that behaves as `config` says.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used, or loopback has no free port.
+    pub async fn start_with(config: Config) -> Result<Self, OpenError> {
+        let mock = Mock::open(config, MemoryStore::new()).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let serving = Arc::clone(&mock);
+        let serving = tokio::spawn(async move {
+            serving.serve(listener).await;
+        });
+        Ok(Self { mock, endpoint, serving })
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:41873`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The evidence so far. Whoever has an answer finds its exchange here.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.mock.exchanges()
+    }
+
+    /// The upload of a file, if there is one. With several accounts, the first by name.
+    pub async fn upload(&self, file_sha1: Sha1) -> Option<UploadView> {
+        self.mock.uploads().await.into_iter().find(|upload| upload.file_sha1 == file_sha1)
+    }
+
+    /// The planned faults that never struck.
+    #[must_use]
+    pub fn unfired(&self) -> Vec<String> {
+        self.mock.unfired()
+    }
+}
+
+impl Drop for VodMock {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
