@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use vod_proto::{
-    Code, Exchange, InitUpload, Limits, PartSpan, Request, Sha1, UploadPart,
+    Action, Code, Exchange, InitUpload, Limits, PartSpan, Request, Sha1, UploadPart,
     digest::Sha1Hasher,
     reply::{InitReply, Rejected, Reply},
     rules::{self, Deviation, Profile},
@@ -339,7 +339,10 @@ impl Mind {
         let number = |name: &str| head.query.get(name).and_then(|value| value.parse::<u64>().ok());
         let account = self.standards.account(head).map(|account| account.name.clone());
         let file_sha1 = head.query.get("fileSha").and_then(|sha| sha.parse().ok());
-        let part = number("offset").zip(number("dataSize")).map(|(offset, len)| PartSpan { offset, len });
+        let action = head.query.get("Action").map(std::borrow::Cow::into_owned);
+        let sends_part = action.as_deref() == Some(Action::UploadPart.wire_name());
+        let span = number("offset").zip(number("dataSize")).filter(|_| sends_part);
+        let part = span.map(|(offset, len)| PartSpan { offset, len });
         let mut part_number = None;
         if let (Some(account), Some(file_sha1), Some(part)) = (&account, file_sha1, part)
             && let Some(slot) = self.slot(&UploadKey { account: account.clone(), file_sha1 })
@@ -348,7 +351,6 @@ impl Mind {
             let session = upload.session(self.clock.now(), self.lifetime);
             part_number = session.map(|session| part.offset / session.layout().part_size() + 1);
         }
-        let action = head.query.get("Action").map(std::borrow::Cow::into_owned);
         Subject { account, action, file_sha1, part, part_number }
     }
 

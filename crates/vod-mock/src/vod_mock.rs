@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinHandle};
 use vod_proto::{Exchange, Sha1};
 
-use crate::{Config, MemoryStore, Mock, OpenError, UploadView};
+use crate::{Config, MemoryStore, Mock, OpenError, Store, UploadView};
 
 /// A mock that listens on a random port of loopback for as long as it lives.
 pub struct VodMock {
@@ -31,7 +31,15 @@ impl VodMock {
     /// # Errors
     /// If the configuration cannot be used, or loopback has no free port.
     pub async fn start_with(config: Config) -> Result<Self, OpenError> {
-        let mock = Mock::open(config, MemoryStore::new()).await?;
+        Self::start_on(config, MemoryStore::new()).await
+    }
+
+    /// Starts a mock on a store, and takes up what that holds.
+    ///
+    /// # Errors
+    /// If the configuration or the store cannot be used, or loopback has no free port.
+    pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let mock = Mock::open(config, store).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let serving = Arc::clone(&mock);
@@ -56,6 +64,13 @@ impl VodMock {
     /// The upload of a file, if there is one. With several accounts, the first by name.
     pub async fn upload(&self, file_sha1: Sha1) -> Option<UploadView> {
         self.mock.uploads().await.into_iter().find(|upload| upload.file_sha1 == file_sha1)
+    }
+
+    /// Stops it and waits until it has let go of its port and its store.
+    pub async fn stop(mut self) {
+        self.serving.abort();
+        // An aborted task ends in an error that says just that.
+        let _ = (&mut self.serving).await;
     }
 
     /// The planned faults that never struck.

@@ -1,0 +1,148 @@
+//! What an upload may rely on, whatever store is under it.
+
+use std::sync::Arc;
+
+use vod_mock::{Config, DiskStore, MemoryStore, Store, VodMock};
+use vod_proto::Sha1;
+
+use crate::wire::{PART, assert_code, config, file, finish, get, init, mock, part, post};
+
+#[tokio::test]
+async fn parts_come_in_any_order_at_once_and_twice() {
+    let mock = mock(config()).await;
+    let file = file(3);
+    assert_code(&get(&mock, &init(&file)).await, 0, 0);
+    let sent = [3, 1, 0, 2, 1, 3].map(|index| post(&mock, part(&file, index)));
+    for reply in futures_util::future::join_all(sent).await {
+        assert_code(&reply, 0, 0);
+    }
+    let reply = get(&mock, &finish(&file)).await;
+    assert_code(&reply, 0, 0);
+    let view = mock.upload(Sha1::of(&file)).await.unwrap();
+    assert_eq!((view.state.as_str(), view.parts, view.commits), ("stored", 4, 1));
+    assert_eq!(view.stored_sha1, Some(Sha1::of(&file)), "the bytes themselves were read again");
+}
+
+#[tokio::test]
+async fn a_part_sent_again_with_other_bytes_replaces_the_first_also_behind_the_hashed_prefix() {
+    let mock = mock(config()).await;
+    let file = file(1);
+    get(&mock, &init(&file)).await;
+    let wrong = vec![9; PART];
+    let target = crate::wire::part_of(&file, 0, &wrong);
+    assert_code(&post(&mock, (target, &wrong)).await, 0, 0);
+    assert_code(&post(&mock, part(&file, 1)).await, 0, 0);
+    assert_code(&post(&mock, part(&file, 0)).await, 0, 0);
+    assert_code(&get(&mock, &finish(&file)).await, 0, 0);
+}
+
+#[tokio::test]
+async fn resume_lists_what_is_there_on_the_first_grid() {
+    let mock = mock(config()).await;
+    let file = file(3);
+    get(&mock, &init(&file)).await;
+    post(&mock, part(&file, 1)).await;
+    post(&mock, part(&file, 3)).await;
+    let reply = get(&mock, &init(&file)).await;
+    assert_code(&reply, 1, 0);
+    assert_eq!(reply["dataSize"], 524_288);
+    let listed: Vec<_> =
+        reply["listParts"].as_array().unwrap().iter().map(|part| (&part["offset"], &part["dataLen"])).collect();
+    assert_eq!(serde_json::json!(listed), serde_json::json!([[524_288, 524_288], [1_572_864, 1000]]));
+}
+
+#[tokio::test]
+async fn a_finish_is_repeatable_and_the_file_exists_afterwards() {
+    let mock = mock(config()).await;
+    let file = file(0);
+    get(&mock, &init(&file)).await;
+    post(&mock, part(&file, 0)).await;
+    let first = get(&mock, &finish(&file)).await;
+    assert_eq!(get(&mock, &finish(&file)).await, first);
+    let exists = get(&mock, &init(&file)).await;
+    assert_code(&exists, 2, 0);
+    assert_eq!((&exists["fileId"], &exists["url"]), (&first["fileId"], &first["url"]));
+    assert_eq!(mock.upload(Sha1::of(&file)).await.unwrap().commits, 1);
+}
+
+#[tokio::test]
+async fn instant_upload_can_be_turned_off() {
+    let mock = mock(Config { instant_upload: false, ..config() }).await;
+    let file = file(0);
+    for _ in 0..2 {
+        assert_code(&get(&mock, &init(&file)).await, 0, 0);
+        post(&mock, part(&file, 0)).await;
+        assert_code(&get(&mock, &finish(&file)).await, 0, 0);
+    }
+    assert_eq!(mock.upload(Sha1::of(&file)).await.unwrap().commits, 2);
+}
+
+#[tokio::test]
+async fn whoever_has_an_answer_finds_its_exchange() {
+    let mock = mock(config()).await;
+    let file = file(0);
+    for n in 1..=50 {
+        get(&mock, &init(&file)).await;
+        let exchanges = mock.exchanges();
+        assert_eq!((exchanges.len(), exchanges.last().unwrap().attempt), (n, u32::try_from(n).unwrap()));
+    }
+    let shown = format!("{:?}", mock.exchanges());
+    assert!(!shown.contains("AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA"), "the SecretId is on record");
+}
+
+/// What was acknowledged is there after the server is gone, and only that.
+async fn survives(reopen: impl Fn() -> Arc<dyn Store>) {
+    let file = file(2);
+    let mock = VodMock::start_on(config(), reopen()).await.unwrap();
+    assert_code(&get(&mock, &init(&file)).await, 0, 0);
+    assert_code(&post(&mock, part(&file, 2)).await, 0, 0);
+    assert_code(&post(&mock, part(&file, 0)).await, 0, 0);
+    mock.stop().await;
+
+    let mock = VodMock::start_on(config(), reopen()).await.unwrap();
+    let resumed = get(&mock, &init(&file)).await;
+    assert_code(&resumed, 1, 0);
+    assert_eq!(resumed["listParts"].as_array().map(Vec::len), Some(2), "{resumed}");
+    assert_code(&post(&mock, part(&file, 1)).await, 0, 0);
+    assert_code(&get(&mock, &finish(&file)).await, 0, 0);
+    let before = mock.upload(Sha1::of(&file)).await;
+    mock.stop().await;
+
+    let mock = VodMock::start_on(config(), reopen()).await.unwrap();
+    assert_code(&get(&mock, &init(&file)).await, 2, 0);
+    let after = mock.upload(Sha1::of(&file)).await;
+    assert_eq!(after, before);
+    assert_eq!(after.unwrap().stored_sha1, Some(Sha1::of(&file)), "the bytes themselves were read again");
+}
+
+#[tokio::test]
+async fn acknowledged_parts_survive_the_server_in_memory() {
+    let store = MemoryStore::new();
+    survives(|| Arc::clone(&store) as Arc<dyn Store>).await;
+}
+
+#[tokio::test]
+async fn acknowledged_parts_survive_the_server_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    survives(|| DiskStore::open(dir.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn what_was_never_acknowledged_is_cleared_away_and_one_mock_has_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    for half_done in ["staging/7", "bodies/8"] {
+        let path = dir.path().join(half_done);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"x").unwrap();
+    }
+    let _store = DiskStore::open(dir.path()).unwrap();
+    assert!(!dir.path().join("staging/7").exists() && !dir.path().join("bodies/8").exists());
+    let error = DiskStore::open(dir.path()).err().expect("it is in use").to_string();
+    assert!(error.contains("is in use by another mock"), "{error}");
+}
+
+#[tokio::test]
+async fn a_vod_mock_is_one_line() {
+    let mock = VodMock::start().await;
+    assert!(mock.endpoint().starts_with("http://127.0.0.1:"));
+}

@@ -1,0 +1,130 @@
+//! A client of a few lines: raw requests over raw sockets.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, VodMock};
+use vod_proto::{
+    Md5, Query, Sha1,
+    sign::{SecretKey, SignatureMethod, sign_query},
+};
+use vod_serve::WallClock;
+
+/// The time of day in these tests, in seconds since 1970.
+pub(crate) const NOW: i64 = 1_500_000_000;
+
+/// The smallest part size, and the one of these tests.
+pub(crate) const PART: usize = 524_288;
+
+pub(crate) fn config() -> Config {
+    let epoch = jiff::Timestamp::from_second(NOW).unwrap();
+    Config { clock: WallClock::fixed(epoch), seed: 1, ..Config::default() }
+}
+
+pub(crate) async fn mock(config: Config) -> VodMock {
+    VodMock::start_with(config).await.unwrap()
+}
+
+/// A file of some parts and a bit, all different.
+pub(crate) fn file(parts: usize) -> Vec<u8> {
+    (0..parts * PART + 1000).map(|n| u8::try_from((n / 7 + n / PART) % 251).unwrap()).collect()
+}
+
+/// A signed request target; `change` may spoil it.
+pub(crate) fn target(method: &str, params: &[(&str, &str)]) -> String {
+    let mut query = Query::default();
+    for (name, value) in params {
+        query.push(name, value);
+    }
+    let sent: BTreeMap<_, _> = params.iter().copied().collect();
+    let now = NOW.to_string();
+    for (name, value) in [("Region", "gz"), ("Timestamp", now.as_str()), ("Nonce", "7"), ("SecretId", DEMO_SECRET_ID)] {
+        if !sent.contains_key(name) {
+            query.push(name, value);
+        }
+    }
+    let key = SecretKey::new(DEMO_SECRET_KEY);
+    sign_query(&key, SignatureMethod::HmacSha1, method, "vod2.qcloud.com", "/v2/index.php", &mut query);
+    format!("/v2/index.php?{query}")
+}
+
+pub(crate) fn init(file: &[u8]) -> String {
+    let (sha, size) = (Sha1::of(file).to_string(), file.len().to_string());
+    target(
+        "GET",
+        &[
+            ("Action", "InitUpload"),
+            ("fileName", "test"),
+            ("fileSha", &sha),
+            ("fileSize", &size),
+            ("dataSize", "524288"),
+            ("fileType", "mp4"),
+        ],
+    )
+}
+
+pub(crate) fn finish(file: &[u8]) -> String {
+    target("GET", &[("Action", "FinishUpload"), ("fileSha", &Sha1::of(file).to_string())])
+}
+
+/// The target and body of a part, counted from 0.
+pub(crate) fn part(file: &[u8], index: usize) -> (String, &[u8]) {
+    let offset = index * PART;
+    let body = &file[offset..file.len().min(offset + PART)];
+    (part_of(file, offset, body), body)
+}
+
+pub(crate) fn part_of(file: &[u8], offset: usize, body: &[u8]) -> String {
+    target(
+        "POST",
+        &[
+            ("Action", "UploadPart"),
+            ("fileSha", &Sha1::of(file).to_string()),
+            ("offset", &offset.to_string()),
+            ("dataSize", &body.len().to_string()),
+            ("dataMd5", &Md5::of(body).to_string()),
+        ],
+    )
+}
+
+/// What came back, to the byte.
+pub(crate) async fn raw(mock: &VodMock, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let addr = mock.endpoint().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+pub(crate) async fn send(mock: &VodMock, method: &str, target: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let length = if method == "POST" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: vod2.qcloud.com\r\nConnection: close\r\n{length}\r\n");
+    raw(mock, &head, body).await
+}
+
+/// The JSON of a reply that must be one.
+pub(crate) fn json(answer: &[u8]) -> Value {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text:?}"));
+    assert!(head.starts_with("HTTP/1.1 200 "), "{text}");
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body:?}"))
+}
+
+pub(crate) async fn get(mock: &VodMock, target: &str) -> Value {
+    json(&send(mock, "GET", target, b"").await.unwrap())
+}
+
+pub(crate) async fn post(mock: &VodMock, (target, body): (String, &[u8])) -> Value {
+    json(&send(mock, "POST", &target, body).await.unwrap())
+}
+
+#[track_caller]
+pub(crate) fn assert_code(reply: &Value, code: i64, can_retry: i64) {
+    assert_eq!((reply["code"].as_i64(), reply["canRetry"].as_i64()), (Some(code), Some(can_retry)), "{reply}");
+}
