@@ -27,7 +27,7 @@ pub(crate) fn check() -> Result<(), Failure> {
         eprintln!("breach: {breach}");
     }
     let count = breaches.len();
-    Err(Failure(format!("{count} {} broken", if count == 1 { "invariant is" } else { "invariants are" })))
+    Err(Failure(format!("{count} {} of the invariants", if count == 1 { "breach" } else { "breaches" })))
 }
 
 /// A text file of the repository.
