@@ -172,6 +172,28 @@ async fn a_kill_asks_its_host_and_nothing_is_answered() {
 }
 
 #[tokio::test]
+async fn a_kill_ends_what_else_the_victim_had_under_way() {
+    use tokio::io::AsyncWriteExt as _;
+    let plan = plan(PART_2, "after-commit", "{ kill = \"client\" }");
+    let killer: Arc<dyn Killer> = Arc::new(CountingKiller::default());
+    let mock = mock(Config { plan, killer: Some(killer), ..config() }).await;
+    let file = file(1);
+    get(&mock, &init(&file)).await;
+    let (target, body) = part(&file, 0);
+    let mut half = tokio::net::TcpStream::connect(mock.endpoint().strip_prefix("http://").unwrap()).await.unwrap();
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", body.len());
+    half.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body once it has begun to read: from here on the request is under way.
+    let mut invitation = [0; 25];
+    tokio::io::AsyncReadExt::read_exact(&mut half, &mut invitation).await.unwrap();
+    let (target, body) = part(&file, 1);
+    let _ = send(&mock, "POST", &target, body).await;
+    let ends: Vec<_> = mock.exchanges().iter().filter(|e| e.part.is_some()).map(|e| e.end).collect();
+    assert_eq!(ends, [End::Killed, End::Killed]);
+}
+
+#[tokio::test]
 async fn a_plan_that_kills_is_refused_where_nobody_can() {
     let plan = plan(PART_2, "after-commit", "{ kill = \"client\" }");
     let error = Mock::open(Config { plan, ..config() }, MemoryStore::new()).await.err().unwrap();

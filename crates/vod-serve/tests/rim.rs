@@ -1,0 +1,120 @@
+//! The rim over transports that misbehave in ways a socket seldom does.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+use vod_proto::exchange::End;
+use vod_serve::{
+    Effects, Engine, Head, Host, Journal, Plan, ReplyOut, Server, Subject, Transport, WallClock,
+    body::{Body, BodyError},
+    host::AsideBody,
+};
+
+/// Answers everything with code 0.
+struct Yes;
+
+impl Host for Yes {
+    type Staged = ();
+
+    async fn subject(&self, head: &Head) -> Subject {
+        Subject { action: head.query.get("Action").map(|action| action.into_owned()), ..Subject::default() }
+    }
+
+    async fn read(&self, _: &Head, _: &Subject, _: &mut Body) -> Result<(), BodyError> {
+        Ok(())
+    }
+
+    async fn commit(&self, (): (), _: Effects) -> ReplyOut {
+        ReplyOut::json(r#"{"code":0}"#.to_owned())
+    }
+
+    fn is_aside(&self, _: &str) -> bool {
+        false
+    }
+
+    async fn aside(&self, _: Request<Incoming>) -> Response<AsideBody> {
+        unreachable!("nothing is aside")
+    }
+}
+
+/// What is odd about a pipe.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Oddity {
+    WritesFail,
+    NeverFlushed,
+}
+
+struct Odd(DuplexStream, Oddity);
+
+impl Transport for Odd {
+    fn reset_on_drop(&mut self) {}
+}
+
+impl AsyncRead for Odd {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Odd {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.1 {
+            Oddity::WritesFail => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Oddity::NeverFlushed => Pin::new(&mut self.0).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.1 == Oddity::NeverFlushed { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+fn server() -> (Server<Yes>, Arc<Journal>) {
+    let journal = Journal::memory(1);
+    let engine = Arc::new(Engine::new(Plan::default(), 1).expect("an empty plan"));
+    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), WallClock::system(), None, 1 << 20)
+        .unwrap_or_else(|error| panic!("{error}"));
+    (server, journal)
+}
+
+const REQUEST: &[u8] = b"GET /v2/index.php?Action=InitUpload HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[tokio::test]
+async fn an_exchange_is_visible_before_the_last_frame_of_its_reply_leaves() {
+    let (server, journal) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    // The server never learns that the reply is out, so whatever is visible was so before.
+    tokio::spawn(server.connection(Odd(pipe, Oddity::NeverFlushed)));
+    client.write_all(REQUEST).await.expect("the pipe is open");
+    let mut answer = Vec::new();
+    while !answer.ends_with(br#"{"code":0}"#) {
+        client.read_buf(&mut answer).await.expect("the pipe is open");
+    }
+    let exchanges = journal.exchanges();
+    assert_eq!(exchanges.len(), 1, "the answer is here, the evidence is not");
+    assert_eq!(exchanges[0].action.as_deref(), Some("InitUpload"));
+}
+
+#[tokio::test]
+async fn what_was_shown_as_replied_is_corrected_when_the_reply_could_not_be_written() {
+    let (server, journal) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    let connection = tokio::spawn(server.connection(Odd(pipe, Oddity::WritesFail)));
+    client.write_all(REQUEST).await.expect("the pipe is open");
+    connection.await.expect("the connection ends");
+    let exchanges = journal.exchanges();
+    assert_eq!(exchanges.len(), 1);
+    assert_eq!(exchanges[0].end, End::ClientGone { after: 0 });
+    assert!(!exchanges[0].acknowledged());
+}
