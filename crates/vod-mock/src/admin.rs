@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -75,10 +75,7 @@ impl Filter {
 }
 
 /// One exchange a line. `x-vod-evicted` says how many are missing because they no longer fitted into memory.
-async fn exchanges(
-    State(mind): State<Arc<Mind>>,
-    filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
-) -> Response {
+async fn exchanges(State(mind): State<Arc<Mind>>, filter: Result<Query<Filter>, QueryRejection>) -> Response {
     let filter = match filter {
         Ok(Query(filter)) => filter,
         Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
@@ -126,15 +123,22 @@ struct ViewOptions {
     rehash: bool,
 }
 
-async fn uploads(State(mind): State<Arc<Mind>>, Query(options): Query<ViewOptions>) -> Response {
-    Json(mind.views(options.rehash).await).into_response()
+async fn uploads(State(mind): State<Arc<Mind>>, options: Result<Query<ViewOptions>, QueryRejection>) -> Response {
+    match options {
+        Ok(Query(options)) => Json(mind.views(options.rehash).await).into_response(),
+        Err(wrong) => error(StatusCode::BAD_REQUEST, &wrong.body_text()),
+    }
 }
 
 async fn upload(
     State(mind): State<Arc<Mind>>,
     Path(sha): Path<String>,
-    Query(options): Query<ViewOptions>,
+    options: Result<Query<ViewOptions>, QueryRejection>,
 ) -> Response {
+    let options = match options {
+        Ok(Query(options)) => options,
+        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
+    };
     let sha: Sha1 = match sha.parse() {
         Ok(sha) => sha,
         Err(wrong) => return error(StatusCode::BAD_REQUEST, &format!("{wrong}")),

@@ -81,6 +81,9 @@ enum Failure {
     Read { path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]
     Parse { path: PathBuf, source: Box<toml::de::Error> },
+    /// Like `Parse`, but without the excerpt: the file holds secrets.
+    #[error("{path}, line {line}: {message}")]
+    ParseSecret { path: PathBuf, line: usize, message: String },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("cannot listen on {addr}: {source}")]
@@ -96,7 +99,7 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { .. } | Self::Parse { .. } | Self::Open(_) => exit::USAGE,
+            Self::Read { .. } | Self::Parse { .. } | Self::ParseSecret { .. } | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
             Self::Disk(_) | Self::Journal(_) => exit::STORE,
         }
@@ -125,14 +128,32 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })
+}
+
+fn read_accounts(path: Option<&Path>) -> Result<Accounts, Failure> {
+    let Some(path) = path else { return Ok(Accounts::default()) };
+    let text = read(path)?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        // A wrong type is told by the value itself, so only the kinds of mistakes that name no value are repeated.
+        let named = ["unknown field", "missing field", "duplicate"].iter().any(|kind| error.message().contains(kind));
+        let message =
+            if named { error.message() } else { "expected [[account]] with name, app-id, secret-id and secret-key" };
+        Failure::ParseSecret { path: path.to_owned(), line, message: message.to_owned() }
+    })
+}
+
 fn read_toml<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Failure> {
     let Some(path) = path else { return Ok(T::default()) };
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
+    let text = read(path)?;
     toml::from_str(&text).map_err(|source| Failure::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
-    let accounts: Accounts = read_toml(args.accounts.as_deref())?;
+    let accounts = read_accounts(args.accounts.as_deref())?;
     let plan: Plan = read_toml(args.faults.as_deref())?;
     let limits: Limits = read_toml(args.limits.as_deref())?;
     let seed = args.seed.unwrap_or_else(fresh_seed);

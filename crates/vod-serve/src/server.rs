@@ -1,22 +1,14 @@
 //! Takes connections and leads each request through its phases:
 //! before-read, mid-body, before-commit, after-commit, mid-reply.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use vod_proto::{
     Code,
     exchange::End,
@@ -57,8 +49,26 @@ pub(crate) struct Rim {
     clock: WallClock,
     killer: Option<Arc<dyn Killer>>,
     pub(crate) body_ceiling: u64,
-    /// This server is about to be killed: nothing more may leave it.
-    dying: AtomicBool,
+    /// Whoever is being killed at this moment gets no answer any more.
+    condemned: watch::Sender<Vec<Condemned>>,
+}
+
+/// Whose exchanges are held back while a kill is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condemned {
+    /// Those of one account: its client is being killed.
+    Account(Option<String>),
+    /// All: this server is being killed.
+    All,
+}
+
+impl Condemned {
+    fn holds(&self, open: &Open) -> bool {
+        match self {
+            Self::Account(account) => open.subject().account == *account,
+            Self::All => true,
+        }
+    }
 }
 
 /// What a fault changes in the course of an exchange that goes on.
@@ -99,12 +109,14 @@ impl Rim {
 
     /// Holds everything back, has the victim killed, and lets its connections go.
     async fn kill(&self, target: KillTarget, fault: &str, open: &Open) {
-        let account = &open.subject().account;
-        if target == KillTarget::Mock {
-            self.dying.store(true, Ordering::SeqCst);
-        }
+        let condemned = match target {
+            KillTarget::Mock => Condemned::All,
+            KillTarget::Client => Condemned::Account(open.subject().account.clone()),
+        };
+        // First the word, then the list: an exchange that is not on the list yet will hear the word.
+        self.condemned.send_modify(|all| all.push(condemned.clone()));
         let mut victims = self.journal.under_way();
-        victims.retain(|other| target == KillTarget::Mock || other.subject().account == *account);
+        victims.retain(|other| condemned.holds(other));
         for victim in &victims {
             victim.line().freeze();
             victim.end(End::Killed);
@@ -115,7 +127,26 @@ impl Rim {
         for victim in &victims {
             victim.line().close();
         }
-        self.dying.store(false, Ordering::SeqCst);
+        self.condemned.send_modify(|all| {
+            if let Some(at) = all.iter().position(|other| *other == condemned) {
+                all.remove(at);
+            }
+        });
+    }
+
+    /// Lets an exchange go on, unless it came from or to someone who is being killed.
+    async fn admit(&self, open: &Open) -> Result<(), Cut> {
+        let mut condemned = self.condemned.subscribe();
+        let held = |all: &Vec<Condemned>| all.iter().any(|one| one.holds(open));
+        if !held(&condemned.borrow_and_update()) {
+            return Ok(());
+        }
+        open.line().freeze();
+        open.end(End::Killed);
+        // The sender is this rim itself, so it cannot be gone.
+        let _ = condemned.wait_for(|all| !held(all)).await;
+        open.line().close();
+        Err(Cut(End::Killed))
     }
 }
 
@@ -169,8 +200,8 @@ impl<H: Host> Server<H> {
         if killer.is_none() && engine.kills() {
             return Err(NoKiller);
         }
-        let dying = AtomicBool::new(false);
-        Ok(Self { host, rim: Arc::new(Rim { engine, journal, clock, killer, body_ceiling, dying }) })
+        let condemned = watch::Sender::new(Vec::new());
+        Ok(Self { host, rim: Arc::new(Rim { engine, journal, clock, killer, body_ceiling, condemned }) })
     }
 
     /// Takes connections for as long as it is polled. Dropping it drops every connection with it.
@@ -197,7 +228,7 @@ impl<H: Host> Server<H> {
     pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T, H> {
         let (host, rim) = (Arc::clone(&self.host), Arc::clone(&self.rim));
         async move {
-            let (line, handle) = Line::new(transport, rim.dying.load(Ordering::SeqCst));
+            let (line, handle) = Line::new(transport);
             let service = service_fn(move |request| {
                 let (host, rim, line) = (Arc::clone(&host), Arc::clone(&rim), Arc::clone(&handle));
                 async move { request_through(&*host, rim, line, request).await }
@@ -232,6 +263,7 @@ async fn request_through<H: Host>(
     let head = Head::of(&request);
     let subject = host.subject(&head).await;
     let open = rim.journal.open(&head, subject, start, line);
+    rim.admit(&open).await?;
 
     let mut change = rim.strike(Phase::BeforeRead, &open).await?;
     let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim));

@@ -77,11 +77,6 @@ struct LineState {
 }
 
 impl LineHandle {
-    fn new(frozen: bool) -> Arc<Self> {
-        let mode = if frozen { Mode::Frozen } else { Mode::Open };
-        Arc::new(Self { state: Mutex::new(LineState { mode, wakers: Vec::new(), awaiting: None, flushes: 0 }) })
-    }
-
     fn state(&self) -> MutexGuard<'_, LineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,8 +140,9 @@ pub(crate) struct Line<T: Transport> {
 }
 
 impl<T: Transport> Line<T> {
-    pub(crate) fn new(transport: T, frozen: bool) -> (Self, Arc<LineHandle>) {
-        let handle = LineHandle::new(frozen);
+    pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
+        let state = LineState { mode: Mode::Open, wakers: Vec::new(), awaiting: None, flushes: 0 };
+        let handle = Arc::new(LineHandle { state: Mutex::new(state) });
         (Self { transport, handle: Arc::clone(&handle) }, handle)
     }
 
