@@ -1,0 +1,110 @@
+//! The binary's first line, and what it says to bad input: one sentence on stderr and a code of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use vod_mock::exit;
+
+fn vod_mock(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vod-mock"));
+    command.args(["--listen", "127.0.0.1:0"]).args(args).env_remove("RUST_LOG");
+    command
+}
+
+/// Runs a mock that must not start.
+#[track_caller]
+fn refused(args: &[&str], code: u8, words: &[&str]) {
+    let Output { status, stdout, stderr } = vod_mock(args).output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), stdout.as_slice()), (Some(i32::from(code)), b"".as_slice()), "{said}");
+    assert!(words.iter().all(|word| said.contains(word)), "expected {words:?} in {said:?}");
+    assert!(!said.contains("panicked") && !said.contains("sEcReT"), "{said}");
+}
+
+/// Ends the process when the test does.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_first_line_says_where_it_listens_and_it_does() {
+    let mut child = Running(vod_mock(&["--seed", "7"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["seed"], 7);
+    let addr = ready["listening"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(b"GET /__vod/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#""status":"ok""#), "{answer}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vod-mock"));
+    let output = command.args(["--listen", &addr]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(exit::LISTEN)), "{said}");
+    assert!(said.contains(&format!("cannot listen on {addr}")), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    // A file where the directory should be stops even a superuser.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("data");
+    refused(&["--data-dir", below.to_str().unwrap()], exit::STORE, &["data directory", below.to_str().unwrap()]);
+    refused(&["--journal", below.to_str().unwrap()], exit::STORE, &["journal", below.to_str().unwrap()]);
+}
+
+#[test]
+fn files_that_cannot_be_read_say_where_and_what_was_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let missing = dir.path().join("missing.toml");
+    refused(&["--faults", missing.to_str().unwrap()], exit::USAGE, &["missing.toml", "cannot read"]);
+    let plan = write("plan.toml", "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = \"explode\"\n");
+    refused(&["--faults", &plan], exit::USAGE, &["plan.toml", "line 4", "^", "explode", "`reset`"]);
+    let idle = write("idle.toml", "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = \"drop-part\"\n");
+    refused(&["--faults", &idle], exit::USAGE, &["\"a\"", "drop-part cannot strike in phase after-commit"]);
+    let kill = write("kill.toml", "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = { kill = \"client\" }\n");
+    refused(&["--faults", &kill], exit::USAGE, &["nobody here can kill"]);
+    let account = "[[account]]\nname = \"a\"\napp-id = 1\nsecret-id = \"i\"\n";
+    let accounts = write("accounts.toml", &format!("{account}secret-key = [\"sEcReT\"]\n"));
+    refused(&["--accounts", &accounts], exit::USAGE, &["accounts.toml", "line 5"]);
+    let accounts = write("typo.toml", &format!("{account}secret-kye = \"sEcReT\"\n"));
+    refused(&["--accounts", &accounts], exit::USAGE, &["typo.toml", "line 5", "secret-kye"]);
+    let limits = write("limits.toml", "part-size = 3\n");
+    refused(&["--limits", &limits], exit::USAGE, &["line 1", "part-size-min"]);
+    refused(&["--profile", "strict"], exit::USAGE, &["strict", "observed or documented"]);
+}
+
+#[test]
+fn a_damaged_log_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let log: &Path = &dir.path().join("sessions.log");
+    std::fs::write(log, "vod-mock sessions, format 1\n00000000 {}\n").unwrap();
+    refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["sessions.log", "line 2", "checksum"]);
+    std::fs::write(log, "vod-mock sessions, format 9\n").unwrap();
+    refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["format 9", "format 1"]);
+}
