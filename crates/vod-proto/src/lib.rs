@@ -2,6 +2,7 @@
 //!
 //! - [`action`], [`request`], [`reply`]: what is asked and answered, as types that cannot be wrong.
 //! - [`query`], [`sign`]: the bytes of a request line, and the signature over them.
+//! - [`ugc`]: the upload signature that an application hands to its users' devices.
 //! - [`code`]: every code the server may answer, what it means, and whether to try again.
 //! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
@@ -23,6 +24,7 @@ pub mod reply;
 pub mod request;
 pub mod rules;
 pub mod sign;
+pub mod ugc;
 
 pub use action::Action;
 pub use code::Code;

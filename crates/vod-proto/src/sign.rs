@@ -78,7 +78,7 @@ pub fn string_to_sign(method: &str, host: &str, path: &str, query: &Query, decod
 #[must_use]
 pub fn sign(key: &SecretKey, method: SignatureMethod, text: &str) -> String {
     match method {
-        SignatureMethod::HmacSha1 => STANDARD.encode(mac::<hmac::Hmac<sha1::Sha1>>(key, text).finalize().into_bytes()),
+        SignatureMethod::HmacSha1 => STANDARD.encode(mac_sha1(key, text).finalize().into_bytes()),
         SignatureMethod::HmacSha256 => {
             STANDARD.encode(mac::<hmac::Hmac<sha2::Sha256>>(key, text).finalize().into_bytes())
         }
@@ -90,9 +90,14 @@ pub fn sign(key: &SecretKey, method: SignatureMethod, text: &str) -> String {
 pub fn holds(key: &SecretKey, method: SignatureMethod, text: &str, signature: &str) -> bool {
     let Ok(bytes) = STANDARD.decode(signature) else { return false };
     match method {
-        SignatureMethod::HmacSha1 => mac::<hmac::Hmac<sha1::Sha1>>(key, text).verify_slice(&bytes).is_ok(),
+        SignatureMethod::HmacSha1 => mac_sha1(key, text).verify_slice(&bytes).is_ok(),
         SignatureMethod::HmacSha256 => mac::<hmac::Hmac<sha2::Sha256>>(key, text).verify_slice(&bytes).is_ok(),
     }
+}
+
+/// The HMAC-SHA1 of a text, not finalised.
+pub(crate) fn mac_sha1(key: &SecretKey, text: &str) -> hmac::Hmac<sha1::Sha1> {
+    mac(key, text)
 }
 
 fn mac<M: hmac::Mac + hmac::KeyInit>(key: &SecretKey, text: &str) -> M {

@@ -9,6 +9,7 @@ use vod_proto::{
     request::CommonParams,
     rules,
     sign::{self, SecretKey, SignatureMethod},
+    ugc::{UploadSignature, VerifyContent},
 };
 
 #[derive(Deserialize)]
@@ -26,6 +27,12 @@ struct Vector {
     #[serde(default)]
     signature: String,
     url_encoded: Option<String>,
+    #[serde(default)]
+    original: String,
+    #[serde(default)]
+    verify_key: String,
+    #[serde(default)]
+    verify_content: String,
 }
 
 #[test]
@@ -60,6 +67,23 @@ fn the_canonical_string_of_the_documents_is_rebuilt_from_its_parameters() {
         let text = sign::string_to_sign("GET", "cvm.api.qcloud.com", path, &query, Decoding::Form);
         assert_eq!(text, vector.string_to_sign);
     }
+}
+
+#[test]
+fn the_documented_upload_signature_and_proof_are_reproduced() {
+    let documented: Documented = serde_json::from_str(include_str!("vectors/documented.json")).unwrap();
+    let of = |kind: &str| documented.vectors.iter().find(|v| v.kind == kind).unwrap();
+    let ugc = of("ugc-v1");
+    let key = SecretKey::new(&ugc.key);
+    assert_eq!(UploadSignature::sign(&key, &Query::parse(&ugc.original)), ugc.signature);
+    let signature = UploadSignature::decode(&ugc.signature).unwrap();
+    assert!(signature.holds(&key));
+    assert_eq!((signature.field("f").as_deref(), signature.expires()), (Some("tencent_test.mp4"), Ok(1_437_995_704)));
+    let proof = of("verify_content");
+    let key = SecretKey::new(&proof.verify_key);
+    let content = VerifyContent::verify(&key, &proof.verify_content).unwrap();
+    assert_eq!((content.expires, content.file_id.as_str()), (1_488_160_264, "7031868222808505913"));
+    assert_eq!(content.sign(&key), proof.verify_content);
 }
 
 #[derive(Deserialize)]
