@@ -8,6 +8,10 @@ use hmac::Mac as _;
 use crate::query::{Decoding, Query};
 
 /// The secret half of an account's key pair. It has no `Debug` and no `Display`: it cannot be printed by accident.
+///
+/// ```compile_fail,E0277
+/// println!("{:?}", vod_proto::sign::SecretKey::new("key"));
+/// ```
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(transparent)]
 pub struct SecretKey(String);
