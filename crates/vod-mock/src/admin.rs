@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use vod_proto::{Exchange, Sha1, rules};
 use vod_serve::host::AsideBody;
 
-use crate::mock::Mind;
+use crate::mind::Mind;
 
 /// The routes, as they are named to whoever asks for another.
 const ROUTES: [&str; 6] = ["health", "exchanges", "faults", "findings", "uploads", "uploads/{sha}"];

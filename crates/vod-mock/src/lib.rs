@@ -22,12 +22,16 @@ pub mod cli;
 pub mod core;
 pub mod exit;
 mod kill;
+mod mind;
 mod mock;
 mod requests;
 pub mod store;
+mod view;
 mod vod_mock;
 
 pub use accounts::{Accounts, DEMO_SECRET_ID, DEMO_SECRET_KEY};
-pub use mock::{Auth, Config, Mock, OpenError, UploadView};
+pub use mock::{Config, Mock, OpenError};
+pub use requests::Auth;
 pub use store::{DiskStore, MemoryStore, Store};
+pub use view::UploadView;
 pub use vod_mock::VodMock;

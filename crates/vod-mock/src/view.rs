@@ -1,0 +1,92 @@
+//! Uploads as they can be seen from outside.
+
+use serde::{Deserialize, Serialize};
+use vod_proto::Sha1;
+
+use crate::{
+    core::{Session, UploadKey},
+    mind::{Mind, Slot},
+};
+
+/// An upload as it can be seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UploadView {
+    /// Whose it is.
+    pub account: String,
+    /// Which file.
+    pub file_sha1: Sha1,
+    /// `open` while parts are taken, `stored` once it was put together, `gone` when neither is left.
+    pub state: String,
+    /// The file's name, as announced.
+    pub file_name: Option<String>,
+    /// The file's size in bytes, as announced.
+    pub file_size: Option<u64>,
+    /// The grid in bytes.
+    pub part_size: Option<u64>,
+    /// How many parts are kept.
+    pub parts: usize,
+    /// The id that was handed out.
+    pub file_id: Option<String>,
+    /// How often the file was put together.
+    pub commits: u64,
+    /// The SHA-1 of the stored bytes, read again for this view where that was asked for.
+    pub stored_sha1: Option<Sha1>,
+}
+
+impl Mind {
+    /// Every upload as it can be seen from outside; `rehash` reads stored files again.
+    pub(crate) async fn views(&self, rehash: bool) -> Vec<UploadView> {
+        let mut views = Vec::new();
+        for (key, slot) in self.slots() {
+            views.push(self.view(key, &slot, rehash).await);
+        }
+        views
+    }
+
+    /// One upload as it can be seen from outside.
+    pub(crate) async fn view_of(&self, file_sha1: Sha1, rehash: bool) -> Vec<UploadView> {
+        let mut views = self.views(false).await;
+        views.retain(|view| view.file_sha1 == file_sha1);
+        if rehash {
+            for view in &mut views {
+                let key = UploadKey { account: view.account.clone(), file_sha1 };
+                if let Some(slot) = self.slot(&key) {
+                    *view = self.view(key, &slot, true).await;
+                }
+            }
+        }
+        views
+    }
+
+    async fn view(&self, key: UploadKey, slot: &Slot, rehash: bool) -> UploadView {
+        let (mut view, stored) = {
+            let upload = slot.upload.lock().await;
+            let session = self.session_of(&upload);
+            let facts = session.map(Session::facts).or_else(|| upload.stored().map(|stored| &stored.facts));
+            let state = match (session, upload.stored()) {
+                (Some(_), _) => "open",
+                (None, Some(_)) => "stored",
+                (None, None) => "gone",
+            };
+            let stored_parts = upload.stored().map_or(0, |stored| stored.parts.len());
+            let view = UploadView {
+                account: key.account,
+                file_sha1: key.file_sha1,
+                state: state.to_owned(),
+                file_name: facts.map(|facts| facts.file_name.clone()),
+                file_size: facts.map(|facts| facts.file_size),
+                part_size: facts.map(|facts| facts.part_size),
+                parts: session.map_or(stored_parts, Session::parts_kept),
+                file_id: upload.stored().map(|stored| stored.file_id.clone()),
+                commits: upload.commits(),
+                stored_sha1: None,
+            };
+            (view, upload.stored().cloned())
+        };
+        if let Some(stored) = stored.filter(|_| rehash) {
+            view.stored_sha1 = self.sha1_of(&stored.parts).await.ok();
+        }
+        view
+    }
+}
