@@ -14,7 +14,7 @@ use vod_proto::{
 use crate::{
     fault::Phase,
     journal::Open,
-    server::{Cut, Rim},
+    rim::{Cut, Rim},
 };
 
 /// How long a client may leave a body waiting for its next byte. Default 60 s: longer than any retry of a sane client.

@@ -13,7 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     fault::Phase,
     journal::Open,
-    server::{Cut, Rim},
+    rim::{Cut, Rim},
+    transport::Delivery,
 };
 
 type Striking = Pin<Box<dyn Future<Output = Result<(), Cut>> + Send>>;
@@ -58,7 +59,8 @@ impl ReplyBody {
     /// The last bytes are about to leave: from here on the exchange can be seen.
     fn hand_over(&mut self) {
         self.open.publish();
-        self.open.line().complete_when_flushed(Arc::clone(&self.open));
+        let delivery: Arc<dyn Delivery> = self.open.clone();
+        self.open.line().tell_when_flushed(delivery);
         self.state = State::Done;
     }
 }

@@ -15,8 +15,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::journal::Open;
-
 /// A connection.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop a reset for the peer, where it would otherwise be an orderly close.
@@ -50,6 +48,15 @@ impl Listener for TcpListener {
     }
 }
 
+/// Someone who waits for a reply to be really written.
+pub(crate) trait Delivery: std::fmt::Debug + Send + Sync {
+    /// Everything handed over was flushed.
+    fn delivered(&self);
+
+    /// The connection ended before that.
+    fn lost(&self);
+}
+
 /// What may pass through a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -70,8 +77,8 @@ pub(crate) struct LineHandle {
 struct LineState {
     mode: Mode,
     wakers: Vec<Waker>,
-    /// The exchange whose reply is handed over and not yet flushed.
-    awaiting: Option<Arc<Open>>,
+    /// Whose reply is handed over and not yet flushed.
+    awaiting: Option<Arc<dyn Delivery>>,
     /// How often everything written so far was flushed.
     flushes: u64,
 }
@@ -105,9 +112,9 @@ impl LineHandle {
         self.set(Mode::Reset);
     }
 
-    /// Completes this exchange as replied once everything written so far is flushed.
-    pub(crate) fn complete_when_flushed(&self, open: Arc<Open>) {
-        self.state().awaiting = Some(open);
+    /// Tells once everything handed over so far was flushed, or the connection ended before.
+    pub(crate) fn tell_when_flushed(&self, delivery: Arc<dyn Delivery>) {
+        self.state().awaiting = Some(delivery);
     }
 
     /// How often this line was flushed; see [`poll_flushed_since`](Self::poll_flushed_since).
@@ -180,8 +187,8 @@ impl<T: Transport> Drop for Line<T> {
             }
             state.awaiting.take()
         };
-        if let Some(open) = awaiting {
-            open.client_gone();
+        if let Some(delivery) = awaiting {
+            delivery.lost();
         }
     }
 }
@@ -213,13 +220,13 @@ impl<T: Transport> AsyncWrite for Line<T> {
         let flushed = self.gate(cx, AsyncWrite::poll_flush);
         if let Poll::Ready(Ok(())) = flushed {
             // Hyper flushes only once its own buffer is handed over, so all of the reply is out now.
-            let (open, wakers) = {
+            let (delivery, wakers) = {
                 let mut state = self.handle.state();
                 state.flushes += 1;
                 (state.awaiting.take(), std::mem::take(&mut state.wakers))
             };
-            if let Some(open) = open {
-                open.replied();
+            if let Some(delivery) = delivery {
+                delivery.delivered();
             }
             wakers.into_iter().for_each(Waker::wake);
         }

@@ -17,7 +17,7 @@ use crate::{
     Head, Subject,
     clock::{instant, micros_since},
     fault::{Phase, Strike},
-    transport::LineHandle,
+    transport::{Delivery, LineHandle},
 };
 
 /// The headers that an exchange keeps: those by which known clients differ, and on which this protocol depends.
@@ -158,11 +158,6 @@ impl Open {
         self.journal.show(exchange);
     }
 
-    /// The whole reply was written.
-    pub(crate) fn replied(&self) {
-        self.end(End::Replied);
-    }
-
     /// The client went away.
     pub(crate) fn client_gone(&self) {
         self.end(End::ClientGone { after: self.read.load(Ordering::Relaxed) });
@@ -188,6 +183,16 @@ impl Open {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Delivery for Open {
+    fn delivered(&self) {
+        self.end(End::Replied);
+    }
+
+    fn lost(&self) {
+        self.client_gone();
     }
 }
 

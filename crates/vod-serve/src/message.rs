@@ -1,0 +1,89 @@
+//! What passes between the rim and the mind behind it.
+
+use http::HeaderMap;
+use hyper::body::Incoming;
+use vod_proto::{PartSpan, Query, Sha1, exchange::ReplyRecord};
+
+/// The head of a request.
+#[derive(Debug)]
+pub struct Head {
+    /// The HTTP method, in capitals.
+    pub method: String,
+    /// The raw request target.
+    pub target: String,
+    /// Its path.
+    pub path: String,
+    /// Its parameters.
+    pub query: Query,
+    /// The `Host` header, or an empty text.
+    pub host: String,
+    /// All headers.
+    pub headers: HeaderMap,
+}
+
+impl Head {
+    pub(crate) fn of(request: &http::Request<Incoming>) -> Self {
+        let target = request.uri().to_string();
+        let (path, query) = Query::split_target(&target);
+        let header = request.headers().get(http::header::HOST);
+        Self {
+            method: request.method().as_str().to_owned(),
+            path: path.to_owned(),
+            query,
+            host: header.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default(),
+            headers: request.headers().clone(),
+            target,
+        }
+    }
+
+    /// The length the request announces for its body; none where it is chunked or says nothing.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+}
+
+/// Who and what a request is about, as far as its head tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Whose upload it is, by name.
+    pub account: Option<String>,
+    /// The value of `Action`, also an unknown one.
+    pub action: Option<String>,
+    /// The upload.
+    pub file_sha1: Option<Sha1>,
+    /// The part.
+    pub part: Option<PartSpan>,
+    /// The part's number on the session's grid, from 1.
+    pub part_number: Option<u64>,
+}
+
+/// What a fault wants of the commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Answer as if the part were kept, and do not keep it.
+    pub drop_part: bool,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyOut {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers beside those of HTTP itself; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The text of the body.
+    pub body: String,
+}
+
+impl ReplyOut {
+    /// An answer of the protocol: status 200, whatever it says.
+    #[must_use]
+    pub fn json(body: String) -> Self {
+        Self { status: 200, headers: vec![("content-type".to_owned(), "application/json".to_owned())], body }
+    }
+
+    pub(crate) fn record(&self) -> ReplyRecord {
+        ReplyRecord { status: self.status, headers: self.headers.clone(), body: self.body.clone() }
+    }
+}
