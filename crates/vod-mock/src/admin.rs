@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use vod_proto::{Exchange, Sha1, rules};
+use vod_proto::{Exchange, Sha1, findings};
 use vod_serve::host::AsideBody;
 
 use crate::mind::Mind;
@@ -102,7 +102,7 @@ async fn faults(State(mind): State<Arc<Mind>>) -> Json<Value> {
 async fn findings(State(mind): State<Arc<Mind>>) -> Json<Value> {
     let mut found = Vec::new();
     for exchange in mind.journal().exchanges() {
-        for deviation in rules::of_exchange(&exchange, mind.limits()) {
+        for deviation in findings::of_exchange(&exchange, mind.limits()) {
             found.push(json!({
                 "rule": deviation.rule.id,
                 "says": deviation.rule.says,

@@ -6,7 +6,7 @@
 //! - [`code`]: every code the server may answer, what it means, and whether to try again.
 //! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
-//! - [`rules`]: what the documents demand of a client, each rule with its id and source.
+//! - [`rules`], [`findings`]: what the documents demand of a client, and where a request on record does not keep it.
 //! - [`exchange`], [`redact`]: a request and what came of it, and what is removed before it is kept.
 //!
 //! Nothing here opens a socket or a file, reads a clock or draws a random number.
@@ -16,6 +16,7 @@ pub mod action;
 pub mod code;
 pub mod digest;
 pub mod exchange;
+pub mod findings;
 pub mod layout;
 pub mod limits;
 pub mod query;

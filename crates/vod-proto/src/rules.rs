@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Code, Exchange, Limits, PATH_V2, PATH_V3, Request, UploadPart, request::CommonParams};
+use crate::{Action, Code, PATH_V2, PATH_V3};
 
 /// How strictly a server holds clients to the documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,37 +112,6 @@ pub fn request_line(action: Action, method: &str, path: &str) -> Vec<Deviation> 
         deviations.push(Deviation::new(&DOCUMENTED_PATH, format!("{action} was sent to {path}")));
     }
     deviations
-}
-
-/// What a request that is on record deviates in. A request that could not be read deviates in nothing:
-/// it was refused, and the exchange says why.
-#[must_use]
-pub fn of_exchange(exchange: &Exchange, limits: &Limits) -> Vec<Deviation> {
-    let Some(action) = exchange.known_action() else { return Vec::new() };
-    let (path, query) = exchange.path_and_query();
-    let mut deviations = request_line(action, &exchange.request.method, path);
-    if let Ok(common) = CommonParams::from_query(&query) {
-        deviations.extend(common.deviations);
-    }
-    if let Ok(parsed) = Request::from_query(action, &query, limits) {
-        deviations.extend(parsed.deviations);
-        if let Request::Part(part) = parsed.request {
-            let header = exchange.request.headers.iter().find(|(name, _)| name == "content-length");
-            deviations.extend(part_length(&part, header.and_then(|(_, value)| value.parse().ok())));
-        }
-    }
-    deviations
-}
-
-/// What the announced length of a part's body deviates in; none is a body whose length is not announced.
-#[must_use]
-pub fn part_length(part: &UploadPart, content_length: Option<u64>) -> Option<Deviation> {
-    let found = match content_length {
-        Some(len) if len == part.span.len => return None,
-        Some(len) => format!("Content-Length is {len}, dataSize is {}", part.span.len),
-        None => "the part has no Content-Length".to_owned(),
-    };
-    Some(Deviation::new(&PART_CONTENT_LENGTH, found))
 }
 
 #[cfg(test)]

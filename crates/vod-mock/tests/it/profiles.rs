@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use vod_mock::{Config, VodMock};
-use vod_proto::{Limits, Sha1, rules, rules::Profile};
+use vod_proto::{Limits, Sha1, findings, rules::Profile};
 
 use crate::wire::{NOW, assert_code, config, file, get, init, json, mock, part, post, raw, send, target};
 
@@ -15,7 +15,7 @@ async fn both() -> (VodMock, VodMock) {
 fn check(rule: &str, code: i64, refusal: i64, mocks: &(VodMock, VodMock), replies: (Value, Value)) {
     assert_eq!(replies.0["code"].as_i64(), Some(code), "{}", replies.0);
     let exchange = mocks.0.exchanges().pop().unwrap();
-    let noted: Vec<_> = rules::of_exchange(&exchange, &Limits::default()).iter().map(|d| d.rule.id).collect();
+    let noted: Vec<_> = findings::of_exchange(&exchange, &Limits::default()).iter().map(|d| d.rule.id).collect();
     assert!(noted.contains(&rule), "{noted:?}");
     assert_code(&replies.1, refusal, i64::from(refusal == -10006));
     assert!(replies.1["message"].as_str().unwrap().contains(&format!("rule {rule}")), "{}", replies.1);
@@ -52,7 +52,7 @@ async fn what_the_documents_say_passes_both() {
         assert_code(&post(mock, part(&file, 1)).await, 0, 0);
         assert_code(&get(mock, &crate::wire::finish(&file)).await, 0, 0);
         for exchange in mock.exchanges() {
-            assert_eq!(rules::of_exchange(&exchange, &Limits::default()), []);
+            assert_eq!(findings::of_exchange(&exchange, &Limits::default()), []);
         }
     }
 }
