@@ -1,0 +1,20 @@
+//! The machine that decides: what to ask next, whether to try again and when, when an upload is over.
+//!
+//! No I/O, no runtime, no clock: every method is handed `now`, the time since the upload's start.
+//!
+//! - [`upload`]: the states of an upload; `handle_*` when something happened, `poll_*` for what to do now.
+//! - [`parts`]: which part is where: to be sent, in flight, waiting, held by the server.
+//! - [`retry`]: may this be tried again, and when; the only home of that question.
+//! - [`dice`]: chance that concurrency cannot reshuffle.
+
+mod dice;
+mod parts;
+mod retry;
+mod upload;
+
+pub use self::retry::RetryPolicy;
+pub(crate) use self::{
+    dice::CallId,
+    retry::{Delivery, Trouble},
+    upload::{Answered, Job, Plan, Send, Step, Upload, What},
+};

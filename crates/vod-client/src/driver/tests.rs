@@ -1,0 +1,394 @@
+//! Whole uploads against a tiny server over pipes in memory, on a paused clock: nothing here takes real time.
+
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
+
+use ::http::{Request as HttpRequest, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{client::legacy::connect, rt::TokioIo};
+use tokio::io::DuplexStream;
+use vod_proto::{
+    Action, Limits, Query, Sha1,
+    reply::{InitReply, ListedPart, Stored},
+    sign::SecretKey,
+};
+
+use super::*;
+use crate::{
+    BytesSource, Credentials, Dialect, Failure, FileFacts, Options, Outcome, RetryPolicy, TransportError, WallClock,
+    Work,
+};
+
+const KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
+
+/// One end of a pipe, as a connection.
+struct Pipe(TokioIo<DuplexStream>);
+
+impl connect::Connection for Pipe {
+    fn connected(&self) -> connect::Connected {
+        connect::Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Pipe {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl hyper::rt::Write for Pipe {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::pin::Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// What the server does with a request.
+#[derive(Clone, Debug)]
+enum Act {
+    /// Answers with this text, status 200.
+    Say(String),
+    /// Answers with this status, a `Retry-After` and no JSON.
+    Status(u16, u64),
+    /// Closes the connection instead of answering.
+    Close,
+    /// Never answers.
+    Hang,
+}
+
+fn say(reply: &Reply) -> Act {
+    Act::Say(reply.to_json())
+}
+
+/// A server that does what it is told, keeps the target lines, and holds signatures to account.
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    acts: Vec<(Action, VecDeque<Act>)>,
+    lines: Vec<String>,
+    bytes: u64,
+    /// Connections that are refused before one is taken.
+    refuse: u32,
+}
+
+impl Server {
+    fn on(self, action: Action, acts: impl IntoIterator<Item = Act>) -> Self {
+        self.0.lock().unwrap().acts.push((action, acts.into_iter().collect()));
+        self
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().lines.clone()
+    }
+
+    /// `InitUpload UploadPart@0 …`: what was asked, in order.
+    fn story(&self) -> String {
+        let short = self.lines().into_iter().map(|line| {
+            let query = Query::split_target(line.split(' ').nth(1).unwrap()).1;
+            let action = query.get("Action").unwrap().into_owned();
+            query.get("offset").map_or(action.clone(), |offset| format!("{action}@{offset}"))
+        });
+        short.collect::<Vec<_>>().join(" ")
+    }
+
+    async fn serve(self, io: DuplexStream) {
+        let service = service_fn(|request: HttpRequest<Incoming>| {
+            let server = self.clone();
+            async move { server.answer(request).await }
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
+    }
+
+    async fn answer(&self, request: HttpRequest<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let target = head.uri.to_string();
+        let (path, query) = Query::split_target(&target);
+        let method = head.method.as_str();
+        assert!(sign::request_holds(&SecretKey::new(KEY), method, &[vod_proto::SIGN_HOST], path, &query), "{target}");
+        let action: Action = query.get("Action").unwrap().parse().unwrap();
+        let parsed = Request::from_query(action, &query, &Limits { part_size_min: 1, ..Limits::default() }).unwrap();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        if let Request::Part(part) = &parsed.request {
+            assert_eq!((part.span.len, part.part_md5), (body.len() as u64, Md5::of(&body)), "the body is what it says");
+        }
+        let act = {
+            let mut inner = self.0.lock().unwrap();
+            inner.lines.push(format!("{method} {target}"));
+            inner.bytes += body.len() as u64;
+            let script = inner.acts.iter_mut().find(|(on, acts)| *on == action && !acts.is_empty());
+            script.and_then(|(_, acts)| acts.pop_front())
+        };
+        let text = match act {
+            Some(Act::Say(text)) => text,
+            Some(Act::Close) => return Err(std::io::ErrorKind::ConnectionAborted.into()),
+            Some(Act::Hang) => std::future::pending().await,
+            Some(Act::Status(status, retry_after)) => {
+                let response = Response::builder().status(status).header("Retry-After", retry_after);
+                return Ok(response.body(Full::from("<html>busy</html>")).unwrap());
+            }
+            None => match action {
+                Action::InitUpload => Reply::Init(InitReply::Fresh),
+                Action::UploadPart => Reply::Part,
+                Action::FinishUpload => Reply::Finish(stored()),
+            }
+            .to_json(),
+        };
+        Ok(Response::new(Full::from(text)))
+    }
+
+    fn connector(&self) -> impl Connect {
+        let server = self.clone();
+        Connector(Arc::new(move || {
+            let refused = {
+                let mut inner = server.0.lock().unwrap();
+                let refused = inner.refuse > 0;
+                inner.refuse = inner.refuse.saturating_sub(1);
+                refused
+            };
+            if refused {
+                return Err(std::io::ErrorKind::ConnectionRefused.into());
+            }
+            let (ours, theirs) = tokio::io::duplex(16 * 1024);
+            tokio::spawn(server.clone().serve(theirs));
+            Ok(Pipe(TokioIo::new(ours)))
+        }))
+    }
+}
+
+type Open = dyn Fn() -> std::io::Result<Pipe> + Send + Sync;
+
+#[derive(Clone)]
+struct Connector(Arc<Open>);
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Pipe;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<std::io::Result<Pipe>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        std::future::ready((self.0)())
+    }
+}
+
+fn stored() -> Stored {
+    Stored { file_id: "16092504232103571364".to_owned(), url: Some("http://x/f0.mp4".to_owned()) }
+}
+
+/// 2.5 parts of 100,000 bytes: each is longer than a frame and than a pipe.
+fn bytes() -> Vec<u8> {
+    (0..250_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect()
+}
+
+fn options() -> Options {
+    Options {
+        part_size: 100_000,
+        parallel: 2,
+        seed: 7,
+        work: Work::Inline,
+        clock: WallClock::fixed(jiff::Timestamp::from_second(1_465_185_768).unwrap()),
+        ..Options::default()
+    }
+}
+
+async fn upload(server: &Server, options: Options) -> Result<UploadReport, UploadError> {
+    let credentials = Credentials::new("AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA", SecretKey::new(KEY));
+    let endpoint = "http://mock.test".parse().unwrap();
+    let uploader = Uploader::with_connector(endpoint, credentials, server.connector()).options(options);
+    uploader.upload(BytesSource::new(bytes()), FileFacts::from_path("夏天 +1.mp4".as_ref())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_upload() {
+    let server = Server::default();
+    // One part at a time, so that the server logs them in the order they were begun.
+    let report = upload(&server, Options { parallel: 1, ..options() }).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Finished);
+    assert_eq!((report.parts_sent, report.attempts, report.bytes_sent), (3, 5, 250_000));
+    assert_eq!(report.file_id, "16092504232103571364");
+    assert_eq!(server.story(), "InitUpload UploadPart@0 UploadPart@100000 UploadPart@200000 FinishUpload");
+    assert_eq!(server.0.lock().unwrap().bytes, 250_000);
+    let lines = server.lines();
+    assert!(lines[0].starts_with("GET /v2/index.php?Action=InitUpload&fileName=%E5%A4%8F"), "{}", lines[0]);
+    assert!(lines[1].starts_with("POST /v2/index.php?Action=UploadPart"), "{}", lines[1]);
+    assert!(lines[0].contains("&Timestamp=1465185768&"), "{}", lines[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_observed_dialect_posts_everything_to_v3() {
+    let server = Server::default();
+    upload(&server, Options { dialect: Dialect::Observed, ..options() }).await.unwrap();
+    assert!(server.lines().iter().all(|line| line.starts_with("POST /v3/index.php?")), "{:?}", server.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn resume_sends_only_missing_parts() {
+    let bytes = bytes();
+    let listed = |at: usize, md5| ListedPart { offset: at as u64, len: Some(100_000), md5: Some(md5) };
+    let parts = vec![listed(0, Md5::of(&bytes[..100_000])), listed(100_000, Md5::of(b"other"))];
+    let resume = say(&Reply::Init(InitReply::Resume { part_size: 100_000, parts }));
+    let server = Server::default().on(Action::InitUpload, [resume]);
+    // The grid of the server wins over the one asked for.
+    let report = upload(&server, Options { part_size: 50_000, ..options() }).await.unwrap();
+    assert_eq!((report.parts_sent, report.parts_skipped), (2, 1));
+    // Part 200000 goes out while the local bytes of the two listed ones are compared.
+    assert!(!server.story().contains("UploadPart@0"), "{}", server.story());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_finish_reply_is_resolved_by_asking() {
+    let exists = say(&Reply::Init(InitReply::Exists(stored())));
+    let fresh = say(&Reply::Init(InitReply::Fresh));
+    let server = Server::default().on(Action::InitUpload, [fresh, exists]).on(Action::FinishUpload, [Act::Close]);
+    let report = upload(&server, options()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::CommittedEarlier);
+    assert!(server.story().ends_with("FinishUpload InitUpload"), "{}", server.story());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_of_every_kind_is_ridden_out() {
+    let server = Server::default()
+        .on(Action::InitUpload, [Act::Status(503, 7), Act::Say(String::new())])
+        .on(Action::UploadPart, [Act::Close, Act::Say("<html>".to_owned()), Act::Hang, Act::Status(429, 2)]);
+    server.0.lock().unwrap().refuse = 2;
+    let report = upload(&server, options()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Finished);
+    assert_eq!(report.attempts, 5 + 8, "two refusals, two bad opens, four bad parts");
+    assert!(report.elapsed > Duration::from_secs(37), "Retry-After and the stall are waited for: {:?}", report.elapsed);
+    assert!(report.bytes_sent > 250_000, "failed attempts count: {}", report.bytes_sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_be_reached_ends_the_upload() {
+    let server = Server::default();
+    server.0.lock().unwrap().refuse = u32::MAX;
+    let error = upload(&server, options()).await.unwrap_err();
+    let Failure::Exhausted { last: Some(last), .. } = &error.failure else { panic!("{error}") };
+    assert_eq!(**last, Failure::Transport(TransportError::Connect("connection refused".to_owned())));
+    assert_eq!((error.attempts, error.may_be_committed), (6, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_rejection_is_sent_once() {
+    let no = r#"{"code":-10002,"message":"who are you?","canRetry":0}"#.to_owned();
+    let server = Server::default().on(Action::InitUpload, [Act::Say(no)]);
+    let error = upload(&server, options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), ("rejected", Some(vod_proto::Code::SIGNATURE)));
+    assert_eq!(server.story(), "InitUpload");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_cuts_off_a_finish_and_says_so() {
+    let server = Server::default().on(Action::FinishUpload, [Act::Hang]);
+    let retry = RetryPolicy { deadline: Some(Duration::from_secs(10)), ..RetryPolicy::default() };
+    let error = upload(&server, Options { retry, ..options() }).await.unwrap_err();
+    assert_eq!((error.kind(), error.may_be_committed), ("exhausted", true));
+}
+
+/// A source that says it has changed once its parts have been read.
+struct Changing(BytesSource);
+
+impl Source for Changing {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn check_unchanged(&self) -> Result<(), SourceError> {
+        Err(SourceError::Changed("it was written to".to_owned()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_source_is_never_finished() {
+    let server = Server::default();
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector())
+        .options(options());
+    let source = Changing(BytesSource::new(bytes()));
+    let error = uploader.upload(source, FileFacts::from_path("a.mp4".as_ref())).await.unwrap_err();
+    assert_eq!(error.kind(), "source");
+    assert!(!server.story().contains("FinishUpload"), "{}", server.story());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_source_is_refused_before_anything_is_sent() {
+    let server = Server::default();
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector());
+    let error = uploader.upload(BytesSource::new(""), FileFacts::from_path("a.mp4".as_ref())).await.unwrap_err();
+    assert_eq!(error.failure, Failure::Source(SourceError::Empty));
+    assert_eq!(server.story(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_and_replies_give_the_same_requests() {
+    let mut runs = Vec::new();
+    for seed in [7, 7, 8] {
+        let server = Server::default()
+            .on(Action::InitUpload, [Act::Status(500, 0)])
+            .on(Action::UploadPart, [Act::Close, Act::Hang, Act::Say(String::new())]);
+        let report = upload(&server, Options { seed, ..options() }).await.unwrap();
+        runs.push((server.lines(), report.elapsed));
+    }
+    // Nonce, Timestamp and signature included.
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0].0, runs[2].0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_the_story() {
+    let server = Server::default().on(Action::UploadPart, [Act::Close]);
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector())
+        .options(options());
+    let mut events = Vec::new();
+    let source = BytesSource::new(bytes());
+    uploader.upload_observed(source, FileFacts::from_path("a.mp4".as_ref()), |event| events.push(event)).await.unwrap();
+    assert_eq!(events[0], Event::Hashing { done: 250_000, total: 250_000 });
+    assert_eq!(events[1], Event::Hashed { file_sha1: Sha1::of(&bytes()) });
+    let count = |which: fn(&Event) -> bool| events.iter().filter(|event| which(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::PartDone { skipped: false, .. })), 3);
+    assert_eq!(count(|event| matches!(event, Event::AttemptFailed { retry_in: Some(_), .. })), 1);
+    assert_eq!(events.last(), Some(&Event::AttemptStarted { action: Action::FinishUpload, span: None, attempt: 1 }));
+}
+
+/// The futures of uploads can be spawned, and the uploader shared.
+#[test]
+fn uploads_are_send() {
+    fn send<T: Send>(_: T) {}
+    fn share<T: Send + Sync + Clone>(_: &T) {}
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let uploader = Uploader::new("http://mock.test".parse().unwrap(), credentials);
+    share(&uploader);
+    send(uploader.upload(BytesSource::new("x"), FileFacts::default()));
+}

@@ -1,0 +1,72 @@
+//! What happens during an upload, for progress bars and logs.
+
+use std::time::Duration;
+
+use vod_proto::{Action, PartSpan, Sha1};
+
+use crate::error::Failure;
+
+/// Something that happened during an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// So much of the file has gone into its SHA-1.
+    Hashing {
+        /// Bytes so far.
+        done: u64,
+        /// The file's size in bytes.
+        total: u64,
+    },
+    /// The upload's identity is known.
+    Hashed {
+        /// The SHA-1 of the whole file.
+        file_sha1: Sha1,
+    },
+    /// The server opened the upload, or told what it has of it.
+    Opened {
+        /// The grid in force, in bytes.
+        part_size: u64,
+        /// How many parts the file has.
+        parts: u64,
+        /// How many of them the server says it has.
+        listed: u64,
+        /// The bytes of those that need no second look, because this upload sent or compared them before.
+        held_bytes: u64,
+    },
+    /// A request goes out.
+    AttemptStarted {
+        /// Which action.
+        action: Action,
+        /// Which part, for an `UploadPart`.
+        span: Option<PartSpan>,
+        /// The n-th time since the upload was last opened, counted from 1.
+        attempt: u32,
+    },
+    /// A request failed.
+    AttemptFailed {
+        /// Which action.
+        action: Action,
+        /// Which part, for an `UploadPart`.
+        span: Option<PartSpan>,
+        /// The n-th time since the upload was last opened, counted from 1.
+        attempt: u32,
+        /// What came of it.
+        failure: Failure,
+        /// When the request is sent again; none where it is not.
+        retry_in: Option<Duration>,
+    },
+    /// The server has this part.
+    PartDone {
+        /// Which.
+        span: PartSpan,
+        /// It had it before, with the same bytes.
+        skipped: bool,
+    },
+    /// `InitUpload` is asked again, to learn what the server has.
+    Reopening {
+        /// Why.
+        because: Failure,
+    },
+    /// Every part is there, and the server is asked to put them together.
+    Finishing,
+}

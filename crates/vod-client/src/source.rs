@@ -1,0 +1,310 @@
+//! Bytes that can be read again at any place: for every attempt of a part anew.
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use vod_proto::{Md5, PartSpan, Sha1, digest::Sha1Hasher};
+
+use crate::error::SourceError;
+
+/// What can be uploaded.
+///
+/// Its methods may block: with [`Work::Pool`] they are called where that is allowed.
+pub trait Source: Send + Sync + 'static {
+    /// The length in bytes, as it was when the source was made.
+    fn len(&self) -> u64;
+
+    /// Is there nothing in it?
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills the whole buffer with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read; [`io::ErrorKind::UnexpectedEof`] when there are too few of them.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Is it still what it was when it was made? Asked after the last part and before the finish.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] if not. The default says that it is.
+    fn check_unchanged(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+impl<S: Source + ?Sized> Source for Arc<S> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn check_unchanged(&self) -> Result<(), SourceError> {
+        (**self).check_unchanged()
+    }
+}
+
+/// A file on disk.
+#[derive(Debug)]
+pub struct FileSource {
+    file: File,
+    path: PathBuf,
+    len: u64,
+    /// Some file systems keep none.
+    modified: Option<SystemTime>,
+}
+
+impl FileSource {
+    /// Opens a file, and remembers its length and when it was last written.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is no regular file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
+        let path = path.as_ref().to_owned();
+        let shown = || path.display().to_string();
+        let failed = |error: io::Error| SourceError::Open { path: shown(), why: plain(&error) };
+        // Before it is opened: opening a pipe waits for its writer.
+        if !std::fs::metadata(&path).map_err(failed)?.is_file() {
+            return Err(SourceError::NotAFile { path: shown() });
+        }
+        let file = File::open(&path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let (len, modified) = (metadata.len(), metadata.modified().ok());
+        Ok(Self { file, path, len, modified })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn changes(&self, now: &Metadata) -> Option<String> {
+        if now.len() != self.len {
+            return Some(format!("it was {} bytes long and is {} now", self.len, now.len()));
+        }
+        (now.modified().ok() != self.modified).then(|| "it was written to".to_owned())
+    }
+}
+
+impl Source for FileSource {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    #[cfg(unix)]
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    offset += n as u64;
+                    buffer = &mut buffer[n..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_unchanged(&self) -> Result<(), SourceError> {
+        let now = self.file.metadata().map_err(|error| SourceError::Changed(plain(&error)))?;
+        self.changes(&now).map_or(Ok(()), |what| Err(SourceError::Changed(what)))
+    }
+}
+
+/// Bytes in memory.
+#[derive(Clone, Debug)]
+pub struct BytesSource(Bytes);
+
+impl BytesSource {
+    /// Takes the bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Source for BytesSource {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = from.checked_add(buffer.len()).and_then(|to| self.0.get(from..to));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// Where reading and hashing is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Work {
+    /// On the runtime's blocking threads, so that sockets are served meanwhile. The default.
+    #[default]
+    Pool,
+    /// Where the upload runs, without any thread: for simulations, and for sources in memory.
+    Inline,
+}
+
+impl Work {
+    /// Does what may block.
+    pub(crate) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self {
+            Self::Inline => work(),
+            Self::Pool => match tokio::task::spawn_blocking(work).await {
+                Ok(done) => done,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+        }
+    }
+}
+
+/// How much is read at once for the file's SHA-1. Larger reads are no faster.
+const HASH_BUFFER: u64 = 256 * 1024;
+/// How much is hashed between two looks at the outside: a tenth of a second at most, on any machine of this century.
+const HASH_STRIDE: u64 = 16 << 20;
+
+/// The SHA-1 of a whole source, in one pass and constant memory. `progress` is told how many bytes have been taken in.
+pub(crate) async fn hash(
+    source: &Arc<dyn Source>,
+    work: Work,
+    mut progress: impl FnMut(u64),
+) -> Result<Sha1, SourceError> {
+    let (mut hasher, mut buffer, mut at) = (Sha1Hasher::default(), Vec::new(), 0);
+    while at < source.len() {
+        let source = Arc::clone(source);
+        let to = source.len().min(at + HASH_STRIDE);
+        let stride = work.run(move || {
+            let mut from = at;
+            while from < to {
+                let len = HASH_BUFFER.min(to - from);
+                buffer.resize(in_memory(len), 0);
+                read(source.as_ref(), from, &mut buffer)?;
+                hasher.update(&buffer);
+                from += len;
+            }
+            Ok((hasher, buffer))
+        });
+        (hasher, buffer) = stride.await?;
+        at = to;
+        progress(at);
+    }
+    Ok(hasher.finish())
+}
+
+/// A part's bytes, and their MD5.
+pub(crate) async fn read_part(
+    source: &Arc<dyn Source>,
+    work: Work,
+    span: PartSpan,
+) -> Result<(Bytes, Md5), SourceError> {
+    let source = Arc::clone(source);
+    let read = work.run(move || {
+        let mut buffer = vec![0; in_memory(span.len)];
+        read(source.as_ref(), span.offset, &mut buffer)?;
+        let md5 = Md5::of(&buffer);
+        Ok((Bytes::from(buffer), md5))
+    });
+    read.await
+}
+
+fn read(source: &dyn Source, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+    source.read_at(offset, buffer).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            SourceError::Changed(format!("it ends before {}", offset + buffer.len() as u64))
+        }
+        _ => SourceError::Read { offset, why: plain(&error) },
+    })
+}
+
+fn in_memory(len: u64) -> usize {
+    usize::try_from(len).expect("a part is within the source, whose parts the options bound")
+}
+
+/// The system's words without the `(os error 2)` behind them.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn temporary(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::with_suffix(".mp4").unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn both_sources_read_and_hash_alike_wherever_the_work_is_done() {
+        // Longer than a stride and no multiple of the buffer.
+        let bytes: Vec<u8> = (0..17_000_001_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[2]).collect();
+        let file = temporary(&bytes);
+        let span = PartSpan { offset: 16_777_000, len: 1000 };
+        let sources: [Arc<dyn Source>; 2] =
+            [Arc::new(FileSource::open(file.path()).unwrap()), Arc::new(BytesSource::new(bytes.clone()))];
+        for source in sources {
+            for work in [Work::Pool, Work::Inline] {
+                let mut seen = Vec::new();
+                assert_eq!(hash(&source, work, |at| seen.push(at)).await.unwrap(), Sha1::of(&bytes));
+                assert_eq!(seen, [HASH_STRIDE, 17_000_001]);
+                let (part, md5) = read_part(&source, work, span).await.unwrap();
+                assert_eq!(part, bytes[16_777_000..16_778_000]);
+                assert_eq!(md5, Md5::of(&part));
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_or_shrinks_is_noticed() {
+        let mut file = temporary(b"0123456789");
+        let source = FileSource::open(file.path()).unwrap();
+        assert_eq!(source.check_unchanged(), Ok(()));
+        file.write_all(b"more").unwrap();
+        let error = source.check_unchanged().unwrap_err();
+        assert_eq!(error.to_string(), "the file changed during the upload: it was 10 bytes long and is 14 now");
+        file.as_file().set_len(4).unwrap();
+        let error = read(&source, 0, &mut [0; 10]).unwrap_err();
+        assert_eq!(error.to_string(), "the file changed during the upload: it ends before 10");
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_in_place_is_noticed() {
+        let file = temporary(b"0123456789");
+        let source = FileSource::open(file.path()).unwrap();
+        file.as_file().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(matches!(source.check_unchanged(), Err(SourceError::Changed(_))));
+    }
+
+    #[test]
+    fn what_is_no_file_is_said_so() {
+        let missing = FileSource::open("/nonexistent/video.mp4").unwrap_err();
+        assert_eq!(missing.to_string(), "cannot open /nonexistent/video.mp4: no such file or directory");
+        assert!(matches!(FileSource::open("/").unwrap_err(), SourceError::NotAFile { .. }));
+    }
+}
