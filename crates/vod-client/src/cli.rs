@@ -20,6 +20,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
 use vod_proto::sign::SecretKey;
 
 use self::{output::Output, progress::Progress};
@@ -44,7 +45,7 @@ const SECRET_KEY: &str = "VOD_SECRET_KEY";
     name = "vod-client",
     version,
     after_help = "The secret key is read from the environment variable VOD_SECRET_KEY, never from an argument.\n\
-                  RUST_LOG sets what is logged to stderr (default: warn).\n\
+                  RUST_LOG sets what is logged to stderr (default: warn; error below a progress bar).\n\
                   Exit codes: 0 stored, 2 usage, 3 configuration, 4 local file, 5 rejected, 6 network or retries spent, \
                   7 unreadable reply, 8 failed but may be stored, 130 interrupted."
 )]
@@ -162,11 +163,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let Command::Upload(args) = cli.command;
-    start_log();
+    let bar = !args.quiet && !args.json && std::io::stderr().is_terminal();
+    start_log(bar);
     let output = Output { json: args.json, quiet: args.quiet };
     let end = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let end = runtime.block_on(upload_or_interrupt(*args));
+            let end = runtime.block_on(upload_or_interrupt(*args, bar));
             // A read that hangs on a dead disk must not keep the program from ending.
             runtime.shutdown_background();
             end
@@ -196,10 +198,10 @@ enum End {
     Interrupted { may_be_committed: bool },
 }
 
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
-        .from_env_lossy();
+fn start_log(bar: bool) {
+    // The bar says itself that a request is tried again; lines of a log would tear it.
+    let level = if bar { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let filter = tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     // Another program that calls this one may have its own log already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -208,12 +210,12 @@ fn start_log() {
         .try_init();
 }
 
-async fn upload_or_interrupt(args: UploadArgs) -> End {
+async fn upload_or_interrupt(args: UploadArgs, bar: bool) -> End {
     // From its first byte to its answer, a finish may have stored the file.
     let finishing = AtomicBool::new(false);
     tokio::select! {
         biased;
-        result = upload(args, &finishing) => result.map_or_else(End::Failed, End::Done),
+        result = upload(args, bar, &finishing) => result.map_or_else(End::Failed, End::Done),
         () = interrupted() => End::Interrupted { may_be_committed: finishing.load(Ordering::Relaxed) },
     }
 }
@@ -229,7 +231,7 @@ fn early(error: impl Into<crate::Failure>) -> UploadError {
     UploadError::early(error, Duration::ZERO)
 }
 
-async fn upload(args: UploadArgs, finishing: &AtomicBool) -> Result<UploadReport, UploadError> {
+async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<UploadReport, UploadError> {
     let watch = Stopwatch::start();
     let endpoint = args.endpoint.parse::<Endpoint>().map_err(early)?;
     let key = std::env::var(SECRET_KEY).ok().filter(|key| !key.is_empty());
@@ -265,8 +267,7 @@ async fn upload(args: UploadArgs, finishing: &AtomicBool) -> Result<UploadReport
     let credentials = Credentials::new(args.secret_id, SecretKey::new(key));
     let uploader = Uploader::new(endpoint, credentials).options(options);
 
-    let visible = !args.quiet && !args.json && std::io::stderr().is_terminal();
-    let mut progress = Progress::new(visible);
+    let mut progress = Progress::new(bar);
     let observe = |event: Event| {
         if matches!(event, Event::AttemptStarted { action: vod_proto::Action::FinishUpload, .. }) {
             finishing.store(true, Ordering::Relaxed);

@@ -165,7 +165,8 @@ fn log(event: &Event) {
             let part = span.map(tracing::field::display);
             match retry_in {
                 Some(delay) => tracing::warn!(%action, part, attempt, ?delay, "{failure}; will be tried again"),
-                None => tracing::warn!(%action, part, attempt, "{failure}"),
+                // What ends the upload is told by its error; all else that is not retried is followed by a reopening.
+                None => tracing::debug!(%action, part, attempt, "{failure}"),
             }
         }
         Event::Reopening { because } => tracing::warn!("asking what the server has, because: {because}"),

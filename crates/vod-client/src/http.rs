@@ -286,7 +286,7 @@ fn trouble_of_chain(error: &(dyn StdError + 'static)) -> Trouble {
             if error.is_incomplete_message() {
                 return maybe_acted_on(Failure::Transport(TransportError::Closed));
             }
-            if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+            if error.is_parse() {
                 return maybe_acted_on(Failure::Malformed(format!("not HTTP: {}", innermost(error))));
             }
         }
