@@ -35,3 +35,26 @@ pub const fn of(error: &UploadError) -> u8 {
         Failure::Malformed(_) => MALFORMED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{ConfigError, GaveUp, SourceError, TransportError};
+
+    #[test]
+    fn every_kind_has_its_code_and_a_possible_commit_comes_first() {
+        let check = |failure: Failure, code| {
+            let mut error = UploadError::early(failure, Duration::ZERO);
+            assert_eq!(of(&error), code, "{error}");
+            error.may_be_committed = true;
+            assert_eq!(of(&error), MAY_BE_COMMITTED, "{error}");
+        };
+        check(ConfigError::NoSecretKey("VOD_SECRET_KEY").into(), 3);
+        check(SourceError::Empty.into(), 4);
+        check(Failure::Transport(TransportError::Reset), 6);
+        check(Failure::Exhausted { why: GaveUp::Attempts, last: None }, 6);
+        check(Failure::Malformed(String::new()), 7);
+    }
+}

@@ -573,7 +573,8 @@ fn a_final_answer_that_comes_while_others_miss_the_session_is_not_asked_again() 
 fn quota_waits_are_not_charged() {
     let quota = ["4400"; 20].join(",");
     let policy = RetryPolicy { attempts: 2, budget: 1, ..RetryPolicy::default() };
-    let mut run = Run::with(Plan { retry: policy, ..plan(25) }, &format!("init: {quota}"));
+    let mut run = Run::with(Plan { retry: policy, ..plan(25) }, &format!("init: {quota}, -10004"));
+    // With two attempts in all: had one wait been charged, the -10004 would have been the end.
     run.run().unwrap();
     assert!(run.now > Duration::from_secs(120), "twenty waits of up to 15 s: {:?}", run.now);
 }
