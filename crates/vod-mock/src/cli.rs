@@ -14,7 +14,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
 use vod_proto::{Limits, rules::Profile};
-use vod_serve::{Journal, Plan, clock::fresh_seed, journal::JournalError};
+use vod_serve::{Journal, KillTarget, Plan, clock::fresh_seed, journal::JournalError};
 
 use crate::{
     Accounts, Auth, Config, DiskStore, MemoryStore, Mock, OpenError, Store, exit, kill::StdioKiller, store::DiskError,
@@ -86,6 +86,8 @@ enum Failure {
     ParseSecret { path: PathBuf, line: usize, message: String },
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("the fault plan kills the mock, and without --data-dir nothing would be left of it")]
+    KillsMemory,
     #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
     #[error(transparent)]
@@ -99,7 +101,9 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { .. } | Self::Parse { .. } | Self::ParseSecret { .. } | Self::Open(_) => exit::USAGE,
+            Self::Read { .. } | Self::Parse { .. } | Self::ParseSecret { .. } | Self::KillsMemory | Self::Open(_) => {
+                exit::USAGE
+            }
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
             Self::Disk(_) | Self::Journal(_) => exit::STORE,
         }
@@ -157,6 +161,12 @@ async fn run(args: Args) -> Result<(), Failure> {
     let plan: Plan = read_toml(args.faults.as_deref())?;
     let limits: Limits = read_toml(args.limits.as_deref())?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
+    let refused = |source| Failure::Listen { addr: args.listen, source };
+    let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
+    let addr = listener.local_addr().map_err(refused)?;
+    if plan.kills(KillTarget::Mock) && args.data_dir.is_none() {
+        return Err(Failure::KillsMemory);
+    }
     let store: Arc<dyn Store> = match &args.data_dir {
         Some(dir) => DiskStore::open(dir)?,
         None => MemoryStore::new(),
@@ -165,9 +175,6 @@ async fn run(args: Args) -> Result<(), Failure> {
         Some(path) => Journal::file(path, seed)?,
         None => Journal::memory(seed),
     };
-    let refused = |source| Failure::Listen { addr: args.listen, source };
-    let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
-    let addr = listener.local_addr().map_err(refused)?;
     let config = Config {
         accounts,
         profile: args.profile,
@@ -195,6 +202,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         () = asked_to_stop() => {}
         never = mock.serve(listener) => match never {},
     }
+    mock.stop();
     for id in mock.unfired() {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
     }

@@ -10,7 +10,7 @@ mod upload;
 
 pub use prefix::Prefix;
 pub use record::{BodyId, Opened, Record, UploadKey};
-pub use upload::{Finish, InitDecision, KeptPart, PartCheck, Session, StoredFile, Upload};
+pub use upload::{Finish, InitDecision, KeptPart, PartCheck, Session, StoredFile, Upload, no_session};
 
 use vod_proto::{Code, reply::Rejected};
 

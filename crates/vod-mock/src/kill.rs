@@ -45,7 +45,9 @@ impl Killer for StdioKiller {
                     }
                 }
             }
-            tracing::error!(%target, fault, "nobody answered the request to kill");
+            tracing::error!(%target, fault, "nobody answers the request to kill: what it struck stays held");
+            // The evidence says killed, so nothing may come of it any more.
+            std::future::pending::<()>().await;
         })
     }
 }

@@ -11,16 +11,16 @@ use tokio::sync::Mutex as AsyncMutex;
 use vod_proto::{
     Action, Code, InitUpload, Limits, PartSpan, Request, Sha1, UploadPart,
     digest::Sha1Hasher,
+    findings,
     reply::{InitReply, Rejected, Reply},
-    rules::{self, Deviation},
 };
 use vod_serve::{
-    Effects, Engine, Head, Journal, ReplyOut, Subject, WallClock,
+    Answer, Effects, Engine, Head, Journal, ReplyOut, Subject, WallClock,
     body::{Body, BodyError},
 };
 
 use crate::{
-    core::{BodyId, Finish, InitDecision, KeptPart, PartCheck, Record, Session, Upload, UploadKey, refuse},
+    core::{BodyId, Finish, InitDecision, KeptPart, PartCheck, Record, Session, Upload, UploadKey, no_session, refuse},
     requests::{Asked, Refusal, Standards},
     store::{Staging, Store},
 };
@@ -66,6 +66,7 @@ pub(crate) enum Staged {
         asked: UploadPart,
         key: UploadKey,
         bytes: Box<dyn Staging>,
+        sha1: Sha1,
     },
     Finish {
         key: UploadKey,
@@ -171,7 +172,7 @@ impl Mind {
             Ok(Asked { key, app_id, request }) => match request {
                 Request::Init(asked) => Ok(Staged::Init { asked, key, app_id }),
                 Request::Finish(_) => Ok(Staged::Finish { key, app_id }),
-                Request::Part(asked) => match self.check_part(&key, &asked).await {
+                Request::Part(asked) => match self.check_part(&key, &asked, head.content_length()).await {
                     Err(rejected) => Ok(rejected.into()),
                     Ok(check) => self.read_part(asked, key, check, body).await,
                 },
@@ -179,15 +180,18 @@ impl Mind {
         }
     }
 
-    async fn check_part(&self, key: &UploadKey, asked: &UploadPart) -> Result<PartCheck, Rejected> {
+    async fn check_part(
+        &self,
+        key: &UploadKey,
+        asked: &UploadPart,
+        content_length: Option<u64>,
+    ) -> Result<PartCheck, Rejected> {
         let check = match self.slot(key) {
             Some(slot) => slot.upload.lock().await.decide_part(asked, self.clock.now(), self.lifetime),
             None => Upload::default().decide_part(asked, self.clock.now(), self.lifetime),
         }?;
-        if check == PartCheck::EmptyTail {
-            let found = format!("an empty part at offset {}", asked.span.offset);
-            self.standards.note([Deviation::new(&rules::NO_EMPTY_TAIL, found)])?;
-        }
+        self.standards.note(findings::empty_tail(asked))?;
+        self.standards.note(findings::part_length(asked, content_length))?;
         Ok(check)
     }
 
@@ -228,19 +232,19 @@ impl Mind {
         }
         Ok(match check {
             PartCheck::EmptyTail => Staged::Decided(answer(&Reply::Part)),
-            PartCheck::Take => Staged::Part { asked, key, bytes },
+            PartCheck::Take => Staged::Part { asked, key, bytes, sha1: body.sha1() },
         })
     }
 
-    /// Makes it so, and says what to answer.
-    pub(crate) async fn commit(&self, staged: Staged, effects: Effects) -> ReplyOut {
+    /// Makes it so, and says what came of it.
+    pub(crate) async fn commit(&self, staged: Staged, effects: Effects) -> Answer {
         let reply = match staged {
-            Staged::Decided(reply) => return reply,
+            Staged::Decided(reply) => return Answer { reply, accepted: false },
             Staged::Init { asked, key, app_id } => self.init(&key, &asked, app_id).await,
-            Staged::Part { asked, key, bytes } => self.part(&key, &asked, bytes, effects).await,
+            Staged::Part { asked, key, bytes, sha1 } => self.part(&key, &asked, bytes, sha1, effects).await,
             Staged::Finish { key, app_id } => self.finish(&key, app_id).await,
         };
-        answer(&reply.unwrap_or_else(Reply::Rejected))
+        Answer { accepted: reply.is_ok(), reply: answer(&reply.unwrap_or_else(Reply::Rejected)) }
     }
 
     async fn init(&self, key: &UploadKey, asked: &InitUpload, app_id: u64) -> Result<Reply, Rejected> {
@@ -262,14 +266,15 @@ impl Mind {
         key: &UploadKey,
         asked: &UploadPart,
         bytes: Box<dyn Staging>,
+        sha1: Sha1,
         effects: Effects,
     ) -> Result<Reply, Rejected> {
         if effects.drop_part {
             return Ok(Reply::Part);
         }
-        let slot = self.slot_or_new(key);
+        let slot = self.slot(key).ok_or_else(|| no_session(key.file_sha1))?;
         let body = bytes.keep().await.map_err(unwritable)?;
-        let kept = self.keep_part(&slot, key, asked, body).await;
+        let kept = self.keep_part(&slot, key, asked, sha1, body).await;
         if let Err(rejected) = kept {
             self.store.discard(body).await;
             return Err(rejected);
@@ -283,17 +288,24 @@ impl Mind {
         Ok(Reply::Part)
     }
 
-    async fn keep_part(&self, slot: &Slot, key: &UploadKey, asked: &UploadPart, body: BodyId) -> Result<(), Rejected> {
+    async fn keep_part(
+        &self,
+        slot: &Slot,
+        key: &UploadKey,
+        asked: &UploadPart,
+        sha1: Sha1,
+        body: BodyId,
+    ) -> Result<(), Rejected> {
         let mut upload = slot.upload.lock().await;
         let now = self.clock.now();
         // The session may have ended while the body came in.
         upload.decide_part(asked, now, self.lifetime)?;
-        let record = Record::Part { key: key.clone(), at: now, span: asked.span, md5: asked.part_md5, body };
+        let record = Record::Part { key: key.clone(), at: now, span: asked.span, md5: asked.part_md5, sha1, body };
         self.remember(&mut upload, &record).await
     }
 
     async fn finish(&self, key: &UploadKey, app_id: u64) -> Result<Reply, Rejected> {
-        let slot = self.slot_or_new(key);
+        let slot = self.slot(key).ok_or_else(|| no_session(key.file_sha1))?;
         let _turn = slot.hashing.lock().await;
         loop {
             let mut upload = slot.upload.lock().await;

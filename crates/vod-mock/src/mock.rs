@@ -2,9 +2,9 @@
 
 use std::{convert::Infallible, io, sync::Arc};
 
-use vod_proto::{Exchange, Limits, rules::Profile};
+use vod_proto::{Exchange, Limits, limits::LimitsError, rules::Profile};
 use vod_serve::{
-    Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, ReplyOut, Server, Subject, Transport, WallClock,
+    Answer, Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, Server, Subject, Transport, WallClock,
     body::{Body, BodyError},
     clock::fresh_seed,
     fault::{Account as FaultAccount, PlanError},
@@ -74,6 +74,9 @@ pub enum OpenError {
     /// The accounts cannot be told apart.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
+    /// The limits exclude each other.
+    #[error("the limits cannot hold: {0}")]
+    Limits(#[from] LimitsError),
     /// A fault of the plan could never strike.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -98,6 +101,7 @@ impl Mock {
     /// If the accounts, the plan or the store cannot be used.
     pub async fn open(config: Config, store: Arc<dyn Store>) -> Result<Arc<Self>, OpenError> {
         config.accounts.check()?;
+        config.limits.check()?;
         let engine = Arc::new(Engine::new(config.plan, config.seed)?);
         engine.recall(&config.journal.exchanges());
         let body_ceiling = config.limits.body_ceiling;
@@ -126,6 +130,12 @@ impl Mock {
     /// Serves one connection to its end.
     pub async fn connection<T: Transport>(&self, transport: T) {
         self.server.connection(transport).await;
+    }
+
+    /// Ends what is under way, as closed by this server. Call it before dropping [`serve`](Self::serve),
+    /// or the evidence says that the clients went away.
+    pub fn stop(&self) {
+        self.server.stop();
     }
 
     /// The evidence so far.
@@ -169,7 +179,11 @@ impl Host for MockHost {
         self.mind.read(head, body).await
     }
 
-    async fn commit(&self, staged: Staged, effects: Effects) -> ReplyOut {
+    fn keeps(&self, staged: &Staged) -> bool {
+        matches!(staged, Staged::Part { .. })
+    }
+
+    async fn commit(&self, staged: Staged, effects: Effects) -> Answer {
         self.mind.commit(staged, effects).await
     }
 

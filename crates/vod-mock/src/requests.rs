@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use vod_proto::{
-    Action, Code, Limits, PATH_V2, PATH_V3, Request, SIGN_HOST, findings,
+    Action, Code, Limits, PATH_V2, PATH_V3, Request, SIGN_HOST,
     reply::Rejected,
     request::{CommonParams, Violation},
     rules::{self, Deviation, Profile},
@@ -104,9 +104,6 @@ impl Standards {
         };
         let parsed = Request::from_query(action, &head.query, &self.limits)?;
         self.note(parsed.deviations)?;
-        if let Request::Part(part) = &parsed.request {
-            self.note(findings::part_length(part, head.content_length()))?;
-        }
         let key = UploadKey { account: account.name.clone(), file_sha1: parsed.request.file_sha1() };
         Ok(Asked { key, app_id: account.app_id, request: parsed.request })
     }

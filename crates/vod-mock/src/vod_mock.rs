@@ -68,6 +68,7 @@ impl VodMock {
 
     /// Stops it and waits until it has let go of its port and its store.
     pub async fn stop(mut self) {
+        self.mock.stop();
         self.serving.abort();
         // An aborted task ends in an error that says just that.
         let _ = (&mut self.serving).await;
@@ -82,6 +83,7 @@ impl VodMock {
 
 impl Drop for VodMock {
     fn drop(&mut self) {
+        self.mock.stop();
         self.serving.abort();
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     Exchange, Limits, Request, UploadPart,
     request::CommonParams,
-    rules::{Deviation, PART_CONTENT_LENGTH, request_line},
+    rules::{Deviation, NO_EMPTY_TAIL, PART_CONTENT_LENGTH, request_line},
 };
 
 /// What a request that is on record deviates in. A request that could not be read deviates in nothing:
@@ -19,11 +19,19 @@ pub fn of_exchange(exchange: &Exchange, limits: &Limits) -> Vec<Deviation> {
     if let Ok(parsed) = Request::from_query(action, &query, limits) {
         deviations.extend(parsed.deviations);
         if let Request::Part(part) = parsed.request {
+            deviations.extend(empty_tail(&part));
             let header = exchange.request.headers.iter().find(|(name, _)| name == "content-length");
             deviations.extend(part_length(&part, header.and_then(|(_, value)| value.parse().ok())));
         }
     }
     deviations
+}
+
+/// An empty part, as one client sends it at the end of a file whose size is a multiple of the part size.
+#[must_use]
+pub fn empty_tail(part: &UploadPart) -> Option<Deviation> {
+    (part.span.len == 0)
+        .then(|| Deviation::new(&NO_EMPTY_TAIL, format!("an empty part at offset {}", part.span.offset)))
 }
 
 /// What the announced length of a part's body deviates in; none is a body whose length is not announced.

@@ -38,7 +38,7 @@ impl std::fmt::Display for PartSpan {
 /// assert_eq!(layout.count(), 6);
 /// assert_eq!(layout.part(5), Some(PartSpan { offset: 5_242_880, len: 757_120 }));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     file_size: u64,
     part_size: u64,

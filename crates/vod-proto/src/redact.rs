@@ -6,8 +6,12 @@ use std::collections::BTreeMap;
 
 use hmac::{KeyInit as _, Mac as _};
 
-/// Query parameters whose values never leave the process.
-const SECRET_PARAMETERS: [&str; 6] = ["SecretId", "Signature", "signature", "Token", "token", "SecretKey"];
+/// Query parameters whose values never leave the process, in whatever case they are written.
+const SECRET_PARAMETERS: [&str; 4] = ["SecretId", "SecretKey", "Signature", "Token"];
+
+fn is_secret(name: &str) -> bool {
+    SECRET_PARAMETERS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
+}
 
 /// Headers whose values never leave the process.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
@@ -44,7 +48,7 @@ impl Redactor {
             }
             let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
             let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-            if SECRET_PARAMETERS.contains(&decoded.as_ref()) && !value.is_empty() {
+            if is_secret(&decoded) && !value.is_empty() {
                 let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
                 redacted.push_str(name);
                 redacted.push('=');
@@ -104,6 +108,7 @@ mod tests {
         let mut redactor = Redactor::new([7; 32]);
         assert_eq!(redactor.target("/?Secret%49d=abc&Token=xyz"), "/?Secret%49d=redacted-n1&Token=redacted-n2");
         assert_eq!(redactor.target("/?SecretId=xyz"), "/?SecretId=redacted-n2");
+        assert_eq!(redactor.target("/?secretId=xyz&SECRETKEY=abc"), "/?secretId=redacted-n2&SECRETKEY=redacted-n1");
     }
 
     #[test]

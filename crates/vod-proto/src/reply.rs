@@ -166,7 +166,7 @@ impl Reply {
             (Action::FinishUpload, Code::OK) => Self::Finish(stored(&fields)?),
             _ => Self::Rejected(Rejected {
                 code,
-                can_retry: fields.get("canRetry").and_then(as_integer).map(|flag| flag != 0),
+                can_retry: fields.get("canRetry").and_then(as_flag),
                 message: fields.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
             }),
         };
@@ -260,12 +260,8 @@ fn listed_parts(fields: &BTreeMap<String, Value>) -> Result<Vec<ListedPart>, Mal
             offset: offset
                 .and_then(as_unsigned)
                 .ok_or_else(|| wrong(&format!("listParts[{at}].offset"), "a byte offset", offset))?,
-            len: object.get("dataLen").or_else(|| object.get("dataSize")).and_then(as_unsigned),
-            md5: object
-                .get("dataMd5")
-                .or_else(|| object.get("dataSha"))
-                .and_then(Value::as_str)
-                .and_then(|text| text.parse().ok()),
+            len: ["dataLen", "dataSize"].iter().find_map(|name| as_unsigned(object.get(*name)?)),
+            md5: ["dataMd5", "dataSha"].iter().find_map(|name| object.get(*name)?.as_str()?.parse().ok()),
         });
     }
     Ok(listed)
@@ -294,6 +290,10 @@ fn unsigned(fields: &BTreeMap<String, Value>, name: &str, shown: &str) -> Result
 
 fn as_integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+fn as_flag(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| as_integer(value).map(|flag| flag != 0))
 }
 
 fn as_unsigned(value: &Value) -> Option<u64> {
@@ -356,6 +356,13 @@ mod tests {
             expect![[
                 r#"Init(Resume { part_size: 524288, parts: [ListedPart { offset: 0, len: Some(5), md5: None }] }) ignoring ["new"]"#
             ]],
+        );
+        check(
+            Action::InitUpload,
+            r#"{"code":1,"dataSize":9,"listParts":[{"offset":0,"dataLen":null,"dataSize":5,"dataMd5":"x","dataSha":"5d41402abc4b2a76b9719d911017c592"}]}"#,
+            expect![
+                "Init(Resume { part_size: 9, parts: [ListedPart { offset: 0, len: Some(5), md5: Some(Md5(5d41402abc4b2a76b9719d911017c592)) }] })"
+            ],
         );
         check(
             Action::FinishUpload,

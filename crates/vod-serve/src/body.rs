@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use vod_proto::{
-    Md5,
+    Md5, Sha1,
     digest::{Md5Hasher, Sha1Hasher},
     exchange::{Kept, Mark},
 };
 
 use crate::{
-    fault::Phase,
+    fault::{Phase, Strike},
     journal::Open,
     rim::{Cut, Rim},
 };
@@ -48,14 +48,14 @@ pub struct Body {
     md5: Option<Md5Hasher>,
     /// What came, but stands behind the byte that a fault strikes at.
     held: Option<Bytes>,
-    cut: Option<u64>,
+    aimed: Option<Strike>,
     ended: bool,
 }
 
 impl Body {
     pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: Arc<Rim>) -> Self {
-        let cut = rim.cut_point(Phase::MidBody, &open);
-        Self { incoming, open, rim, len: 0, sha1: Sha1Hasher::default(), md5: None, held: None, cut, ended: false }
+        let aimed = rim.aim(Phase::MidBody, &open);
+        Self { incoming, open, rim, len: 0, sha1: Sha1Hasher::default(), md5: None, held: None, aimed, ended: false }
     }
 
     /// Takes the MD5 along. Call it before the first byte is read.
@@ -68,14 +68,13 @@ impl Body {
     /// # Errors
     /// The client may go away or fall silent, the body may be too long, a fault may strike.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if self.cut == Some(self.len) {
-            self.cut = None;
-            self.rim.strike(Phase::MidBody, &self.open).await?;
+        if let Some(strike) = self.aimed.take_if(|strike| strike.at == self.len) {
+            self.rim.hit(strike, Phase::MidBody, &self.open).await?;
         }
         let Some(mut bytes) = self.receive().await? else { return Ok(None) };
-        if let Some(cut) = self.cut {
-            // The cut lies at or behind what was handed on, so the difference fits what a frame holds.
-            let room = usize::try_from(cut - self.len).unwrap_or(usize::MAX);
+        if let Some(strike) = &self.aimed {
+            // The strike lies at or behind what was handed on, so the difference fits what a frame holds.
+            let room = usize::try_from(strike.at - self.len).unwrap_or(usize::MAX);
             if bytes.len() > room {
                 self.held = Some(bytes.split_off(room));
             }
@@ -129,6 +128,12 @@ impl Body {
         self.md5.clone().map(Md5Hasher::finish)
     }
 
+    /// The SHA-1 of what was read.
+    #[must_use]
+    pub fn sha1(&self) -> Sha1 {
+        self.sha1.clone().finish()
+    }
+
     /// Reads what is left and throws it away.
     pub(crate) async fn drain(&mut self) -> Result<(), BodyError> {
         while self.next().await?.is_some() {}
@@ -139,7 +144,7 @@ impl Body {
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             len: self.len,
-            sha1: (self.ended && self.len > 0).then(|| self.sha1.clone().finish()),
+            sha1: (self.ended && self.len > 0).then(|| self.sha1()),
             md5: self.md5().filter(|_| self.ended && self.len > 0),
             kept: Kept::Digest,
         }

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use crate::{
     body::{Body, BodyError},
-    message::{Effects, Head, ReplyOut, Subject},
+    message::{Answer, Effects, Head, Subject},
 };
 
 /// The body of an answer that is no part of the protocol, such as a page of the admin API.
@@ -40,8 +40,11 @@ pub trait Host: Send + Sync + 'static {
         body: &mut Body,
     ) -> impl Future<Output = Result<Self::Staged, BodyError>> + Send;
 
+    /// Will committing it keep the bytes of a part, so that a fault could drop them?
+    fn keeps(&self, staged: &Self::Staged) -> bool;
+
     /// Makes it so, and says what to answer.
-    fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = ReplyOut> + Send;
+    fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = Answer> + Send;
 
     /// Is this path served beside the protocol, without faults and without evidence?
     fn is_aside(&self, path: &str) -> bool;

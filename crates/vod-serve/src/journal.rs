@@ -14,15 +14,19 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use vod_proto::{Exchange, Sha1, redact::Redactor};
+use vod_proto::{Action, Exchange, Sha1, exchange::End, redact::Redactor};
 
 pub use file::JournalError;
 pub(crate) use open::Open;
 
 use crate::{Head, Subject, transport::LineHandle};
 
-/// How many exchanges are kept in memory. Default 100,000: about 100 MiB, and a 100 GB upload in parts of 1 MiB.
-pub const KEPT_MOST: usize = 100_000;
+/// How much of memory exchanges may take, in bytes, roughly counted. Default 128 MiB: some 100,000 exchanges of the
+/// usual length, and so a 100 GB upload in parts of 1 MiB; fewer where requests or replies are long.
+pub const KEPT_MOST: usize = 128 << 20;
+
+/// How many different requests have their attempts counted. Beyond that the lowest are forgotten.
+const COUNTED_MOST: usize = 1_000_000;
 
 /// The journal of a server, over all its lives.
 pub struct Journal {
@@ -31,6 +35,7 @@ pub struct Journal {
 
 struct State {
     exchanges: BTreeMap<u64, Exchange>,
+    kept: usize,
     evicted: u64,
     next_seq: u64,
     attempts: BTreeMap<AttemptKey, u32>,
@@ -40,7 +45,7 @@ struct State {
 }
 
 /// What makes two requests the same request.
-type AttemptKey = (Option<String>, Option<String>, Option<Sha1>, Option<u64>);
+type AttemptKey = (Option<String>, Option<Action>, Option<Sha1>, Option<u64>);
 
 impl Journal {
     /// A journal in memory. The seed keys the placeholders of redacted values.
@@ -63,6 +68,7 @@ impl Journal {
         let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
         let mut state = State {
             exchanges: BTreeMap::new(),
+            kept: 0,
             evicted: 0,
             next_seq: 1,
             attempts: BTreeMap::new(),
@@ -72,12 +78,8 @@ impl Journal {
         };
         for exchange in earlier {
             state.next_seq = state.next_seq.max(exchange.seq + 1);
-            let key = (
-                exchange.account.clone(),
-                exchange.action.clone(),
-                exchange.file_sha1,
-                exchange.part.map(|part| part.offset),
-            );
+            let part = exchange.part.map(|part| part.offset);
+            let key = (exchange.account.clone(), exchange.known_action(), exchange.file_sha1, part);
             let attempts = state.attempts.entry(key).or_insert(0);
             *attempts = (*attempts).max(exchange.attempt);
             state.keep(exchange);
@@ -97,6 +99,14 @@ impl Journal {
         self.state().evicted
     }
 
+    /// Ends every exchange that is under way: the server stops.
+    pub(crate) fn stop(&self) {
+        for open in self.under_way() {
+            open.line().close();
+            open.end(End::Closed);
+        }
+    }
+
     /// Begins an exchange.
     pub(crate) fn open(
         self: &Arc<Self>,
@@ -108,8 +118,11 @@ impl Journal {
         let mut state = self.state();
         let seq = state.next_seq;
         state.next_seq += 1;
-        let key =
-            (subject.account.clone(), subject.action.clone(), subject.file_sha1, subject.part.map(|part| part.offset));
+        let action = subject.action.as_deref().and_then(|name| name.parse().ok());
+        let key = (subject.account.clone(), action, subject.file_sha1, subject.part.map(|part| part.offset));
+        if state.attempts.len() >= COUNTED_MOST {
+            state.attempts.pop_first();
+        }
         let attempt = state.attempts.entry(key).or_insert(0);
         *attempt += 1;
         let attempt = *attempt;
@@ -131,14 +144,17 @@ impl Journal {
 
     /// Shows an exchange for good and writes its line.
     fn close(&self, exchange: Exchange) {
-        let mut state = self.state();
-        state.open.remove(&exchange.seq);
-        if let Some(file) = &mut state.file
-            && let Err(error) = file.append(&exchange)
-        {
-            tracing::error!(%error, seq = exchange.seq, "the journal's file could not be written");
+        let seq = exchange.seq;
+        let written = {
+            let mut state = self.state();
+            state.open.remove(&seq);
+            let written = state.file.as_mut().map_or(Ok(()), |file| file.append(&exchange));
+            state.keep(exchange);
+            written
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, seq, "the journal's file lacks an exchange: it could not be written");
         }
-        state.keep(exchange);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,10 +164,45 @@ impl Journal {
 
 impl State {
     fn keep(&mut self, exchange: Exchange) {
-        self.exchanges.insert(exchange.seq, exchange);
-        if self.exchanges.len() > KEPT_MOST {
-            self.exchanges.pop_first();
+        self.kept += weight(&exchange);
+        if let Some(earlier) = self.exchanges.insert(exchange.seq, exchange) {
+            self.kept -= weight(&earlier);
+        }
+        while self.kept > KEPT_MOST
+            && let Some((_, evicted)) = self.exchanges.pop_first()
+        {
+            self.kept -= weight(&evicted);
             self.evicted += 1;
         }
+    }
+}
+
+/// Roughly how much memory an exchange takes, in bytes.
+fn weight(exchange: &Exchange) -> usize {
+    /// The exchange itself, its small texts and its place in the map.
+    const FIXED: usize = 900;
+    let headers: usize = exchange.request.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let action = exchange.action.as_ref().map_or(0, String::len);
+    let reply = exchange.reply.as_ref().map_or(0, |reply| reply.body.len());
+    FIXED + exchange.request.target.len() + headers + action + reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_by_bytes_and_what_is_dropped_is_counted() {
+        let line = r#"{"v":1,"seq":1,"start":"2026-01-02T03:04:05Z","attempt":1,"request":{"method":"GET","host":"h","target":"/","headers":[],"body":{"len":0,"kept":"digest"}},"end":"replied","times":{}}"#;
+        let mut exchange = Exchange::from_line(line).unwrap();
+        exchange.request.target = "/".repeat(KEPT_MOST / 10);
+        let journal = Journal::memory(1);
+        for seq in 1..=20 {
+            exchange.seq = seq;
+            journal.show(exchange.clone());
+            journal.show(exchange.clone());
+        }
+        let kept: Vec<u64> = journal.exchanges().iter().map(|exchange| exchange.seq).collect();
+        assert_eq!((kept.first(), kept.last(), journal.evicted()), (Some(&12), Some(&20), 11));
     }
 }

@@ -23,7 +23,8 @@ pub struct Head {
 
 impl Head {
     pub(crate) fn of(request: &http::Request<Incoming>) -> Self {
-        let target = request.uri().to_string();
+        // A request sent as if to a proxy names scheme and host, and perhaps a password: only what follows matters.
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let (path, query) = Query::split_target(&target);
         let header = request.headers().get(http::header::HOST);
         Self {
@@ -63,6 +64,15 @@ pub struct Subject {
 pub struct Effects {
     /// Answer as if the part were kept, and do not keep it.
     pub drop_part: bool,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What is answered.
+    pub reply: ReplyOut,
+    /// Was it done? After a refusal there is no effect that a fault could strike behind.
+    pub accepted: bool,
 }
 
 /// What is answered.

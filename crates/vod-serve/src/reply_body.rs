@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    fault::Phase,
+    fault::{Phase, Strike},
     journal::Open,
     rim::{Cut, Rim},
     transport::Delivery,
@@ -31,10 +31,11 @@ enum State {
     /// All that is left goes out in one frame.
     Whole,
     /// So many bytes go out, then a fault strikes.
-    CutAfter(usize),
+    CutAfter(usize, Strike),
     /// They are handed over; the fault waits until they are really written.
     AwaitFlush {
         seen: u64,
+        strike: Strike,
     },
     /// The fault strikes.
     Striking(Striking),
@@ -44,9 +45,9 @@ enum State {
 impl ReplyBody {
     /// `silent` says that HTTP will not ask for the body, as in the answer to a HEAD request.
     pub(crate) fn new(bytes: Bytes, silent: bool, open: Arc<Open>, rim: Arc<Rim>) -> Self {
-        let cut = rim.cut_point(Phase::MidReply, &open).and_then(|at| usize::try_from(at).ok());
-        let state = match cut {
-            Some(at) if at < bytes.len() && !silent => State::CutAfter(at),
+        let aimed = rim.aim(Phase::MidReply, &open);
+        let state = match aimed.and_then(|strike| Some((usize::try_from(strike.at).ok()?, strike))) {
+            Some((at, strike)) if at < bytes.len() && !silent => State::CutAfter(at, strike),
             _ => State::Whole,
         };
         let mut body = Self { rest: bytes, open, rim, state };
@@ -77,18 +78,20 @@ impl Body for ReplyBody {
                     this.hand_over();
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
                 }
-                State::CutAfter(at) => {
+                State::CutAfter(at, strike) => {
                     let first = this.rest.split_to(*at);
-                    this.state = State::AwaitFlush { seen: this.open.line().flushes() };
+                    this.state = State::AwaitFlush { seen: this.open.line().flushes(), strike: strike.clone() };
                     if !first.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(first))));
                     }
                 }
-                State::AwaitFlush { seen } => {
+                State::AwaitFlush { seen, strike } => {
                     ready!(this.open.line().poll_flushed_since(*seen, cx));
-                    let (rim, open) = (Arc::clone(&this.rim), Arc::clone(&this.open));
+                    let (rim, open, strike) = (Arc::clone(&this.rim), Arc::clone(&this.open), strike.clone());
                     this.state =
-                        State::Striking(Box::pin(async move { rim.strike(Phase::MidReply, &open).await.map(drop) }));
+                        State::Striking(Box::pin(
+                            async move { rim.hit(strike, Phase::MidReply, &open).await.map(drop) },
+                        ));
                 }
                 State::Striking(strike) => {
                     if let Err(cut) = ready!(strike.as_mut().poll(cx)) {

@@ -82,17 +82,24 @@ impl Rim {
         &self.journal
     }
 
-    pub(crate) fn cut_point(&self, phase: Phase, open: &Open) -> Option<u64> {
-        self.engine.cut_point(phase, open.subject(), open.attempt())
+    /// Which fault waits for a byte of this body, or of this reply?
+    pub(crate) fn aim(&self, phase: Phase, open: &Open) -> Option<Strike> {
+        self.engine.aim(phase, open.subject(), open.attempt(), false)
     }
 
-    /// Lets the fault that fits strike, if there is one.
-    pub(crate) async fn strike(&self, phase: Phase, open: &Arc<Open>) -> Result<Change, Cut> {
-        let Some(strike) = self.engine.strike(phase, open.subject(), open.attempt()) else {
-            return Ok(Change::default());
-        };
+    /// Lets the fault that fits strike, if there is one. `keeps` says whether there is something to drop.
+    pub(crate) async fn strike(&self, phase: Phase, open: &Arc<Open>, keeps: bool) -> Result<Change, Cut> {
+        match self.engine.aim(phase, open.subject(), open.attempt(), keeps) {
+            Some(strike) => self.hit(strike, phase, open).await,
+            None => Ok(Change::default()),
+        }
+    }
+
+    /// Carries a fault out.
+    pub(crate) async fn hit(&self, strike: Strike, phase: Phase, open: &Arc<Open>) -> Result<Change, Cut> {
+        self.engine.hit(&strike);
         open.struck(phase, &strike);
-        let Strike { id, verdict } = strike;
+        let Strike { id, verdict, .. } = strike;
         tracing::debug!(fault = id, %phase, verdict = verdict.name(), "a fault strikes");
         let mut change = Change::default();
         match verdict {

@@ -12,13 +12,13 @@ use tokio::task::JoinSet;
 use vod_proto::exchange::End;
 
 use crate::{
-    Cut, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Transport, WallClock,
+    Answer, Cut, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Transport, WallClock,
     body::{Body, BodyError},
     fault::Phase,
     host::AsideBody,
     journal::Open,
     reply_body::ReplyBody,
-    rim::{Rim, cut},
+    rim::{Change, Rim, cut},
     transport::{Line, LineHandle},
 };
 
@@ -81,6 +81,11 @@ impl<H: Host> Server<H> {
         }
     }
 
+    /// Ends every exchange that is under way, as closed by this server. Call it before dropping [`run`](Self::run).
+    pub fn stop(&self) {
+        self.rim.journal().stop();
+    }
+
     /// Serves one connection to its end.
     pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T, H> {
         let (host, rim) = (Arc::clone(&self.host), Arc::clone(&self.rim));
@@ -97,8 +102,11 @@ impl<H: Host> Server<H> {
                 .serve_connection(TokioIo::new(line), service);
             // Boxed: the compiler cannot yet see through hyper's generics that the error converts for every lifetime.
             let connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>> = Box::pin(connection);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
+            match connection.await {
+                // Nobody else hears of a request that is not HTTP: it has no head to journal.
+                Err(error) if error.is_parse() => tracing::warn!(%error, "a request that is not HTTP was refused"),
+                Err(error) => tracing::debug!(%error, "a connection ended"),
+                Ok(()) => {}
             }
         }
     }
@@ -122,7 +130,7 @@ async fn request_through<H: Host>(
     let open = rim.journal().open(&head, subject, start, line);
     rim.admit(&open).await?;
 
-    let mut change = rim.strike(Phase::BeforeRead, &open).await?;
+    let mut change = rim.strike(Phase::BeforeRead, &open, false).await?;
     let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim));
     let read = async {
         let staged = match change.reply {
@@ -147,10 +155,10 @@ async fn request_through<H: Host>(
     open.body_done(body.mark());
 
     if let Some(staged) = staged {
-        change = rim.strike(Phase::BeforeCommit, &open).await?;
+        change = rim.strike(Phase::BeforeCommit, &open, host.keeps(&staged)).await?;
         if change.reply.is_none() {
-            let reply = host.commit(staged, change.effects).await;
-            change = rim.strike(Phase::AfterCommit, &open).await?;
+            let Answer { reply, accepted } = host.commit(staged, change.effects).await;
+            change = if accepted { rim.strike(Phase::AfterCommit, &open, false).await? } else { Change::default() };
             change.reply = change.reply.or(Some(reply));
         }
     }

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use vod_proto::exchange::End;
 use vod_serve::{
-    Effects, Engine, Head, Host, Journal, Plan, ReplyOut, Server, Subject, Transport, WallClock,
+    Answer, Effects, Engine, Head, Host, Journal, Plan, ReplyOut, Server, Subject, Transport, WallClock,
     body::{Body, BodyError},
     host::AsideBody,
 };
@@ -31,8 +31,12 @@ impl Host for Yes {
         Ok(())
     }
 
-    async fn commit(&self, (): (), _: Effects) -> ReplyOut {
-        ReplyOut::json(r#"{"code":0}"#.to_owned())
+    fn keeps(&self, (): &()) -> bool {
+        false
+    }
+
+    async fn commit(&self, (): (), _: Effects) -> Answer {
+        Answer { reply: ReplyOut::json(r#"{"code":0}"#.to_owned()), accepted: true }
     }
 
     fn is_aside(&self, _: &str) -> bool {

@@ -82,6 +82,8 @@ pub enum Record {
         span: PartSpan,
         /// Its MD5.
         md5: Md5,
+        /// Its SHA-1: two parts of one MD5 can be made on purpose, and only equal bytes may keep the file's hash.
+        sha1: Sha1,
         /// Where its bytes are kept.
         body: BodyId,
     },

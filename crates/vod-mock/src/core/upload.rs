@@ -38,6 +38,8 @@ pub struct KeptPart {
     pub span: PartSpan,
     /// Its MD5.
     pub md5: Md5,
+    /// Its SHA-1.
+    pub sha1: Sha1,
     /// Where its bytes are kept.
     pub body: BodyId,
 }
@@ -102,12 +104,12 @@ impl Upload {
                 }
                 freed
             }
-            Record::Part { at, span, md5, body, .. } => {
+            Record::Part { at, span, md5, sha1, body, .. } => {
                 let Some(session) = &mut self.session else { return vec![*body] };
                 session.touched = *at;
-                let part = KeptPart { span: *span, md5: *md5, body: *body };
+                let part = KeptPart { span: *span, md5: *md5, sha1: *sha1, body: *body };
                 let Some(earlier) = session.parts.insert(span.offset, part) else { return Vec::new() };
-                if earlier.md5 != *md5 {
+                if earlier.sha1 != *sha1 {
                     session.prefix.replaced(*span);
                 }
                 vec![earlier.body]
@@ -243,7 +245,9 @@ impl Upload {
     }
 }
 
-fn no_session(file_sha1: Sha1) -> Rejected {
+/// The refusal of a request for an upload that nobody opened, or that is gone.
+#[must_use]
+pub fn no_session(file_sha1: Sha1) -> Rejected {
     refuse(Code::CACHE_READ, format!("there is no upload of {file_sha1}: call InitUpload first"))
 }
 
@@ -328,9 +332,10 @@ mod tests {
         }
     }
 
-    fn part(index: u64, md5: &[u8]) -> Record {
+    /// Parts of one MD5, as they can be made on purpose: only the SHA-1 tells the bytes apart.
+    fn part(index: u64, bytes: &[u8]) -> Record {
         let span = PartSpan { offset: index * PART, len: PART };
-        Record::Part { key: key(), at: at(0), span, md5: Md5::of(md5), body: BodyId(index) }
+        Record::Part { key: key(), at: at(0), span, md5: Md5::of(b""), sha1: Sha1::of(bytes), body: BodyId(index) }
     }
 
     /// An upload of two parts of which these have come.

@@ -42,6 +42,12 @@ pub enum DiskError {
         /// Why.
         source: io::Error,
     },
+    /// It is somebody else's.
+    #[error("the data directory {dir} has no sessions.log and is not empty: it is not a mock's")]
+    Foreign {
+        /// Which.
+        dir: PathBuf,
+    },
     /// Another mock runs on it.
     #[error("the data directory {dir} is in use by another mock")]
     InUse {
@@ -75,16 +81,20 @@ impl DiskStore {
     /// If it cannot be used, is in use, or its log is damaged.
     pub fn open(dir: &Path) -> Result<Arc<Self>, DiskError> {
         let io = |source| DiskError::Io { dir: dir.to_owned(), source };
-        for sub in ["bodies", "staging"] {
-            fs::create_dir_all(dir.join(sub)).map_err(io)?;
+        let path = dir.join("sessions.log");
+        fs::create_dir_all(dir).map_err(io)?;
+        if !path.exists() && holds_anything(dir).map_err(io)? {
+            return Err(DiskError::Foreign { dir: dir.to_owned() });
         }
         let lock = File::create(dir.join("lock")).map_err(io)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => DiskError::InUse { dir: dir.to_owned() },
             TryLockError::Error(source) => io(source),
         })?;
-        let path = dir.join("sessions.log");
         let (log, records) = Log::open(&path).map_err(|source| DiskError::Log { path, source })?;
+        for sub in ["bodies", "staging"] {
+            fs::create_dir_all(dir.join(sub)).map_err(io)?;
+        }
         let last = clear_away(dir, &records).map_err(io)?;
         Ok(Arc::new(Self {
             dir: dir.to_owned(),
@@ -111,16 +121,29 @@ fn clear_away(dir: &Path, records: &[Record]) -> io::Result<u64> {
         }
     }
     let kept: BTreeSet<String> = uploads.values().flat_map(Upload::bodies).map(|body| body.0.to_string()).collect();
-    for entry in fs::read_dir(dir.join("staging"))? {
-        fs::remove_file(entry?.path())?;
-    }
-    for entry in fs::read_dir(dir.join("bodies"))? {
-        let entry = entry?;
-        if !kept.contains(entry.file_name().to_string_lossy().as_ref()) {
-            fs::remove_file(entry.path())?;
+    for sub in ["staging", "bodies"] {
+        for entry in fs::read_dir(dir.join(sub))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // Bodies have numbers for names: whatever else lies here was put here by somebody else.
+            let ours = name.parse::<u64>().is_ok();
+            if ours && (sub == "staging" || !kept.contains(name.as_ref())) {
+                fs::remove_file(entry.path())?;
+            }
         }
     }
     Ok(last)
+}
+
+/// Is there anything in the directory, beside the lock that a mock makes first?
+fn holds_anything(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        if entry?.file_name() != "lock" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,6 +15,8 @@ pub(super) struct Log {
     file: File,
     /// The length up to which the file is known to be whole.
     len: u64,
+    /// There may be half a line behind it.
+    torn: bool,
 }
 
 /// A log that cannot be trusted.
@@ -52,7 +54,7 @@ impl Log {
             }
             file.set_len(0)?;
             file.write_all(HEADER.as_bytes())?;
-            return Ok((Self { file, len: HEADER.len() as u64 }, Vec::new()));
+            return Ok((Self { file, len: HEADER.len() as u64, torn: false }, Vec::new()));
         }
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
@@ -78,14 +80,18 @@ impl Log {
         let mut file = reader.into_inner();
         file.set_len(len)?;
         file.seek(io::SeekFrom::End(0))?;
-        Ok((Self { file, len }, records))
+        Ok((Self { file, len, torn: false }, records))
     }
 
     /// Appends a record in one write. After a failure, as on a full disk, the log is as it was before.
     pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {
         let line = encode(record)?;
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
+        if self.torn {
             self.file.set_len(self.len)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += line.len() as u64;

@@ -21,7 +21,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     records: Vec<Record>,
-    bodies: BTreeMap<BodyId, Vec<Bytes>>,
+    bodies: BTreeMap<BodyId, Bytes>,
     last: u64,
 }
 
@@ -49,20 +49,13 @@ impl Store for MemoryStore {
     }
 
     async fn stage(&self) -> io::Result<Box<dyn Staging>> {
-        Ok(Box::new(MemoryStaging { state: Arc::clone(&self.state), pieces: Vec::new() }))
+        Ok(Box::new(MemoryStaging { state: Arc::clone(&self.state), bytes: BytesMut::new() }))
     }
 
     async fn read(&self, body: BodyId, offset: u64, len: usize) -> io::Result<Bytes> {
-        let pieces = lock(&self.state).bodies.get(&body).cloned().ok_or(io::ErrorKind::NotFound)?;
-        let mut skip = usize::try_from(offset).map_err(io::Error::other)?;
-        let mut out = BytesMut::new();
-        for piece in pieces {
-            let from = skip.min(piece.len());
-            skip -= from;
-            let to = piece.len().min(from + len - out.len());
-            out.extend_from_slice(&piece[from..to]);
-        }
-        Ok(out.freeze())
+        let whole = lock(&self.state).bodies.get(&body).cloned().ok_or(io::ErrorKind::NotFound)?;
+        let from = usize::try_from(offset).map_err(io::Error::other)?.min(whole.len());
+        Ok(whole.slice(from..whole.len().min(from.saturating_add(len))))
     }
 
     async fn discard(&self, body: BodyId) {
@@ -72,14 +65,13 @@ impl Store for MemoryStore {
 
 struct MemoryStaging {
     state: Arc<Mutex<State>>,
-    pieces: Vec<Bytes>,
+    bytes: BytesMut,
 }
 
 #[async_trait]
 impl Staging for MemoryStaging {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        // A copy of its own: a piece of a connection's read buffer would keep the whole buffer alive.
-        self.pieces.push(Bytes::copy_from_slice(&bytes));
+        self.bytes.extend_from_slice(&bytes);
         Ok(())
     }
 
@@ -87,7 +79,7 @@ impl Staging for MemoryStaging {
         let mut state = lock(&self.state);
         state.last += 1;
         let body = BodyId(state.last);
-        state.bodies.insert(body, self.pieces);
+        state.bodies.insert(body, self.bytes.freeze());
         Ok(body)
     }
 }

@@ -100,6 +100,18 @@ async fn a_refusal_reaches_a_client_that_sends_its_whole_body_first() {
 }
 
 #[tokio::test]
+async fn a_request_as_to_a_proxy_is_served_and_its_password_is_nowhere() {
+    let mock = mock(config()).await;
+    let target = init(&file(0));
+    let head = format!(
+        "GET http://user:topsecret@vod2.qcloud.com{target} HTTP/1.1\r\nHost: vod2.qcloud.com\r\nConnection: close\r\n\r\n"
+    );
+    assert_code(&json(&raw(&mock, &head, b"").await.unwrap()), 0, 0);
+    let shown = format!("{:?}", mock.exchanges());
+    assert!(!shown.contains("topsecret"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_body_above_the_ceiling_is_refused_and_cut() {
     let mut config = config();
     config.limits.body_ceiling = 1 << 20;

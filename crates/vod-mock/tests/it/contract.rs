@@ -130,15 +130,33 @@ async fn acknowledged_parts_survive_the_server_on_disk() {
 #[tokio::test]
 async fn what_was_never_acknowledged_is_cleared_away_and_one_mock_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
-    for half_done in ["staging/7", "bodies/8"] {
-        let path = dir.path().join(half_done);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, b"x").unwrap();
+    drop(DiskStore::open(dir.path()).unwrap());
+    for left in ["staging/7", "bodies/8", "bodies/photo.jpg"] {
+        std::fs::write(dir.path().join(left), b"x").unwrap();
     }
     let _store = DiskStore::open(dir.path()).unwrap();
     assert!(!dir.path().join("staging/7").exists() && !dir.path().join("bodies/8").exists());
+    assert!(dir.path().join("bodies/photo.jpg").exists(), "only numbers are the store's own");
     let error = DiskStore::open(dir.path()).err().expect("it is in use").to_string();
     assert!(error.contains("is in use by another mock"), "{error}");
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thesis.txt"), b"x").unwrap();
+    let error = DiskStore::open(dir.path()).err().expect("it is not ours").to_string();
+    assert!(error.contains("it is not a mock's"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made there");
+}
+
+#[tokio::test]
+async fn what_was_never_opened_is_no_upload() {
+    let mock = mock(config()).await;
+    let file = file(0);
+    assert_code(&get(&mock, &finish(&file)).await, -10005, 1);
+    assert_code(&post(&mock, part(&file, 0)).await, -10005, 1);
+    assert_eq!(mock.upload(Sha1::of(&file)).await, None);
 }
 
 #[tokio::test]

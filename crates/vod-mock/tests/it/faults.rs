@@ -137,6 +137,36 @@ async fn a_dropped_part_is_acknowledged_and_missing() {
 }
 
 #[tokio::test]
+async fn a_fault_behind_an_effect_does_not_strike_a_refusal() {
+    for (on, phase, verdict) in [(FINISH, "after-commit", "\"reset\""), (PART_2, "before-commit", "\"drop-part\"")] {
+        let mock = with_fault(on, phase, verdict).await;
+        let file = file(1);
+        get(&mock, &init(&file)).await;
+        let (target, body) = part(&file, 1);
+        assert_code(&post(&mock, (target, &body[1..])).await, -10006, 1);
+        assert_code(&get(&mock, &finish(&file)).await, -10003, 0);
+        assert_eq!(mock.unfired(), ["f"], "{phase}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_stopping_server_leaves_was_closed_by_the_server() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let journal = vod_serve::Journal::memory(1);
+    let mock = mock(Config { journal: Arc::clone(&journal), ..config() }).await;
+    let mut stream = tokio::net::TcpStream::connect(mock.endpoint().strip_prefix("http://").unwrap()).await.unwrap();
+    let file = file(1);
+    get(&mock, &init(&file)).await;
+    let (target, body) = part(&file, 0);
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 25]).await.unwrap();
+    mock.stop().await;
+    assert_eq!(journal.exchanges().last().unwrap().end, End::Closed);
+}
+
+#[tokio::test]
 async fn a_delay_is_measured_and_changes_nothing() {
     let mock = with_fault(INIT, "after-commit", "{ delay = \"30ms\" }").await;
     assert_code(&get(&mock, &init(&file(0))).await, 0, 0);

@@ -152,9 +152,7 @@ async fn row_18_an_empty_part_at_the_end() {
     get_both(&mocks, &init(&file)).await;
     let target = crate::wire::part_of(&file, file.len(), b"");
     let replies = (post(&mocks.0, (target.clone(), b"")).await, post(&mocks.1, (target, b"")).await);
-    assert_code(&replies.0, 0, 0);
-    assert_code(&replies.1, -10003, 0);
-    assert!(replies.1["message"].as_str().unwrap().contains("no-empty-tail"), "{}", replies.1);
+    check("no-empty-tail", 0, -10003, &mocks, replies);
 }
 
 #[tokio::test]

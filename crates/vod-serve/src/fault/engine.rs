@@ -17,12 +17,16 @@ pub struct Engine {
 #[derive(Clone, Copy, Default)]
 struct Count {
     matched: u64,
+    aimed: u64,
     struck: u64,
 }
 
-/// A fault that strikes now.
+/// A fault that is about to strike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strike {
+    index: usize,
+    /// The byte it strikes at, in the phases that count bytes.
+    pub at: u64,
     /// The fault's id.
     pub id: String,
     /// What it does.
@@ -57,39 +61,40 @@ impl Engine {
         for mark in exchanges.into_iter().flat_map(|exchange| &exchange.faults) {
             if let Some(at) = self.plan.faults.iter().position(|fault| fault.id == mark.id) {
                 counts[at].matched += 1;
+                counts[at].aimed += 1;
                 counts[at].struck += 1;
             }
         }
     }
 
-    /// Where in the body, or in the reply's body, would a fault strike? Asked before the bytes flow.
+    /// Which fault will strike an exchange in this phase? The first of the plan that fits.
+    ///
+    /// It counts as struck only with [`hit`](Self::hit): where it waits for a byte of a body, that may never come.
+    /// `keeps` says whether the request has bytes to keep, so that there is something to drop.
     #[must_use]
-    pub fn cut_point(&self, phase: Phase, subject: &Subject, attempt: u32) -> Option<u64> {
-        let counts = self.counts();
-        self.plan
-            .faults
-            .iter()
-            .zip(counts.iter())
-            .find(|(fault, count)| self.fits(fault, phase, subject, attempt) && would_strike(fault, **count))
-            .map(|(fault, _)| fault.at.unwrap_or(0))
-    }
-
-    /// Which fault strikes an exchange in this phase? The first of the plan that fits; it is counted as struck.
-    #[must_use]
-    pub fn strike(&self, phase: Phase, subject: &Subject, attempt: u32) -> Option<Strike> {
+    pub fn aim(&self, phase: Phase, subject: &Subject, attempt: u32, keeps: bool) -> Option<Strike> {
         let mut counts = self.counts();
-        for (fault, count) in self.plan.faults.iter().zip(counts.iter_mut()) {
-            if !self.fits(fault, phase, subject, attempt) {
+        for (index, (fault, count)) in self.plan.faults.iter().zip(counts.iter_mut()).enumerate() {
+            if !self.fits(fault, phase, subject, attempt) || (fault.verdict == Verdict::DropPart && !keeps) {
                 continue;
             }
-            let strikes = would_strike(fault, *count);
             count.matched += 1;
-            if strikes {
-                count.struck += 1;
-                return Some(Strike { id: fault.id.clone(), verdict: fault.verdict.clone() });
+            if fault.on.every.is_none_or(|n| count.matched.is_multiple_of(n))
+                && fault.on.times.is_none_or(|times| count.aimed < times)
+            {
+                count.aimed += 1;
+                let at = fault.at.unwrap_or(0);
+                return Some(Strike { index, id: fault.id.clone(), at, verdict: fault.verdict.clone() });
             }
         }
         None
+    }
+
+    /// The fault strikes now.
+    pub fn hit(&self, strike: &Strike) {
+        if let Some(count) = self.counts().get_mut(strike.index) {
+            count.struck += 1;
+        }
     }
 
     /// Does any fault of the plan kill?
@@ -124,18 +129,12 @@ impl Engine {
             && on.attempt.is_none_or(|n| n == attempt)
             && on.account.as_ref().is_none_or(|name| subject.account.as_ref() == Some(name))
             && on.file_sha.is_none_or(|sha| subject.file_sha1 == Some(sha))
-            && (fault.verdict != Verdict::DropPart || part.is_some())
             && on.chance.is_none_or(|chance| chance::roll(self.seed, &fault.id, subject, attempt) < chance)
     }
 
     fn counts(&self) -> MutexGuard<'_, Vec<Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn would_strike(fault: &Fault, count: Count) -> bool {
-    let on = &fault.on;
-    on.every.is_none_or(|n| (count.matched + 1).is_multiple_of(n)) && on.times.is_none_or(|times| count.struck < times)
 }
 
 #[cfg(test)]
@@ -147,6 +146,13 @@ mod tests {
     fn engine(faults: &str, seed: u64) -> Engine {
         let plan = toml::from_str(faults).expect("the plan of a test is TOML");
         Engine::new(plan, seed).expect("the plan of a test can strike")
+    }
+
+    /// Strikes at once, as in the phases that count no bytes.
+    fn strike(engine: &Engine, phase: Phase, subject: &Subject, attempt: u32) -> Option<Strike> {
+        let strike = engine.aim(phase, subject, attempt, true)?;
+        engine.hit(&strike);
+        Some(strike)
     }
 
     fn part(number: u64) -> Subject {
@@ -165,11 +171,11 @@ mod tests {
             "[[fault]]\nid = \"a\"\non = { action = \"UploadPart\", part = 2, attempt = 1 }\nphase = \"after-commit\"\ndo = \"reset\"",
             1,
         );
-        assert_eq!(engine.strike(Phase::AfterCommit, &part(1), 1), None);
-        assert_eq!(engine.strike(Phase::BeforeRead, &part(2), 1), None);
-        assert_eq!(engine.strike(Phase::AfterCommit, &part(2), 2), None);
+        assert_eq!(strike(&engine, Phase::AfterCommit, &part(1), 1), None);
+        assert_eq!(strike(&engine, Phase::BeforeRead, &part(2), 1), None);
+        assert_eq!(strike(&engine, Phase::AfterCommit, &part(2), 2), None);
         assert_eq!(engine.unfired(), ["a"]);
-        assert_eq!(engine.strike(Phase::AfterCommit, &part(2), 1).map(|s| s.verdict), Some(Verdict::Reset));
+        assert_eq!(strike(&engine, Phase::AfterCommit, &part(2), 1).map(|s| s.verdict), Some(Verdict::Reset));
         assert!(engine.unfired().is_empty());
     }
 
@@ -177,8 +183,29 @@ mod tests {
     fn every_and_times_bound_how_often() {
         let engine =
             engine("[[fault]]\nid = \"a\"\non = { every = 3, times = 2 }\nphase = \"before-read\"\ndo = \"close\"", 1);
-        let struck: Vec<_> = (1..=12).filter(|n| engine.strike(Phase::BeforeRead, &part(*n), 1).is_some()).collect();
+        let struck: Vec<_> = (1..=12).filter(|n| strike(&engine, Phase::BeforeRead, &part(*n), 1).is_some()).collect();
         assert_eq!(struck, [3, 6]);
+    }
+
+    #[test]
+    fn a_fault_that_waits_for_a_byte_is_struck_when_it_comes_and_counted_as_aimed_before() {
+        let engine = engine(
+            "[[fault]]\nid = \"a\"\non = { every = 2, times = 1 }\nphase = \"mid-body\"\nat = 7\ndo = \"reset\"",
+            1,
+        );
+        assert_eq!(engine.aim(Phase::MidBody, &part(1), 1, true), None);
+        let strike = engine.aim(Phase::MidBody, &part(2), 1, true).expect("the second fits");
+        assert_eq!((strike.at, engine.unfired()), (7, vec!["a".to_owned()]));
+        engine.hit(&strike);
+        assert!(engine.unfired().is_empty());
+        assert_eq!(engine.aim(Phase::MidBody, &part(4), 1, true), None, "once is enough");
+    }
+
+    #[test]
+    fn nothing_is_dropped_where_nothing_is_kept() {
+        let engine = engine("[[fault]]\nid = \"a\"\nphase = \"before-commit\"\ndo = \"drop-part\"", 1);
+        assert_eq!(engine.aim(Phase::BeforeCommit, &part(1), 1, false), None);
+        assert!(engine.aim(Phase::BeforeCommit, &part(1), 1, true).is_some());
     }
 
     #[test]
@@ -187,7 +214,8 @@ mod tests {
             "[[fault]]\nid = \"a\"\non = { times = 1 }\nphase = \"before-read\"\ndo = \"close\"\n[[fault]]\nid = \"b\"\nphase = \"before-read\"\ndo = \"reset\"",
             1,
         );
-        let ids: Vec<_> = (0..3).filter_map(|_| engine.strike(Phase::BeforeRead, &part(1), 1)).map(|s| s.id).collect();
+        let ids: Vec<_> =
+            (0..3).filter_map(|_| strike(&engine, Phase::BeforeRead, &part(1), 1)).map(|s| s.id).collect();
         assert_eq!(ids, ["a", "b", "b"]);
     }
 
@@ -198,7 +226,7 @@ mod tests {
             format!("[[fault]]\nid = \"z\"\non = {{ part = 99 }}\nphase = \"before-read\"\ndo = \"reset\"\n{one}");
         let fates = |engine: &Engine, order: &[u64]| {
             let mut struck: Vec<_> =
-                order.iter().copied().filter(|n| engine.strike(Phase::BeforeRead, &part(*n), 1).is_some()).collect();
+                order.iter().copied().filter(|n| strike(engine, Phase::BeforeRead, &part(*n), 1).is_some()).collect();
             struck.sort_unstable();
             struck
         };

@@ -1,7 +1,8 @@
 //! The journal's file: one exchange a line, appended when it is over.
 
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{File, TryLockError},
     io::{self, BufRead as _, BufReader, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -19,6 +20,22 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
+    /// Another mock writes to it.
+    #[error("the journal {path} is in use by another mock")]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Two lines claim the same number.
+    #[error("the journal {path}, line {line}: exchange {seq} stands there twice")]
+    Twice {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, counted from 1.
+        line: usize,
+        /// Which exchange.
+        seq: u64,
+    },
     /// It holds something else.
     #[error("the journal {path}, line {line}: {source}")]
     Line {
@@ -33,6 +50,8 @@ pub enum JournalError {
 
 pub(super) struct JournalFile {
     file: File,
+    /// The length up to which every line is whole.
+    len: u64,
 }
 
 impl JournalFile {
@@ -40,8 +59,12 @@ impl JournalFile {
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Exchange>), JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         let file = File::options().read(true).append(true).create(true).open(path).map_err(io)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => JournalError::InUse { path: path.to_owned() },
+            TryLockError::Error(source) => io(source),
+        })?;
         let mut reader = BufReader::new(file);
-        let (mut exchanges, mut good, mut number) = (Vec::new(), 0, 0);
+        let (mut exchanges, mut seen, mut good, mut number) = (Vec::new(), BTreeSet::new(), 0, 0);
         let mut bytes = Vec::new();
         loop {
             bytes.clear();
@@ -50,7 +73,7 @@ impl JournalFile {
                 break;
             }
             number += 1;
-            if bytes.last() != Some(&b'\n') {
+            if bytes.last() != Some(&b'\n') && is_torn(&bytes) {
                 tracing::warn!(path = %path.display(), line = number, "the journal's last line is torn and was cut off");
                 break;
             }
@@ -60,21 +83,37 @@ impl JournalFile {
                 line: number,
                 source,
             })?;
+            if !seen.insert(exchange.seq) {
+                return Err(JournalError::Twice { path: path.to_owned(), line: number, seq: exchange.seq });
+            }
             exchanges.push(exchange);
             good += len as u64;
         }
         let mut file = reader.into_inner();
         file.set_len(good).map_err(io)?;
         file.seek(io::SeekFrom::End(0)).map_err(io)?;
-        Ok((Self { file }, exchanges))
+        Ok((Self { file, len: good }, exchanges))
     }
 
     /// Appends a line in one write, so that a killed process leaves at most one torn line.
     pub(super) fn append(&mut self, exchange: &Exchange) -> io::Result<()> {
         let mut line = exchange.to_line()?;
         line.push('\n');
-        self.file.write_all(line.as_bytes())
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // Half a line would spoil the next one too.
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len += line.len() as u64;
+        Ok(())
     }
+}
+
+/// Is this the beginning of a line that a killed process did not finish? Anything else is somebody's file.
+fn is_torn(tail: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"{\"v\":";
+    let common = tail.len().min(BEGINNING.len());
+    tail[..common] == BEGINNING[..common]
 }
 
 #[cfg(test)]
@@ -92,6 +131,29 @@ mod tests {
         assert_eq!(exchanges.len(), 1);
         file.append(&exchanges[0]).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{LINE}\n{LINE}\n"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_journal_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("thesis");
+        for text in ["precious text", "{\"a\": 1}", &format!("{LINE}\nprecious")] {
+            std::fs::write(&path, text).unwrap();
+            let error = JournalFile::open(&path).err().expect("it is refused").to_string();
+            assert!(error.contains("not an exchange"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn one_mock_has_the_file_and_no_exchange_stands_in_it_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let (first, _) = JournalFile::open(&path).unwrap();
+        assert!(matches!(JournalFile::open(&path), Err(JournalError::InUse { .. })));
+        drop(first);
+        std::fs::write(&path, format!("{LINE}\n{LINE}\n")).unwrap();
+        assert!(matches!(JournalFile::open(&path), Err(JournalError::Twice { line: 2, seq: 4, .. })));
     }
 
     #[test]

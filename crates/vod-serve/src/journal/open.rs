@@ -147,15 +147,12 @@ impl Open {
 
     /// The reply is about to be handed over: shows the exchange as replied, until it turns out otherwise.
     pub(crate) fn publish(&self) {
-        let exchange = {
-            let mut state = self.state();
-            if state.over {
-                return;
-            }
+        // Under the lock, so that an end that comes meanwhile is not overwritten by what was shown before it.
+        let mut state = self.state();
+        if !state.over {
             state.exchange.times.reply_done = Some(micros_since(self.started));
-            state.exchange.clone()
-        };
-        self.journal.show(exchange);
+            self.journal.show(state.exchange.clone());
+        }
     }
 
     /// The client went away.
@@ -165,20 +162,17 @@ impl Open {
 
     /// Ends the exchange. Only the first end counts.
     pub(crate) fn end(&self, end: End) {
-        let exchange = {
-            let mut state = self.state();
-            if state.over {
-                return;
-            }
-            state.over = true;
-            let read = self.read.load(Ordering::Relaxed);
-            let exchange = &mut state.exchange;
-            exchange.request.body.len = exchange.request.body.len.max(read);
-            exchange.end = end;
-            exchange.times.reply_done = Some(micros_since(self.started));
-            exchange.clone()
-        };
-        self.journal.close(exchange);
+        let mut state = self.state();
+        if state.over {
+            return;
+        }
+        state.over = true;
+        let read = self.read.load(Ordering::Relaxed);
+        let exchange = &mut state.exchange;
+        exchange.request.body.len = exchange.request.body.len.max(read);
+        exchange.end = end;
+        exchange.times.reply_done = Some(micros_since(self.started));
+        self.journal.close(exchange.clone());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
