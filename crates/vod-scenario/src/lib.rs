@@ -1,1 +1,24 @@
-//! Runs and judges scenario files against the mock and any client.
+//! Runs and judges scenarios: stories of one client, one mock and what goes wrong between them.
+//!
+//! - [`format`]: the scenario file, and what it may not say.
+//! - [`source`]: bytes to upload, made from a seed.
+//! - [`sim`]: real client and real mock in one thread on a paused clock; told twice, and equal.
+//! - [`process`]: the same with real binaries, real sockets and SIGKILL.
+//! - [`evidence`]: what either target leaves behind to be judged.
+//! - [`judge`]: outcome, wire, invariants; when a run has passed.
+//! - [`run`]: control run, story, verdict. [`report`]: what is shown of it.
+//! - [`library`]: scenario files by name.
+//! - [`cli`], [`exit`]: the `vod-scenario` binary, which can be mock and client too.
+
+pub mod cli;
+mod clock;
+pub mod evidence;
+pub mod exit;
+pub mod format;
+pub mod judge;
+pub mod library;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod sim;
+pub mod source;

@@ -1,0 +1,313 @@
+//! What a run leaves behind to be judged: the same from both targets.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use vod_proto::{Code, Exchange, Sha1};
+
+use crate::source::SourceFacts;
+
+/// Where a scenario runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Real client and real mock in one thread, over pipes in memory, on a paused clock.
+    Sim,
+    /// Real processes over loopback sockets, killed by SIGKILL.
+    Process,
+}
+
+impl Target {
+    /// Both, the faster first.
+    pub const ALL: [Self; 2] = [Self::Sim, Self::Process];
+
+    /// The word for it on the command line and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Process => "process",
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Everything that is known of a run.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// Where it ran.
+    pub target: Target,
+    /// What was to be uploaded.
+    pub source: SourceFacts,
+    /// Every exchange that the mock saw, over all its lives, by sequence number.
+    pub exchanges: Vec<Exchange>,
+    /// What became of each step.
+    pub steps: Vec<StepEvidence>,
+    /// What became of each planned fault.
+    pub faults: Vec<FaultAccount>,
+    /// What happened beside the exchanges, in order.
+    pub events: Vec<Event>,
+    /// How many exchanges were dropped from the journal.
+    pub evicted: u64,
+    /// What could not be found out. With any of it, nothing is passed.
+    pub missing: Vec<String>,
+    /// What was left behind: connections, tasks, files, processes.
+    pub left_behind: Vec<String>,
+    /// Words that may stand nowhere, with what they are.
+    pub secrets: Vec<Secret>,
+    /// What the programs wrote: name and text.
+    pub logs: Vec<Log>,
+    /// Peak memory by program in bytes, where it was measured.
+    pub peak_memory: BTreeMap<String, u64>,
+}
+
+/// A word that may stand nowhere.
+#[derive(Clone)]
+pub struct Secret {
+    /// What it is.
+    pub name: &'static str,
+    /// The word itself.
+    pub value: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What a program wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Which program, and which of its streams.
+    pub origin: String,
+    /// Its words.
+    pub text: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEvidence {
+    /// How it ended.
+    pub end: StepEnd,
+    /// The sequence number of the last exchange that had begun when it was over.
+    pub last_seq: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What the mock held after it.
+    pub uploads: Vec<UploadView>,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepEnd {
+    /// The client ended by itself, and said this.
+    Reported(ClientReport),
+    /// The client was killed, by this fault.
+    Killed {
+        /// The fault's id.
+        fault: String,
+    },
+    /// The client did not end in time, and was ended.
+    TimedOut,
+    /// The client ended without saying anything that can be read.
+    Silent {
+        /// How it ended, and what it said instead.
+        how: String,
+    },
+}
+
+/// How an upload ended, as the client says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClientReport {
+    /// Success of which sort, or failure.
+    pub outcome: ReportedOutcome,
+    /// The kind of the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The code that the server answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// Of a failure: may the file be committed all the same?
+    #[serde(default)]
+    pub may_be_committed: bool,
+    /// How many parts were sent.
+    #[serde(default)]
+    pub parts_sent: Option<u64>,
+    /// How many parts were there already.
+    #[serde(default)]
+    pub parts_skipped: Option<u64>,
+    /// The failure in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The client's word for how an upload ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReportedOutcome {
+    /// It finished.
+    #[default]
+    Finished,
+    /// An earlier finish, whose reply was lost, had committed it.
+    CommittedEarlier,
+    /// The service had the file already.
+    Existed,
+    /// It failed.
+    Failed,
+}
+
+impl ReportedOutcome {
+    /// Does the client say that the file is there?
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self != Self::Failed
+    }
+}
+
+impl StepEnd {
+    /// What the client said, if it said anything.
+    #[must_use]
+    pub fn report(&self) -> Option<&ClientReport> {
+        match self {
+            Self::Reported(report) => Some(report),
+            _ => None,
+        }
+    }
+
+    /// Does the client say that the file is there?
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.report().is_some_and(|report| report.outcome.is_success())
+    }
+}
+
+impl std::fmt::Display for StepEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reported(report) => report.fmt(f),
+            Self::Killed { fault } => write!(f, "killed by fault {fault:?}"),
+            Self::TimedOut => f.write_str("still running at its time limit"),
+            Self::Silent { how } => write!(f, "without a report: {how}"),
+        }
+    }
+}
+
+impl std::fmt::Display for ClientReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.outcome {
+            ReportedOutcome::Finished => f.write_str("finished")?,
+            ReportedOutcome::CommittedEarlier => f.write_str("committed-earlier")?,
+            ReportedOutcome::Existed => f.write_str("existed")?,
+            ReportedOutcome::Failed => {
+                f.write_str("failed")?;
+                match (self.code, &self.kind) {
+                    (Some(code), Some(kind)) => write!(f, " with {code} ({kind})")?,
+                    (Some(code), None) => write!(f, " with {code}")?,
+                    (None, Some(kind)) => write!(f, " ({kind})")?,
+                    (None, None) => {}
+                }
+                if self.may_be_committed {
+                    f.write_str(", may have been committed")?;
+                }
+                if let Some(message) = &self.message {
+                    write!(f, ": {message}")?;
+                }
+            }
+        }
+        if let (Some(sent), Some(skipped)) = (self.parts_sent, self.parts_skipped) {
+            write!(f, ", {sent} parts sent, {skipped} there already")?;
+        }
+        Ok(())
+    }
+}
+
+/// An upload as the mock holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UploadView {
+    /// Whose it is.
+    pub account: String,
+    /// The file's identity.
+    pub file_sha1: Sha1,
+    /// The file's size in bytes, as announced.
+    pub file_size: Option<u64>,
+    /// Under way, or done?
+    pub state: UploadState,
+    /// How many parts are kept.
+    pub parts: u64,
+    /// How often a finish put the parts together.
+    pub commits: u64,
+    /// The digest of the stored bytes, read again for this view.
+    #[serde(default)]
+    pub stored_sha1: Option<Sha1>,
+}
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UploadState {
+    /// Parts may still come.
+    Open,
+    /// The file is stored.
+    Stored,
+    /// Neither a session nor a file is left.
+    Gone,
+}
+
+/// What became of a planned fault.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FaultAccount {
+    /// Its id.
+    pub id: String,
+    /// How often a request fitted its selector.
+    pub matched: u64,
+    /// How often it struck.
+    pub struck: u64,
+}
+
+/// Something that happened beside the exchanges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The last exchange that had begun before.
+    pub after_seq: u64,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A step began; counted from 1.
+    StepBegan(usize),
+    /// The client was killed, by this fault.
+    ClientKilled(String),
+    /// The mock was killed, by this fault.
+    MockKilled(String),
+    /// The mock took connections again.
+    MockBack,
+}
+
+impl Evidence {
+    /// The upload of the source after a step, if the mock knew it then.
+    #[must_use]
+    pub fn upload_after<'a>(&self, step: &'a StepEvidence) -> Option<&'a UploadView> {
+        step.uploads.iter().find(|upload| upload.file_sha1 == self.source.sha1)
+    }
+
+    /// The exchanges of each step, in order.
+    pub fn by_step(&self) -> impl Iterator<Item = (&StepEvidence, &[Exchange])> {
+        let mut rest = &self.exchanges[..];
+        self.steps.iter().map(move |step| {
+            let (of_step, after) = rest.split_at(rest.partition_point(|exchange| exchange.seq <= step.last_seq));
+            rest = after;
+            (step, of_step)
+        })
+    }
+}

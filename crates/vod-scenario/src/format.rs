@@ -1,0 +1,295 @@
+//! The scenario file: what it may say.
+//!
+//! One file is one story: a source, a client, a mock with faults, the steps, and what must be true afterwards.
+//! The vocabulary is closed; what is unknown is refused with file, line and caret, and so is what could never happen.
+//!
+//! ```
+//! let scenario = vod_scenario::format::Scenario::parse("story.toml", r#"
+//!     format = 1
+//!     why = "A file arrives."
+//!     source = { size = "1MiB", seed = 7 }
+//!     [[step]]
+//!     upload = {}
+//!     expect = "finished"
+//! "#).unwrap();
+//! assert_eq!(scenario.source.size.bytes(), 1 << 20);
+//! ```
+
+mod check;
+mod count;
+mod error;
+mod expect;
+mod size;
+
+use std::{path::Path, time::Duration};
+
+use serde::Deserialize;
+use toml::Spanned;
+use vod_proto::{Layout, Limits, rules::Profile};
+use vod_serve::{Plan, fault::Fault};
+
+pub use count::Count;
+pub use error::{FileError, Place};
+pub use expect::{Expect, Failure, StepExpect};
+pub use size::Size;
+
+/// The format this version reads.
+pub const FORMAT: i64 = 1;
+
+/// How long a step may take where the file does not say. Default 60 s: the client's longest chain of retries
+/// (six attempts, 5 s apart at most) fits twice.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// How many parts are under way at a time where the file does not say. Default 4: enough to cross each other.
+const PARALLEL: usize = 4;
+
+/// The client's part size where the file does not say, 1 MiB: the largest that the documents allow.
+const PART_SIZE: Size = Size::new(1 << 20);
+
+/// How often the client sends one request where the file does not say. Default 6, as the client's own.
+pub const ATTEMPTS: u32 = 6;
+
+/// A scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// The version of the format, [`FORMAT`].
+    pub format: i64,
+    /// What would be broken if this failed, in a sentence or two.
+    pub why: String,
+    /// Words to select it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// How long one step may take: virtual time in `sim`, wall time in `process`. Default `"60s"`.
+    #[serde(default = "within", deserialize_with = "duration")]
+    pub within: Duration,
+    /// What is uploaded.
+    pub source: Source,
+    /// How the client is set.
+    #[serde(default)]
+    pub client: Client,
+    /// How the mock is set.
+    #[serde(default)]
+    pub mock: Mock,
+    /// What the mock allows.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is injected, asked in this order.
+    #[serde(default, rename = "fault")]
+    faults: Vec<Spanned<Fault>>,
+    /// What is done, in this order.
+    #[serde(default, rename = "step")]
+    steps: Vec<Spanned<Step>>,
+    /// What must be seen on the wire.
+    #[serde(default)]
+    pub expect: Expect,
+    /// Which invariants this story breaks on purpose.
+    #[serde(default, rename = "except")]
+    exceptions: Vec<Spanned<Exception>>,
+}
+
+/// What is uploaded: bytes made from a seed, so that nothing is kept on disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Source {
+    /// How many bytes, such as `"64MiB"`.
+    pub size: Size,
+    /// Other seeds make other bytes.
+    pub seed: u64,
+}
+
+/// How the client is set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Client {
+    /// Which generation of the protocol it speaks. Default `server`.
+    pub family: Family,
+    /// How many parts are under way at a time. Default 4.
+    pub parallel: usize,
+    /// The part size it asks for. Default `"1MiB"`.
+    pub part_size: Size,
+    /// How often it sends one request at most. Default 6.
+    pub attempts: Option<u32>,
+    /// What its requests look like. Default `documented`.
+    pub dialect: Dialect,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            family: Family::default(),
+            parallel: PARALLEL,
+            part_size: PART_SIZE,
+            attempts: None,
+            dialect: Dialect::default(),
+        }
+    }
+}
+
+/// A generation of the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Server-side upload, signed with the secret key.
+    #[default]
+    Server,
+    /// Client-side upload with a token. Not built yet.
+    Ugc,
+    /// The first generation. Not built yet.
+    Legacy,
+}
+
+/// What a client's requests look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// As the documents say: GET, `/v2`.
+    #[default]
+    Documented,
+    /// As public clients do: POST, `/v3`.
+    Observed,
+}
+
+impl Dialect {
+    /// The word for it in files and on command lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Documented => "documented",
+            Self::Observed => "observed",
+        }
+    }
+}
+
+/// How the mock is set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mock {
+    /// How strictly it holds the client to the documents. Default `observed`.
+    pub profile: Profile,
+    /// Does it answer code 2 to a file it has already? Default true.
+    pub instant_upload: bool,
+}
+
+impl Default for Mock {
+    fn default() -> Self {
+        Self { profile: Profile::default(), instant_upload: true }
+    }
+}
+
+/// One thing that is done, and how it must end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Step {
+    /// The client uploads the source, as a process of its own.
+    pub upload: Upload,
+    /// How that ends.
+    pub expect: StepExpect,
+}
+
+/// An upload of the source. There is nothing to set yet.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {}
+
+/// An invariant that this story breaks on purpose.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Exception {
+    /// Its id.
+    pub invariant: String,
+    /// Why it cannot hold here.
+    pub because: String,
+}
+
+impl Scenario {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and where.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let name = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| FileError::Unreadable { file: name.clone(), source })?;
+        Self::parse(&name, &text)
+    }
+
+    /// Reads and checks a text. `file` is only what errors call it.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and where.
+    pub fn parse(file: &str, text: &str) -> Result<Self, FileError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: Option<Spanned<i64>>,
+        }
+        let syntax = |error: toml::de::Error| FileError::wrong(file, text, error.span(), error.message());
+        // Which format it is decides whether anything else in it can be judged.
+        let version: Version = toml::from_str(text).map_err(syntax)?;
+        if let Some(found) = version.format.filter(|found| *found.as_ref() != FORMAT) {
+            let message = format!(
+                "format {} is not known to this version, which reads format {FORMAT}: a newer vod-scenario may",
+                found.as_ref()
+            );
+            return Err(FileError::wrong(file, text, Some(found.span()), &message));
+        }
+        let scenario: Self = toml::from_str(text).map_err(syntax)?;
+        check::check(&scenario).map_err(|problem| FileError::wrong(file, text, problem.span, &problem.message))?;
+        Ok(scenario)
+    }
+
+    /// The faults as a plan.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan { faults: self.faults.iter().map(|fault| fault.as_ref().clone()).collect() }
+    }
+
+    /// The steps, in order. There is at least one.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = &Step> {
+        self.steps.iter().map(Spanned::as_ref)
+    }
+
+    /// The exceptions, in order.
+    pub fn exceptions(&self) -> impl ExactSizeIterator<Item = &Exception> {
+        self.exceptions.iter().map(Spanned::as_ref)
+    }
+
+    /// How often the client sends one request at most.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.client.attempts.unwrap_or(ATTEMPTS)
+    }
+
+    /// The grid the client asks for. A checked scenario has one.
+    #[must_use]
+    pub fn layout(&self) -> Option<Layout> {
+        Layout::new(self.source.size.bytes(), self.client.part_size.bytes())
+    }
+
+    /// The same story without its faults and without what the file expects: every step must then finish.
+    ///
+    /// Where instant upload is off, a second upload of the same file is by design a second commit,
+    /// so that the story ends with its first step.
+    #[must_use]
+    pub fn control(&self) -> Self {
+        let mut control = self.clone();
+        control.faults.clear();
+        control.exceptions.clear();
+        control.expect = Expect::default();
+        if !control.mock.instant_upload {
+            control.steps.truncate(1);
+        }
+        control
+    }
+}
+
+const fn within() -> Duration {
+    WITHIN
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!("{text:?} is no duration such as \"300ms\" or \"60s\": {error}"))
+    })
+}

@@ -1,0 +1,122 @@
+//! What a file may not say although every word of it is known: what could never happen, or never fail.
+
+use std::ops::Range;
+
+use vod_serve::{
+    KillTarget, Plan,
+    fault::{Fault, Verdict},
+};
+
+use super::{Exception, Family, Scenario, StepExpect};
+use crate::judge::invariants;
+
+/// What is wrong, and where.
+pub(super) struct Problem {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) message: String,
+}
+
+impl Problem {
+    fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into() }
+    }
+}
+
+pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
+    sections(scenario)?;
+    faults(scenario)?;
+    steps(scenario)?;
+    exceptions(scenario)
+}
+
+fn sections(scenario: &Scenario) -> Result<(), Problem> {
+    let refuse = |message: &str| Err(Problem::new(None, message));
+    if scenario.why.trim().is_empty() {
+        return refuse("why is empty: say what would be broken if this scenario failed");
+    }
+    if scenario.source.size.bytes() == 0 {
+        return refuse("source.size is 0: a source has at least one byte");
+    }
+    if scenario.client.part_size.bytes() == 0 {
+        return refuse("client.part-size is 0: a part has at least one byte");
+    }
+    if scenario.client.parallel == 0 {
+        return refuse("client.parallel is 0: at least one part is under way at a time");
+    }
+    if scenario.client.attempts == Some(0) {
+        return refuse("client.attempts is 0: a request is sent at least once");
+    }
+    if scenario.within.is_zero() {
+        return refuse("within is 0: a step takes some time");
+    }
+    match scenario.client.family {
+        Family::Server => Ok(()),
+        Family::Ugc => refuse("client.family ugc is not built yet: only server is"),
+        Family::Legacy => refuse("client.family legacy is not built yet: only server is"),
+    }
+}
+
+fn faults(scenario: &Scenario) -> Result<(), Problem> {
+    let parts = scenario.layout().map_or(0, |layout| layout.count());
+    let mut plan = Plan::default();
+    for spanned in &scenario.faults {
+        let fault = spanned.as_ref();
+        let refuse = |message: String| Err(Problem::new(Some(spanned.span()), message));
+        // Fault by fault, so that the one that is refused is the one that is shown.
+        plan.faults.push(fault.clone());
+        if let Err(error) = plan.check() {
+            return refuse(error.to_string());
+        }
+        if let Some(part) = fault.on.part.filter(|part| *part > parts) {
+            let size = scenario.client.part_size;
+            return refuse(format!("fault {:?}: there is no part {part}: the source has {parts} of {size}", fault.id));
+        }
+        if let Verdict::Kill(target) = fault.verdict
+            && !bounded(fault)
+        {
+            return refuse(format!(
+                "fault {:?}: a kill of the {target} needs attempt or times in its selector, or it strikes for ever",
+                fault.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Will it have struck for the last time at some point?
+fn bounded(fault: &Fault) -> bool {
+    fault.on.times.is_some() || fault.on.attempt.is_some()
+}
+
+fn steps(scenario: &Scenario) -> Result<(), Problem> {
+    if scenario.steps.is_empty() {
+        return Err(Problem::new(None, "there is no [[step]]: a scenario does at least one thing"));
+    }
+    let killed = scenario.steps.iter().find(|step| step.as_ref().expect == StepExpect::Killed);
+    let kills = scenario.plan().kills(KillTarget::Client);
+    if let Some(step) = killed.filter(|_| !kills) {
+        let message = "this step expects to be killed, but no fault kills the client";
+        return Err(Problem::new(Some(step.span()), message));
+    }
+    if kills && killed.is_none() {
+        let fault = scenario.faults.iter().find(|f| f.as_ref().verdict == Verdict::Kill(KillTarget::Client));
+        let message = "this fault kills the client, but no step expects to be killed";
+        return Err(Problem::new(fault.map(toml::Spanned::span), message));
+    }
+    Ok(())
+}
+
+fn exceptions(scenario: &Scenario) -> Result<(), Problem> {
+    for spanned in &scenario.exceptions {
+        let Exception { invariant, because } = spanned.as_ref();
+        let refuse = |message: String| Err(Problem::new(Some(spanned.span()), message));
+        if invariants::by_id(invariant).is_none() {
+            let known: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.id).collect();
+            return refuse(format!("unknown invariant {invariant:?}, expected one of {}", known.join(", ")));
+        }
+        if because.trim().is_empty() {
+            return refuse(format!("the exception from {invariant} has no reason in because"));
+        }
+    }
+    Ok(())
+}

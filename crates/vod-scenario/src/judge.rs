@@ -1,0 +1,256 @@
+//! When a run has passed.
+//!
+//! Three layers, judged and reported apart:
+//! - **outcome**: what the user of the client sees, step by step;
+//! - **wire**: what passed between client and mock, as far as the file says something of it;
+//! - **invariants**: what holds in every story, whatever the file says ([`invariants`]).
+//!
+//! A verdict is [`Verdict::Pass`], [`Verdict::Fail`] or [`Verdict::Inconclusive`]; only a pass is green.
+
+#[cfg(test)]
+pub(crate) mod crafted;
+pub mod invariants;
+mod outcome;
+mod wire;
+
+use crate::{evidence::Evidence, format::Scenario};
+
+/// What is judged: a story and what happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The story.
+    pub scenario: &'a Scenario,
+    /// What happened.
+    pub evidence: &'a Evidence,
+}
+
+/// One of the three layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// What the user of the client sees.
+    Outcome,
+    /// What passed between client and mock.
+    Wire,
+    /// What holds in every story.
+    Invariants,
+}
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Outcome => "outcome",
+            Self::Wire => "wire",
+            Self::Invariants => "invariants",
+        })
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It does not hold, and this is why.
+    Broken(String),
+    /// It cannot be said whether it holds, and this is why.
+    Unknown(String),
+}
+
+impl Finding {
+    /// It does not hold.
+    pub(crate) fn broken(why: impl Into<String>) -> Self {
+        Self::Broken(why.into())
+    }
+
+    /// Why, in words.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Broken(why) | Self::Unknown(why) => why,
+        }
+    }
+}
+
+/// One check and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Its layer.
+    pub layer: Layer,
+    /// Its name: a step, a count, the id of an invariant.
+    pub name: String,
+    /// What became of it.
+    pub ruling: Ruling,
+}
+
+/// What became of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It holds.
+    Holds,
+    /// There was nothing here that it could be applied to.
+    NotJudged,
+    /// It is broken or unknown.
+    Found(Vec<Finding>),
+    /// It is broken, and the file says that it must be.
+    Excepted {
+        /// The file's reason.
+        because: String,
+        /// What was found.
+        findings: Vec<Finding>,
+    },
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything holds.
+    Pass,
+    /// Something is broken.
+    Fail,
+    /// Nothing is known to be broken, and not everything is known.
+    Inconclusive,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+/// Every check of a run.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// In the order of the layers.
+    pub checks: Vec<Check>,
+    /// What follows from them.
+    pub verdict: Verdict,
+}
+
+/// Judges a run by everything the file says.
+#[must_use]
+pub fn judge(case: Case<'_>) -> Judgement {
+    let mut checks = outcome::check(case);
+    checks.extend(wire::check(case));
+    checks.extend(invariants::check(case));
+    Judgement::of(checks, case.evidence)
+}
+
+/// Judges a control run: every step finishes, and every invariant holds without exception.
+#[must_use]
+pub fn judge_control(case: Case<'_>) -> Judgement {
+    let mut checks = outcome::check_control(case);
+    checks.extend(invariants::check(case));
+    Judgement::of(checks, case.evidence)
+}
+
+impl Judgement {
+    fn of(mut checks: Vec<Check>, evidence: &Evidence) -> Self {
+        let mut missing: Vec<_> = evidence.missing.iter().cloned().map(Finding::Unknown).collect();
+        if evidence.evicted > 0 {
+            let dropped = format!("{} exchanges were dropped from the journal", evidence.evicted);
+            missing.push(Finding::Unknown(dropped));
+        }
+        if !missing.is_empty() {
+            let name = "evidence is whole".to_owned();
+            checks.insert(0, Check { layer: Layer::Outcome, name, ruling: Ruling::Found(missing) });
+        }
+        let verdict = verdict(&checks);
+        Self { checks, verdict }
+    }
+
+    /// Adds whether a simulation that was run again was the same again.
+    pub fn note_determinism(&mut self, difference: Option<String>) {
+        let findings = difference.into_iter().map(Finding::Broken).collect();
+        self.checks.push(ruled(Layer::Invariants, "same-when-run-again", findings));
+        self.verdict = verdict(&self.checks);
+    }
+
+    /// The checks that make it no pass, with what they found.
+    pub fn against(&self) -> impl Iterator<Item = (&Check, &[Finding])> {
+        self.checks.iter().filter_map(|check| match &check.ruling {
+            Ruling::Found(findings) => Some((check, &findings[..])),
+            Ruling::Holds | Ruling::NotJudged | Ruling::Excepted { .. } => None,
+        })
+    }
+
+    /// How many checks of a layer hold, and how many were judged.
+    #[must_use]
+    pub fn tally(&self, layer: Layer) -> (usize, usize) {
+        let of_layer = self.checks.iter().filter(|check| check.layer == layer);
+        let judged = of_layer.filter(|check| check.ruling != Ruling::NotJudged);
+        judged
+            .fold((0, 0), |(held, all), check| (held + usize::from(!matches!(check.ruling, Ruling::Found(_))), all + 1))
+    }
+}
+
+/// Broken outweighs unknown: what is proven is not made doubtful by what else is missing.
+fn verdict(checks: &[Check]) -> Verdict {
+    let findings = || {
+        checks.iter().flat_map(|check| match &check.ruling {
+            Ruling::Found(findings) => &findings[..],
+            Ruling::Holds | Ruling::NotJudged | Ruling::Excepted { .. } => &[],
+        })
+    };
+    if findings().any(|finding| matches!(finding, Finding::Broken(_))) {
+        Verdict::Fail
+    } else if findings().next().is_some() || checks.is_empty() {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    }
+}
+
+/// A check that holds if nothing was found.
+fn ruled(layer: Layer, name: impl Into<String>, findings: Vec<Finding>) -> Check {
+    let ruling = if findings.is_empty() { Ruling::Holds } else { Ruling::Found(findings) };
+    Check { layer, name: name.into(), ruling }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{crafted::Story, *};
+
+    #[test]
+    fn a_good_story_passes_and_each_layer_was_judged() {
+        let judgement = Story::plain().judge();
+        assert_eq!(judgement.verdict, Verdict::Pass, "{:?}", judgement.against().collect::<Vec<_>>());
+        for layer in [Layer::Outcome, Layer::Wire, Layer::Invariants] {
+            let (held, judged) = judgement.tally(layer);
+            assert!(held == judged && judged > 0, "{layer}: {held} of {judged}");
+        }
+    }
+
+    #[test]
+    fn dropped_evidence_is_inconclusive_and_never_a_pass() {
+        let mut story = Story::plain();
+        story.evidence.evicted = 1;
+        assert_eq!(story.judge().verdict, Verdict::Inconclusive);
+        let mut story = Story::plain();
+        story.evidence.missing.push("the mock did not answer".to_owned());
+        assert_eq!(story.judge().verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn what_is_broken_stays_broken_where_evidence_is_missing() {
+        let mut story = Story::plain();
+        story.evidence.evicted = 1;
+        story.evidence.left_behind.push("a file".to_owned());
+        assert_eq!(story.judge().verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn a_simulation_that_differs_when_run_again_is_a_failure() {
+        let mut judgement = Story::plain().judge();
+        judgement.note_determinism(None);
+        assert_eq!(judgement.verdict, Verdict::Pass);
+        judgement.note_determinism(Some("line 3 differs".to_owned()));
+        assert_eq!(judgement.verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn no_checks_at_all_are_no_pass() {
+        assert_eq!(verdict(&[]), Verdict::Inconclusive);
+    }
+}

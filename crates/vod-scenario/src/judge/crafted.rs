@@ -1,0 +1,202 @@
+//! Evidence made by hand, so that every check can be seen to fail.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use vod_proto::{
+    Action, Exchange, Layout, Md5, PartSpan, Sha1,
+    exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times},
+};
+
+use super::{Case, Finding, Judgement, Ruling, invariants, judge};
+use crate::{
+    evidence::{
+        ClientReport, Evidence, ReportedOutcome, Secret, StepEnd, StepEvidence, Target, UploadState, UploadView,
+    },
+    format::Scenario,
+    source::SourceFacts,
+};
+
+const PART: u64 = 1 << 20;
+
+/// A story and its evidence, good until a test breaks it.
+pub(crate) struct Story {
+    pub(crate) scenario: Scenario,
+    pub(crate) evidence: Evidence,
+}
+
+impl Story {
+    /// Three parts, one step: 100 ms a request, each acknowledged.
+    pub(crate) fn plain() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more text in the scenario's file.
+    pub(crate) fn with(more: &str) -> Self {
+        let text = format!(
+            "format = 1\nwhy = \"w\"\n[source]\nsize = \"3MiB\"\nseed = 1\n[[step]]\nupload = {{}}\nexpect = \"finished\"\n\
+             [expect]\nrequests = {{ InitUpload = 1 }}\nreplies = {{ InitUpload = [0] }}\n\
+             parts-sent-twice = 0\nskipped-parts = 0\n{more}"
+        );
+        let scenario = match Scenario::parse("crafted.toml", &text) {
+            Ok(scenario) => scenario,
+            Err(error) => panic!("{error}"),
+        };
+        let sha1 = Sha1::of(b"the source");
+        let evidence = Evidence {
+            target: Target::Sim,
+            source: SourceFacts { size: 3 * PART, sha1 },
+            exchanges: vec![],
+            steps: vec![],
+            faults: vec![],
+            events: vec![],
+            evicted: 0,
+            missing: vec![],
+            left_behind: vec![],
+            secrets: vec![Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() }],
+            logs: vec![],
+            peak_memory: std::collections::BTreeMap::new(),
+        };
+        let mut story = Self { scenario, evidence };
+        story.push(Action::InitUpload, None, r#"{"code":0}"#);
+        for part in 0..3 {
+            story.push_part(part, r#"{"code":0}"#);
+        }
+        story.push(Action::FinishUpload, None, r#"{"code":0,"fileId":"1"}"#);
+        story.end_step(StepEnd::Reported(ClientReport {
+            outcome: ReportedOutcome::Finished,
+            parts_sent: Some(3),
+            parts_skipped: Some(0),
+            ..ClientReport::default()
+        }));
+        story
+    }
+
+    pub(crate) fn case(&self) -> Case<'_> {
+        Case { scenario: &self.scenario, evidence: &self.evidence }
+    }
+
+    pub(crate) fn judge(&self) -> Judgement {
+        judge(self.case())
+    }
+
+    /// What one invariant finds.
+    pub(crate) fn findings(&self, id: &str) -> Vec<Finding> {
+        let checks = invariants::check(self.case());
+        match checks.into_iter().find(|check| check.name == id).map(|check| check.ruling) {
+            Some(Ruling::Found(findings) | Ruling::Excepted { findings, .. }) => findings,
+            Some(Ruling::Holds | Ruling::NotJudged) => vec![],
+            None => panic!("there is no invariant {id}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_holds(&self, id: &str) {
+        assert_eq!(self.findings(id), [], "{id}");
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_broken(&self, id: &str, says: &str) {
+        let findings = self.findings(id);
+        let broken = |f: &Finding| matches!(f, Finding::Broken(why) if why.contains(says));
+        assert!(findings.iter().any(broken), "{id}: {says:?} is not in {findings:#?}");
+    }
+
+    pub(crate) fn push(&mut self, action: Action, part: Option<PartSpan>, reply: &str) -> &mut Exchange {
+        let at = self.evidence.exchanges.len();
+        let exchange = Exchange {
+            v: FORMAT,
+            seq: 0,
+            start: Timestamp::UNIX_EPOCH,
+            account: Some("demo".to_owned()),
+            action: Some(action.to_string()),
+            file_sha1: Some(self.evidence.source.sha1),
+            part,
+            attempt: 1,
+            request: RequestRecord {
+                method: "POST".to_owned(),
+                host: "vod2.qcloud.com".to_owned(),
+                target: format!("/v2/index.php?Action={action}&SecretId=redacted-1&Signature=redacted-2"),
+                headers: vec![],
+                body: Mark {
+                    len: part.map_or(0, |part| part.len),
+                    sha1: None,
+                    md5: part.map(|part| part_md5(part.offset)),
+                    kept: Kept::Digest,
+                },
+            },
+            reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned() }),
+            end: End::Replied,
+            faults: vec![],
+            times: Times { first_byte: None, body_done: None, reply_done: Some(10_000) },
+        };
+        self.insert(at, exchange);
+        &mut self.evidence.exchanges[at]
+    }
+
+    pub(crate) fn push_part(&mut self, index: u64, reply: &str) -> &mut Exchange {
+        let part = Layout::new(self.evidence.source.size, PART).and_then(|layout| layout.part(index));
+        self.push(Action::UploadPart, part, reply)
+    }
+
+    /// Puts an exchange at a place and counts anew; exchanges begin 100 ms apart and take 10 ms.
+    pub(crate) fn insert(&mut self, at: usize, exchange: Exchange) {
+        self.evidence.exchanges.insert(at, exchange);
+        for step in &mut self.evidence.steps {
+            if step.last_seq > at as u64 {
+                step.last_seq += 1;
+            }
+        }
+        for (at, exchange) in self.evidence.exchanges.iter_mut().enumerate() {
+            let at = i64::try_from(at).expect("a crafted story is short");
+            exchange.seq = at.unsigned_abs() + 1;
+            exchange.start = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(100 * at);
+        }
+    }
+
+    /// Ends a step here: with a success the file is stored once, otherwise the upload is open.
+    pub(crate) fn end_step(&mut self, end: StepEnd) {
+        let sha1 = self.evidence.source.sha1;
+        let stored = end.is_success();
+        let upload = UploadView {
+            account: "demo".to_owned(),
+            file_sha1: sha1,
+            file_size: Some(self.evidence.source.size),
+            parts: 3,
+            state: if stored { UploadState::Stored } else { UploadState::Open },
+            commits: u64::from(stored),
+            stored_sha1: stored.then_some(sha1),
+        };
+        self.evidence.steps.push(StepEvidence {
+            end,
+            last_seq: self.evidence.exchanges.len() as u64,
+            elapsed: Duration::from_secs(1),
+            uploads: vec![upload],
+        });
+    }
+
+    /// The upload after the last step.
+    pub(crate) fn upload(&mut self) -> &mut UploadView {
+        &mut self.evidence.steps.last_mut().expect("a story has a step").uploads[0]
+    }
+
+    /// The last step.
+    pub(crate) fn step(&mut self) -> &mut StepEvidence {
+        self.evidence.steps.last_mut().expect("a story has a step")
+    }
+}
+
+/// The MD5 of the part at this offset.
+pub(crate) fn part_md5(offset: u64) -> Md5 {
+    Md5::of(&offset.to_be_bytes())
+}
+
+/// A failure as the client reports it.
+pub(crate) fn failed() -> StepEnd {
+    StepEnd::Reported(ClientReport { outcome: ReportedOutcome::Failed, ..ClientReport::default() })
+}
+
+/// A mark of a fault with this verdict.
+pub(crate) fn mark(verdict: &str, on_reply: bool) -> FaultMark {
+    FaultMark { id: "f".to_owned(), phase: "before-commit".to_owned(), verdict: verdict.to_owned(), on_reply, at_us: 0 }
+}

@@ -1,0 +1,159 @@
+//! The third layer: what holds in every story, on every target, whatever its file says.
+//!
+//! A file may except itself from one, by name and with a reason; the report then shows both.
+
+mod commit;
+mod ending;
+mod parts;
+mod retry;
+mod secrets;
+
+use vod_proto::{Action, Exchange, PartSpan, Sha1};
+
+use super::{Case, Check, Finding, Layer, Ruling, ruled};
+
+/// Something that always holds.
+#[derive(Clone, Copy)]
+pub struct Invariant {
+    /// Its name in files and reports.
+    pub id: &'static str,
+    /// What holds, in a sentence.
+    pub says: &'static str,
+    /// Is there anything here that it can be applied to?
+    applies: fn(Case<'_>) -> bool,
+    /// What speaks against it.
+    check: fn(Case<'_>) -> Vec<Finding>,
+}
+
+const fn always(id: &'static str, says: &'static str, check: fn(Case<'_>) -> Vec<Finding>) -> Invariant {
+    Invariant { id, says, applies: |_| true, check }
+}
+
+/// Every invariant, in the order of reports.
+pub const ALL: &[Invariant] = &[
+    always("nothing-lost", "What is stored is the source, to the byte.", commit::nothing_lost),
+    always("one-commit", "A file is put together once.", commit::one_commit),
+    always(
+        "no-success-without-commit",
+        "A client that says the file is there was told so by a server that has it.",
+        commit::no_success_without_commit,
+    ),
+    always(
+        "no-failure-hiding-commit",
+        "A client that says it failed while the file is there says that this may be so.",
+        commit::no_failure_hiding_commit,
+    ),
+    always(
+        "acknowledged-parts-not-resent",
+        "An acknowledged part is sent again only if the server lost it.",
+        parts::acknowledged_not_resent,
+    ),
+    always(
+        "attempts-and-gaps",
+        "A request is sent as often as the policy allows, and never sooner than it or Retry-After allows.",
+        retry::attempts_and_gaps,
+    ),
+    always("nothing-after-final", "A request that was refused for good is not sent again.", retry::nothing_after_final),
+    Invariant {
+        id: "every-fault-fired",
+        says: "Every planned fault struck.",
+        applies: |case| case.scenario.plan() != vod_serve::Plan::default(),
+        check: ending::every_fault_fired,
+    },
+    always("ends-in-time", "Every step ends within its limit.", ending::ends_in_time),
+    Invariant {
+        id: "memory-bounded",
+        says: "No program needs more memory than its ceiling, whatever the size of the source.",
+        applies: |case| !case.evidence.peak_memory.is_empty(),
+        check: ending::memory_bounded,
+    },
+    always("no-secret-leaked", "No secret stands in the journal or in a log.", secrets::none_leaked),
+    always(
+        "nothing-left-behind",
+        "When all is over no connection, task, process or stray file is left.",
+        ending::nothing_left_behind,
+    ),
+];
+
+/// The invariant with this id.
+#[must_use]
+pub fn by_id(id: &str) -> Option<&'static Invariant> {
+    ALL.iter().find(|invariant| invariant.id == id)
+}
+
+/// Judges them all.
+pub(super) fn check(case: Case<'_>) -> Vec<Check> {
+    ALL.iter().map(|invariant| one(invariant, case)).collect()
+}
+
+fn one(invariant: &Invariant, case: Case<'_>) -> Check {
+    if !(invariant.applies)(case) {
+        return Check { layer: Layer::Invariants, name: invariant.id.to_owned(), ruling: Ruling::NotJudged };
+    }
+    let check = ruled(Layer::Invariants, invariant.id, (invariant.check)(case));
+    let exception = case.scenario.exceptions().find(|exception| exception.invariant == invariant.id);
+    match (check.ruling, exception) {
+        (Ruling::Found(findings), Some(exception)) => {
+            Check { ruling: Ruling::Excepted { because: exception.because.clone(), findings }, ..check }
+        }
+        (ruling, _) => Check { ruling, ..check },
+    }
+}
+
+/// What makes two requests the same request.
+type Key<'a> = (Option<&'a str>, Option<Action>, Option<Sha1>, Option<PartSpan>);
+
+fn key(exchange: &Exchange) -> Key<'_> {
+    (exchange.account.as_deref(), exchange.known_action(), exchange.file_sha1, exchange.part)
+}
+
+/// When an exchange was over, in microseconds since 1970.
+fn over_at(exchange: &Exchange) -> i64 {
+    let times = &exchange.times;
+    let last = [times.first_byte, times.body_done, times.reply_done].into_iter().flatten().max().unwrap_or(0);
+    exchange.start.as_microsecond().saturating_add(i64::try_from(last).unwrap_or(i64::MAX))
+}
+
+/// An exchange as reports call it.
+fn named(exchange: &Exchange) -> String {
+    let action = exchange.action.as_deref().unwrap_or("a request without action");
+    match exchange.part {
+        Some(part) => format!("{action} {part} (request {})", exchange.seq),
+        None => format!("{action} (request {})", exchange.seq),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::crafted::Story, *};
+    use crate::judge::Verdict;
+
+    #[test]
+    fn a_good_story_keeps_them_all() {
+        let story = Story::plain();
+        for invariant in ALL {
+            story.assert_holds(invariant.id);
+        }
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        for (at, invariant) in ALL.iter().enumerate() {
+            assert!(ALL[at + 1..].iter().all(|other| other.id != invariant.id), "{} stands twice", invariant.id);
+        }
+    }
+
+    #[test]
+    fn an_exception_excuses_its_own_invariant_alone_and_is_reported() {
+        let mut story = Story::with("[[except]]\ninvariant = \"one-commit\"\nbecause = \"it is about commits\"");
+        story.upload().commits = 2;
+        let judgement = story.judge();
+        assert_eq!(judgement.verdict, Verdict::Pass);
+        let excused = judgement.checks.iter().find(|check| check.name == "one-commit");
+        assert!(
+            matches!(excused.map(|check| &check.ruling), Some(Ruling::Excepted { because, .. }) if because == "it is about commits")
+        );
+        story.evidence.left_behind.push("a file".to_owned());
+        assert_eq!(story.judge().verdict, Verdict::Fail);
+    }
+}

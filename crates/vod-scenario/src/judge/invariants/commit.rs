@@ -1,0 +1,206 @@
+//! What is stored, how often, and what the client says of it.
+
+use vod_proto::{Action, Code, Exchange, exchange::End};
+
+use crate::{
+    evidence::{ReportedOutcome, StepEvidence, UploadState, UploadView},
+    judge::{Case, Finding},
+};
+
+fn stored(upload: Option<&UploadView>) -> bool {
+    upload.is_some_and(|upload| upload.state == UploadState::Stored)
+}
+
+fn number(case: Case<'_>, step: &StepEvidence) -> usize {
+    case.evidence.steps.iter().position(|other| std::ptr::eq(other, step)).map_or(0, |at| at + 1)
+}
+
+/// What is stored is the source, and what was there after one step is there after the next.
+pub(super) fn nothing_lost(case: Case<'_>) -> Vec<Finding> {
+    let source = case.evidence.source;
+    let mut findings = Vec::new();
+    let mut promised = false;
+    for step in &case.evidence.steps {
+        let n = number(case, step);
+        promised |= step.end.is_success();
+        let upload = case.evidence.upload_after(step);
+        let Some(upload) = upload.filter(|upload| upload.state == UploadState::Stored) else {
+            if promised {
+                findings
+                    .push(Finding::broken(format!("after step {n} the file is not stored, though it was promised")));
+            }
+            continue;
+        };
+        if let Some(size) = upload.file_size.filter(|size| *size != source.size) {
+            let why = format!("after step {n} {size} bytes are stored, the source has {}", source.size);
+            findings.push(Finding::broken(why));
+        }
+        match upload.stored_sha1 {
+            Some(sha1) if sha1 == source.sha1 => {}
+            Some(sha1) => findings.push(Finding::broken(format!(
+                "after step {n} a file with SHA-1 {sha1} is stored, the source's is {}",
+                source.sha1
+            ))),
+            None => findings.push(Finding::Unknown(format!("after step {n} the digest of the stored file is unknown"))),
+        }
+    }
+    findings
+}
+
+/// No upload is put together twice, and none counts as stored without that.
+pub(super) fn one_commit(case: Case<'_>) -> Vec<Finding> {
+    let uploads = case.evidence.steps.last().map_or(&[][..], |step| &step.uploads);
+    let wrong = uploads.iter().filter(|upload| {
+        let least = u64::from(upload.state == UploadState::Stored);
+        !(least..=1).contains(&upload.commits)
+    });
+    wrong
+        .map(|upload| {
+            let state = match upload.state {
+                UploadState::Stored => "stored",
+                UploadState::Open => "open",
+                UploadState::Gone => "gone",
+            };
+            Finding::broken(format!("upload {} is {state} after {} commits", upload.file_sha1, upload.commits))
+        })
+        .collect()
+}
+
+/// Whoever says that the file is there was told so in that very step, by a server that has it.
+pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (step, exchanges) in case.evidence.by_step() {
+        let Some(report) = step.end.report().filter(|report| report.outcome.is_success()) else { continue };
+        let n = number(case, step);
+        if !stored(case.evidence.upload_after(step)) {
+            findings
+                .push(Finding::broken(format!("step {n} says {report}, and the mock has not put the file together")));
+        }
+        let (action, code) = match report.outcome {
+            ReportedOutcome::Finished => (Action::FinishUpload, Code::OK),
+            _ => (Action::InitUpload, Code::EXISTS),
+        };
+        let told = |exchange: &Exchange| {
+            exchange.known_action() == Some(action)
+                && exchange.end == End::Replied
+                && exchange.code() == Some(code)
+                && exchange.file_sha1 == Some(case.evidence.source.sha1)
+        };
+        if !exchanges.iter().any(told) {
+            findings
+                .push(Finding::broken(format!("step {n} says {report}, and no {action} was answered {code} in it")));
+        }
+    }
+    findings
+}
+
+/// A failure while the file is there must say that this may be so; unless an earlier step had said that it is there.
+pub(super) fn no_failure_hiding_commit(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut known = false;
+    for step in &case.evidence.steps {
+        let Some(report) = step.end.report() else { continue };
+        known |= report.outcome.is_success();
+        let hides = !report.outcome.is_success() && !report.may_be_committed;
+        if hides && !known && stored(case.evidence.upload_after(step)) {
+            let n = number(case, step);
+            findings.push(Finding::broken(format!("step {n} says {report}, and the file is stored")));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use vod_proto::Sha1;
+
+    use super::*;
+    use crate::{
+        evidence::{ClientReport, StepEnd},
+        judge::crafted::{Story, failed},
+    };
+
+    #[test]
+    fn another_file_than_the_source_is_a_loss() {
+        let mut story = Story::plain();
+        story.upload().stored_sha1 = Some(Sha1::of(b"another"));
+        story.assert_broken("nothing-lost", "the source's is");
+        let mut story = Story::plain();
+        story.upload().file_size = Some((3 << 20) - 1);
+        story.assert_broken("nothing-lost", "3145727 bytes are stored");
+    }
+
+    #[test]
+    fn what_was_promised_must_still_be_there_after_a_later_step() {
+        let mut story = Story::plain();
+        story.end_step(failed());
+        story.assert_broken("nothing-lost", "after step 2 the file is not stored");
+        let mut story = Story::plain();
+        story.step().uploads.clear();
+        story.assert_broken("nothing-lost", "after step 1 the file is not stored");
+    }
+
+    #[test]
+    fn an_unknown_digest_is_no_proof() {
+        let mut story = Story::plain();
+        story.upload().stored_sha1 = None;
+        assert!(matches!(story.findings("nothing-lost")[..], [Finding::Unknown(_)]));
+    }
+
+    #[test]
+    fn two_commits_are_one_too_many_and_none_is_too_few() {
+        let mut story = Story::plain();
+        story.upload().commits = 2;
+        story.assert_broken("one-commit", "is stored after 2 commits");
+        story.upload().commits = 0;
+        story.assert_broken("one-commit", "is stored after 0 commits");
+        story.upload().state = UploadState::Open;
+        story.assert_holds("one-commit");
+    }
+
+    #[test]
+    fn success_before_the_finish_is_seen_on_both_sides() {
+        let mut story = Story::plain();
+        story.upload().state = UploadState::Open;
+        story.assert_broken("no-success-without-commit", "the mock has not put the file together");
+        let mut story = Story::plain();
+        story.evidence.exchanges.pop();
+        story.assert_broken("no-success-without-commit", "no FinishUpload was answered 0");
+    }
+
+    #[test]
+    fn an_existing_file_must_be_told_by_the_init() {
+        let mut story = Story::plain();
+        let existed = ClientReport { outcome: ReportedOutcome::Existed, ..ClientReport::default() };
+        story.step().end = StepEnd::Reported(existed);
+        story.assert_broken("no-success-without-commit", "no InitUpload was answered 2");
+    }
+
+    #[test]
+    fn an_answer_of_an_earlier_step_tells_a_later_one_nothing() {
+        let mut story = Story::plain();
+        let again = story.step().end.clone();
+        story.end_step(again);
+        story.assert_broken("no-success-without-commit", "step 2 says finished");
+    }
+
+    #[test]
+    fn a_failure_must_not_hide_a_commit() {
+        let mut story = Story::plain();
+        story.step().end = failed();
+        story.assert_broken("no-failure-hiding-commit", "the file is stored");
+        let doubtful =
+            ClientReport { outcome: ReportedOutcome::Failed, may_be_committed: true, ..ClientReport::default() };
+        story.step().end = StepEnd::Reported(doubtful);
+        story.assert_holds("no-failure-hiding-commit");
+    }
+
+    #[test]
+    fn a_failure_after_a_reported_success_hides_nothing() {
+        let mut story = Story::plain();
+        let stored = story.step().uploads.clone();
+        story.end_step(failed());
+        story.step().uploads = stored;
+        story.assert_holds("no-failure-hiding-commit");
+    }
+}

@@ -1,0 +1,99 @@
+//! How a run ends: in time, with every fault used, and with nothing left behind.
+
+use crate::{
+    evidence::StepEnd,
+    judge::{Case, Finding},
+};
+
+/// What a program may need at most, in bytes: 96 MiB, for a source of any size.
+const MEMORY_MOST: u64 = 96 << 20;
+
+/// Every planned fault struck. One that did not tested nothing.
+pub(super) fn every_fault_fired(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for fault in case.scenario.plan().faults {
+        let id = &fault.id;
+        match case.evidence.faults.iter().find(|account| account.id == *id) {
+            Some(account) if account.struck > 0 => {}
+            Some(account) => findings.push(Finding::broken(format!(
+                "fault {id:?} never struck; {} requests fitted its selector",
+                account.matched
+            ))),
+            None => findings.push(Finding::Unknown(format!("there is no account of fault {id:?}"))),
+        }
+    }
+    findings
+}
+
+/// Every step ends within its limit.
+pub(super) fn ends_in_time(case: Case<'_>) -> Vec<Finding> {
+    let limit = case.scenario.within;
+    let steps = case.evidence.steps.iter().enumerate();
+    steps
+        .filter(|(_, step)| step.end == StepEnd::TimedOut || step.elapsed > limit)
+        .map(|(at, step)| {
+            let millis = step.elapsed.as_millis();
+            Finding::broken(format!("step {} took {millis} ms, its limit is {} ms", at + 1, limit.as_millis()))
+        })
+        .collect()
+}
+
+/// No program needs more than its ceiling.
+pub(super) fn memory_bounded(case: Case<'_>) -> Vec<Finding> {
+    let over = case.evidence.peak_memory.iter().filter(|(_, peak)| **peak > MEMORY_MOST);
+    over.map(|(program, peak)| {
+        Finding::broken(format!("the {program} needed {} MiB, {} MiB is the most", peak >> 20, MEMORY_MOST >> 20))
+    })
+    .collect()
+}
+
+/// Nothing is left when all is over.
+pub(super) fn nothing_left_behind(case: Case<'_>) -> Vec<Finding> {
+    case.evidence.left_behind.iter().map(Finding::broken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{evidence::FaultAccount, judge::crafted::Story};
+
+    const FAULT: &str = "[[fault]]\nid = \"f\"\nphase = \"after-commit\"\ndo = \"reset\"";
+
+    #[test]
+    fn a_fault_that_never_struck_is_seen() {
+        let mut story = Story::with(FAULT);
+        assert!(matches!(story.findings("every-fault-fired")[..], [Finding::Unknown(_)]));
+        story.evidence.faults.push(FaultAccount { id: "f".to_owned(), matched: 3, struck: 0 });
+        story.assert_broken("every-fault-fired", "fault \"f\" never struck; 3 requests fitted");
+        story.evidence.faults[0].struck = 1;
+        story.assert_holds("every-fault-fired");
+    }
+
+    #[test]
+    fn a_step_over_its_limit_is_seen_also_when_it_ended_by_itself() {
+        let mut story = Story::plain();
+        story.step().elapsed = Duration::from_secs(61);
+        story.assert_broken("ends-in-time", "step 1 took 61000 ms, its limit is 60000 ms");
+        let mut story = Story::plain();
+        story.step().end = StepEnd::TimedOut;
+        story.assert_broken("ends-in-time", "step 1 took");
+    }
+
+    #[test]
+    fn memory_over_the_ceiling_is_seen() {
+        let mut story = Story::plain();
+        story.evidence.peak_memory.insert("mock".to_owned(), MEMORY_MOST);
+        story.assert_holds("memory-bounded");
+        story.evidence.peak_memory.insert("client".to_owned(), MEMORY_MOST + (1 << 20));
+        story.assert_broken("memory-bounded", "the client needed 97 MiB");
+    }
+
+    #[test]
+    fn what_is_left_behind_is_named() {
+        let mut story = Story::plain();
+        story.evidence.left_behind.push("the client's connection".to_owned());
+        story.assert_broken("nothing-left-behind", "the client's connection");
+    }
+}

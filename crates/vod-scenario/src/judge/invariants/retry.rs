@@ -1,0 +1,266 @@
+//! How often, how soon, and whether at all a request may be sent again.
+
+use std::collections::BTreeMap;
+
+use vod_proto::{
+    Action, Code, Exchange,
+    code::RetryClass,
+    exchange::End,
+    reply::{Rejected, Reply},
+};
+
+use super::{key, named, over_at};
+use crate::judge::{Case, Finding};
+
+/// The shortest wait before a request is sent again, in microseconds.
+/// Half of the client's own shortest delay of 50 ms, so that no clock's grain ever makes a good client look bad.
+const GAP_LEAST_US: i64 = 25_000;
+
+/// A whole `Retry-After` may be cut short by this much, in microseconds: both ends round their clocks.
+const GRAIN_US: i64 = 2_000;
+
+/// A request is sent as often as the policy allows, and never sooner than it or `Retry-After` allows.
+///
+/// The count begins anew after an `InitUpload` that was answered: what follows is another try of the upload.
+pub(super) fn attempts_and_gaps(case: Case<'_>) -> Vec<Finding> {
+    let most = case.scenario.attempts();
+    let mut findings = Vec::new();
+    for (_, exchanges) in case.evidence.by_step() {
+        let mut round = 0_u32;
+        let mut requests: BTreeMap<_, Vec<&Exchange>> = BTreeMap::new();
+        for exchange in exchanges {
+            let sent = requests.entry((key(exchange), round)).or_default();
+            sent.push(exchange);
+            if let [.., earlier, later] = sent[..] {
+                findings.extend(too_soon(earlier, later));
+            }
+            // Only the first one too many is told: the rest is the same mistake.
+            if is_charged(exchange) && charged(sent) == u64::from(most) + 1 {
+                findings.push(Finding::broken(format!("{} is attempt {} of {most}", named(exchange), most + 1)));
+            }
+            if exchange.known_action() == Some(Action::InitUpload) && answered(exchange) {
+                round += 1;
+            }
+        }
+    }
+    findings
+}
+
+/// Waits for a quota are charged to nobody.
+fn is_charged(exchange: &Exchange) -> bool {
+    refusal(exchange).is_none_or(|rejected| rejected.retry_class() != RetryClass::AfterWait)
+}
+
+fn charged(sent: &[&Exchange]) -> u64 {
+    sent.iter().filter(|exchange| is_charged(exchange)).count() as u64
+}
+
+/// Did an `InitUpload` get an answer to go on with?
+fn answered(init: &Exchange) -> bool {
+    init.end == End::Replied && init.code().is_some_and(|code| (Code::OK..=Code::EXISTS).contains(&code))
+}
+
+fn too_soon(earlier: &Exchange, later: &Exchange) -> Option<Finding> {
+    let failed = earlier.end != End::Replied || earlier.code() != Some(Code::OK);
+    let gap = later.start.as_microsecond() - over_at(earlier);
+    // The same request twice at once is no retry, and a success is no failure: both are judged elsewhere.
+    if !failed || gap < 0 {
+        return None;
+    }
+    let asked = retry_after_s(earlier).map_or(0, |seconds| seconds.saturating_mul(1_000_000) - GRAIN_US);
+    let least = asked.max(GAP_LEAST_US);
+    (gap < least).then(|| {
+        Finding::broken(format!(
+            "{} came {} ms after request {} had failed, {} ms is the least",
+            named(later),
+            gap / 1000,
+            earlier.seq,
+            least / 1000
+        ))
+    })
+}
+
+fn retry_after_s(exchange: &Exchange) -> Option<i64> {
+    let reply = exchange.reply.as_ref().filter(|_| exchange.end == End::Replied)?;
+    reply.headers.iter().find(|(name, _)| name == "retry-after")?.1.parse().ok()
+}
+
+/// A request that was refused for good is not sent again in the same step.
+///
+/// A refused finish may be sent again once a later `InitUpload` was asked and a part was acknowledged since.
+pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (_, exchanges) in case.evidence.by_step() {
+        for (at, refused) in exchanges.iter().enumerate() {
+            let Some(code) = final_refusal(refused) else { continue };
+            let again = exchanges[at + 1..]
+                .iter()
+                .position(|other| key(other) == key(refused) && other.start.as_microsecond() >= over_at(refused));
+            let Some(offset) = again else { continue };
+            if refused.known_action() == Some(Action::FinishUpload) && mended(&exchanges[at + 1..at + 1 + offset]) {
+                continue;
+            }
+            findings.push(Finding::broken(format!(
+                "{} was sent although request {} had been answered {code}, which is final",
+                named(&exchanges[at + 1 + offset]),
+                refused.seq
+            )));
+        }
+    }
+    findings
+}
+
+/// What the client was told, where it was told no.
+fn refusal(exchange: &Exchange) -> Option<Rejected> {
+    let reply = exchange.reply.as_ref().filter(|_| exchange.end == End::Replied)?;
+    match Reply::parse(exchange.known_action()?, &reply.body).ok()?.reply {
+        Reply::Rejected(rejected) => Some(rejected),
+        _ => None,
+    }
+}
+
+/// Was the client told no for good?
+fn final_refusal(exchange: &Exchange) -> Option<Code> {
+    refusal(exchange).filter(|rejected| rejected.retry_class() == RetryClass::Final).map(|rejected| rejected.code)
+}
+
+fn mended(since: &[Exchange]) -> bool {
+    let asked = since.iter().position(|e| e.known_action() == Some(Action::InitUpload) && answered(e));
+    asked.is_some_and(|at| since[at..].iter().any(|e| e.known_action() == Some(Action::UploadPart) && e.acknowledged()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::crafted::{Story, failed};
+
+    const FINAL: &str = r#"{"code":-10003,"canRetry":0,"message":"no"}"#;
+    const AGAIN: &str = r#"{"code":-10004,"canRetry":1,"message":"busy"}"#;
+
+    /// A step of its own behind the plain one, with these answers to requests for one part.
+    fn answers(replies: &[&str]) -> Story {
+        let mut story = Story::plain();
+        for reply in replies {
+            story.push_part(1, reply);
+        }
+        story.end_step(failed());
+        story
+    }
+
+    fn start(story: &mut Story, at: usize, millis: i64) {
+        story.evidence.exchanges[at].start = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_millis(millis);
+    }
+
+    #[test]
+    fn one_attempt_too_many_is_seen_once() {
+        let story = answers(&[AGAIN; 6]);
+        story.assert_holds("attempts-and-gaps");
+        let story = answers(&[AGAIN; 9]);
+        story.assert_broken("attempts-and-gaps", "is attempt 7 of 6");
+        assert_eq!(story.findings("attempts-and-gaps").len(), 1);
+    }
+
+    #[test]
+    fn waits_for_a_quota_are_not_counted() {
+        let mut replies = vec![r#"{"code":4400,"message":"over quota"}"#; 9];
+        replies.extend([AGAIN; 6]);
+        answers(&replies).assert_holds("attempts-and-gaps");
+        replies.push(AGAIN);
+        answers(&replies).assert_broken("attempts-and-gaps", "is attempt 7 of 6");
+    }
+
+    #[test]
+    fn attempts_are_counted_anew_in_another_step_and_after_an_answered_init() {
+        let mut story = answers(&[AGAIN; 5]);
+        for _ in 0..5 {
+            story.push_part(1, AGAIN);
+        }
+        story.push(Action::InitUpload, None, r#"{"code":0}"#);
+        for _ in 0..5 {
+            story.push_part(1, AGAIN);
+        }
+        story.end_step(failed());
+        story.assert_holds("attempts-and-gaps");
+        // An InitUpload without an answer is no new beginning, and is itself counted.
+        let mut story = Story::plain();
+        for _ in 0..7 {
+            story.push(Action::InitUpload, None, AGAIN);
+        }
+        story.end_step(failed());
+        story.assert_broken("attempts-and-gaps", "InitUpload (request 12) is attempt 7 of 6");
+    }
+
+    #[test]
+    fn a_retry_without_a_wait_is_seen() {
+        // Requests 6 and 7 start at 500 and 600 ms and take 10 ms.
+        let mut story = answers(&[AGAIN, AGAIN]);
+        start(&mut story, 6, 534);
+        story.assert_broken("attempts-and-gaps", "came 24 ms after request 6 had failed, 25 ms is the least");
+        start(&mut story, 6, 535);
+        story.assert_holds("attempts-and-gaps");
+    }
+
+    #[test]
+    fn a_cut_connection_is_waited_out_too() {
+        let mut story = answers(&[AGAIN, AGAIN]);
+        story.evidence.exchanges[5].end = End::Reset;
+        story.evidence.exchanges[5].reply = None;
+        start(&mut story, 6, 511);
+        story.assert_broken("attempts-and-gaps", "came 1 ms after request 6");
+    }
+
+    #[test]
+    fn retry_after_is_kept() {
+        let mut story = answers(&[AGAIN, AGAIN]);
+        let reply = story.evidence.exchanges[5].reply.as_mut().unwrap();
+        *reply = vod_proto::exchange::ReplyRecord {
+            status: 503,
+            headers: vec![("retry-after".to_owned(), "2".to_owned())],
+            body: "injected 503".to_owned(),
+        };
+        start(&mut story, 6, 2_400);
+        story.assert_broken("attempts-and-gaps", "came 1890 ms after request 6 had failed, 1998 ms is the least");
+        start(&mut story, 6, 2_509);
+        story.assert_holds("attempts-and-gaps");
+    }
+
+    #[test]
+    fn a_request_after_its_final_answer_is_seen_and_another_request_is_not() {
+        answers(&[FINAL, AGAIN]).assert_broken("nothing-after-final", "request 6 had been answered -10003");
+        answers(&[AGAIN, FINAL]).assert_holds("nothing-after-final");
+        let mut story = Story::plain();
+        story.push_part(1, FINAL);
+        story.push_part(2, AGAIN);
+        story.end_step(failed());
+        story.assert_holds("nothing-after-final");
+    }
+
+    #[test]
+    fn another_step_may_try_what_was_refused() {
+        let mut story = answers(&[FINAL]);
+        story.push_part(1, r#"{"code":0}"#);
+        story.end_step(failed());
+        story.assert_holds("nothing-after-final");
+    }
+
+    #[test]
+    fn a_refused_finish_may_be_sent_again_only_when_a_part_was_mended() {
+        let finish = |init: bool, part: bool| {
+            let mut story = Story::plain();
+            story.push(Action::FinishUpload, None, FINAL);
+            if init {
+                story.push(Action::InitUpload, None, r#"{"code":1,"dataSize":1048576,"listParts":[]}"#);
+            }
+            if part {
+                story.push_part(1, r#"{"code":0}"#);
+            }
+            story.push(Action::FinishUpload, None, r#"{"code":0,"fileId":"1"}"#);
+            story.end_step(failed());
+            story
+        };
+        finish(true, true).assert_holds("nothing-after-final");
+        finish(true, false).assert_broken("nothing-after-final", "FinishUpload");
+        finish(false, true).assert_broken("nothing-after-final", "FinishUpload");
+        finish(false, false).assert_broken("nothing-after-final", "FinishUpload");
+    }
+}

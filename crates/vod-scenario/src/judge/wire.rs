@@ -1,0 +1,155 @@
+//! The second layer: what passed between client and mock, as far as the file says something of it.
+
+use std::collections::BTreeMap;
+
+use vod_proto::{Action, Exchange, PartSpan, Sha1, exchange::End};
+
+use super::{Case, Check, Finding, Layer, ruled};
+use crate::format::Count;
+
+/// Was seen what the file expects?
+pub(super) fn check(case: Case<'_>) -> Vec<Check> {
+    let expect = &case.scenario.expect;
+    let exchanges = &case.evidence.exchanges[..];
+    let mut checks = vec![ruled(Layer::Wire, "every request is known", known(exchanges))];
+    for (action, count) in &expect.requests {
+        let name = format!("{action}: {count} {}", plural(*count, "request", "requests"));
+        checks.push(counted(name, *count, Some(requests(exchanges, *action))));
+    }
+    for (action, codes) in &expect.replies {
+        let name = format!("{action} is answered {}", list(codes));
+        checks.push(ruled(Layer::Wire, name, replies(exchanges, *action, codes)));
+    }
+    if let Some(count) = expect.parts_sent_twice {
+        let twice = sent_twice(exchanges);
+        checks.push(counted(format!("{count} {} sent twice", plural(count, "part", "parts")), count, Some(twice)));
+    }
+    if let Some(count) = expect.skipped_parts {
+        let report = case.evidence.steps.last().and_then(|step| step.end.report());
+        let skipped = report.and_then(|report| report.parts_skipped);
+        checks.push(counted(
+            format!("{count} {} skipped by the last step", plural(count, "part", "parts")),
+            count,
+            skipped,
+        ));
+    }
+    checks
+}
+
+fn plural(count: Count, one: &'static str, many: &'static str) -> &'static str {
+    if count.max == Some(1) { one } else { many }
+}
+
+fn counted(name: String, expected: Count, seen: Option<u64>) -> Check {
+    let findings = match seen {
+        Some(seen) if expected.holds(seen) => vec![],
+        Some(seen) => vec![Finding::broken(format!("expected {expected}, there were {seen}"))],
+        None => vec![Finding::broken(format!("expected {expected}, the client reported no number"))],
+    };
+    ruled(Layer::Wire, name, findings)
+}
+
+/// A request that the mock cannot place must never stay unnoticed.
+fn known(exchanges: &[Exchange]) -> Vec<Finding> {
+    let unknown = exchanges.iter().filter(|exchange| exchange.known_action().is_none() || exchange.account.is_none());
+    unknown
+        .map(|exchange| {
+            let action = exchange.action.as_deref().unwrap_or("no action");
+            let account = exchange.account.as_deref().unwrap_or("no known account");
+            Finding::broken(format!("request {}: {action} of {account}", exchange.seq))
+        })
+        .collect()
+}
+
+fn of(exchanges: &[Exchange], action: Action) -> impl Iterator<Item = &Exchange> {
+    exchanges.iter().filter(move |exchange| exchange.known_action() == Some(action))
+}
+
+fn requests(exchanges: &[Exchange], action: Action) -> u64 {
+    of(exchanges, action).count() as u64
+}
+
+/// Only whole replies count: what was cut is no answer.
+fn replies(exchanges: &[Exchange], action: Action, expected: &[i64]) -> Vec<Finding> {
+    let whole = of(exchanges, action).filter(|exchange| exchange.end == End::Replied);
+    let seen: Vec<i64> = whole.filter_map(Exchange::code).map(|code| code.0).collect();
+    if seen == expected {
+        return vec![];
+    }
+    vec![Finding::broken(format!("expected {}, the answers were {}", list(expected), list(&seen)))]
+}
+
+fn list(codes: &[i64]) -> String {
+    if codes.is_empty() {
+        return "nothing".to_owned();
+    }
+    codes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// How many parts more than one request was seen for.
+fn sent_twice(exchanges: &[Exchange]) -> u64 {
+    let mut seen: BTreeMap<(Option<Sha1>, Option<PartSpan>), u64> = BTreeMap::new();
+    for exchange in of(exchanges, Action::UploadPart) {
+        *seen.entry((exchange.file_sha1, exchange.part)).or_default() += 1;
+    }
+    seen.values().filter(|count| **count > 1).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{Verdict, crafted::Story};
+
+    #[track_caller]
+    fn broken(story: &Story, says: &str) {
+        let judgement = story.judge();
+        assert_eq!(judgement.verdict, Verdict::Fail);
+        let found: Vec<_> = judgement.against().flat_map(|(_, findings)| findings).map(Finding::why).collect();
+        assert!(found.iter().any(|why| why.contains(says)), "{says:?} is not in {found:#?}");
+    }
+
+    #[test]
+    fn a_request_too_many_is_seen() {
+        let mut story = Story::plain();
+        let again = story.evidence.exchanges[0].clone();
+        story.insert(1, again);
+        broken(&story, "expected exactly 1, there were 2");
+        broken(&story, "expected 0, the answers were 0, 0");
+    }
+
+    #[test]
+    fn a_reply_that_was_cut_is_no_answer() {
+        let mut story = Story::plain();
+        story.evidence.exchanges[0].end = End::Reset;
+        broken(&story, "expected 0, the answers were nothing");
+    }
+
+    #[test]
+    fn a_part_sent_twice_is_counted_once_however_often() {
+        let mut story = Story::plain();
+        for _ in 0..3 {
+            let part = story.evidence.exchanges[1].clone();
+            story.insert(1, part);
+        }
+        assert_eq!(sent_twice(&story.evidence.exchanges), 1);
+        broken(&story, "expected exactly 0, there were 1");
+    }
+
+    #[test]
+    fn skipped_parts_are_read_from_the_last_report() {
+        let mut story = Story::plain();
+        let Some(step) = story.evidence.steps.last_mut() else { panic!("no step") };
+        step.end = crate::evidence::StepEnd::TimedOut;
+        broken(&story, "the client reported no number");
+    }
+
+    #[test]
+    fn a_request_of_nobody_is_seen_without_any_expectation() {
+        let mut story = Story::plain();
+        story.evidence.exchanges[1].account = None;
+        broken(&story, "UploadPart of no known account");
+        let mut story = Story::plain();
+        story.evidence.exchanges[1].action = Some("UploadPartz".to_owned());
+        broken(&story, "UploadPartz of demo");
+    }
+}

@@ -1,0 +1,237 @@
+//! The target `process`: real binaries over loopback sockets, killed by SIGKILL.
+//!
+//! - [`mock`], [`client`]: the two programs as child processes; both die with whoever holds them.
+//! - [`admin`]: what the mock says of itself.
+//! - [`capture`]: what programs write, kept up to a bound; [`memory`]: what they need.
+//! - [`places`]: the files of a run, and what must be left of them.
+
+mod admin;
+mod capture;
+mod client;
+mod memory;
+mod mock;
+mod places;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY};
+use vod_proto::Exchange;
+use vod_serve::KillTarget;
+
+use self::{client::ClientProcess, mock::MockProcess, places::Places};
+use crate::{
+    clock::Stopwatch,
+    evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target},
+    format::Scenario,
+    run::NotRun,
+    source,
+};
+
+/// What the programs write to their logs: enough that a secret in any of it would be seen.
+const LOG_FILTER: &str = "info,vod_client=debug,vod_mock=debug,vod_serve=debug";
+
+/// How long a program may take to start, to stop when asked, or to answer a question.
+/// Default 20 s: a hundred times what they need, for machines that are busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The secrets of a run: the documentation's public example pair, which no run may show all the same.
+pub(crate) fn secrets() -> Vec<Secret> {
+    vec![
+        Secret { name: "the SecretId", value: DEMO_SECRET_ID.to_owned() },
+        Secret { name: "the secret key", value: DEMO_SECRET_KEY.to_owned() },
+    ]
+}
+
+/// Tells a story with real processes of this binary.
+///
+/// # Errors
+/// If it could not be told: no file could be written, or no process started.
+pub fn run(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>) -> Result<Evidence, NotRun> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            told = tell(scenario, seed, binary, keep) => told,
+            // Dropping the story kills its processes.
+            _ = tokio::signal::ctrl_c() => Err(NotRun::Interrupted),
+        }
+    })
+}
+
+async fn tell(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>) -> Result<Evidence, NotRun> {
+    let places = Places::make(scenario, keep)?;
+    let path = places.source();
+    let facts = source::in_file(&scenario.source, &path)
+        .map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
+    let evidence = Evidence {
+        target: Target::Process,
+        source: facts,
+        exchanges: vec![],
+        steps: vec![],
+        faults: vec![],
+        events: vec![],
+        evicted: 0,
+        missing: vec![],
+        left_behind: vec![],
+        secrets: secrets(),
+        logs: vec![],
+        peak_memory: std::collections::BTreeMap::new(),
+    };
+    let mock = MockProcess::start(binary, &places, scenario, seed, None).await?;
+    let mut story = Story { scenario, seed, binary, places: &places, mock: Some(mock), evidence, lives: 1 };
+    for number in 1..=scenario.steps().len() {
+        story.step(number).await?;
+    }
+    story.close().await
+}
+
+struct Story<'a> {
+    scenario: &'a Scenario,
+    seed: u64,
+    binary: &'a Path,
+    places: &'a Places,
+    /// None only while it is dead.
+    mock: Option<MockProcess>,
+    evidence: Evidence,
+    lives: usize,
+}
+
+impl Story<'_> {
+    async fn step(&mut self, number: usize) -> Result<(), NotRun> {
+        let after_seq = self.last_seq().await;
+        self.evidence.events.push(Event { after_seq, what: Happening::StepBegan(number) });
+        let Some(endpoint) = self.mock.as_ref().map(|mock| mock.endpoint().to_owned()) else { return Ok(()) };
+        let stopwatch = Stopwatch::start();
+        let seed = self.seed.wrapping_add(number as u64);
+        let mut client = ClientProcess::start(self.binary, self.places, self.scenario, &endpoint, seed)?;
+        let end = self.watch(&mut client, stopwatch).await?;
+        let elapsed = stopwatch.elapsed();
+        if let Some(peak) = client.peak_memory() {
+            let known = self.evidence.peak_memory.entry("client".to_owned()).or_default();
+            *known = (*known).max(peak);
+        }
+        self.evidence.logs.extend(client.into_logs(number).await);
+        let last_seq = self.last_seq().await;
+        let uploads = self.ask(admin::uploads).await.unwrap_or_default();
+        self.evidence.steps.push(StepEvidence { end, last_seq, elapsed, uploads });
+        Ok(())
+    }
+
+    /// Waits for the client to end, kills whom the mock wants killed, and keeps the time limit.
+    async fn watch(&mut self, client: &mut ClientProcess, stopwatch: Stopwatch) -> Result<StepEnd, NotRun> {
+        loop {
+            let Some(mock) = &mut self.mock else { return Ok(StepEnd::Silent { how: "there was no mock".to_owned() }) };
+            let left = self.scenario.within.saturating_sub(stopwatch.elapsed());
+            tokio::select! {
+                biased;
+                end = client.ended() => return Ok(end),
+                asked = mock.asked_to_kill() => match asked {
+                    Some(mock::Ask { kill: KillTarget::Client, fault }) => {
+                        client.kill().await;
+                        mock.killed(KillTarget::Client).await;
+                        self.happened(Happening::ClientKilled(fault.clone())).await;
+                        return Ok(StepEnd::Killed { fault });
+                    }
+                    Some(mock::Ask { kill: KillTarget::Mock, fault }) => self.kill_mock(fault).await?,
+                    None => {
+                        self.evidence.missing.push("the mock ended, and nobody had asked it to".to_owned());
+                        client.kill().await;
+                        return Ok(StepEnd::Silent { how: "it was ended because there was no mock any more".to_owned() });
+                    }
+                },
+                () = tokio::time::sleep(left) => {
+                    client.kill().await;
+                    return Ok(StepEnd::TimedOut);
+                }
+            }
+        }
+    }
+
+    /// Kills the mock and starts it again: the same port, the same data, the same journal.
+    async fn kill_mock(&mut self, fault: String) -> Result<(), NotRun> {
+        let Some(mock) = self.mock.take() else { return Ok(()) };
+        let port = mock.port();
+        self.lay_to_rest(mock.kill().await);
+        // The journal's file is all that can say what had been seen: nobody is there to be asked.
+        let after_seq = self.places.journal().map_or(0, |exchanges| last_of(&exchanges));
+        self.evidence.events.push(Event { after_seq, what: Happening::MockKilled(fault) });
+        self.lives += 1;
+        let mock = MockProcess::start(self.binary, self.places, self.scenario, self.seed, Some(port)).await?;
+        self.mock = Some(mock);
+        self.happened(Happening::MockBack).await;
+        Ok(())
+    }
+
+    async fn happened(&mut self, what: Happening) {
+        let after_seq = self.last_seq().await;
+        self.evidence.events.push(Event { after_seq, what });
+    }
+
+    async fn last_seq(&mut self) -> u64 {
+        self.ask(admin::exchanges).await.map_or(0, |exchanges| last_of(&exchanges))
+    }
+
+    /// Asks the mock something. An answer that does not come is missing evidence.
+    async fn ask<T>(&mut self, question: impl AsyncFn(&str) -> Result<T, admin::NoAnswer>) -> Option<T> {
+        let endpoint = self.mock.as_ref()?.endpoint();
+        match question(endpoint).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.evidence.missing.push(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn lay_to_rest(&mut self, remains: mock::Remains) {
+        let name = if self.lives == 1 { "the mock".to_owned() } else { format!("the mock's life {}", self.lives) };
+        self.evidence.logs.extend(remains.logs(&name));
+        if let Some(peak) = remains.peak_memory {
+            let known = self.evidence.peak_memory.entry("mock".to_owned()).or_default();
+            *known = (*known).max(peak);
+        }
+        self.evidence.left_behind.extend(remains.refused_to_stop);
+    }
+
+    /// Stops the mock and gathers what is left.
+    async fn close(mut self) -> Result<Evidence, NotRun> {
+        self.evidence.faults = self.ask(admin::faults).await.unwrap_or_default();
+        if let Some(mock) = self.mock.take() {
+            // Asked to stop, and not killed: whatever is still under way is then written down as left by its client.
+            self.lay_to_rest(mock.stop().await);
+        }
+        let mut evidence = self.evidence;
+        match self.places.journal() {
+            Ok(exchanges) => {
+                evidence.missing.extend(gap(&exchanges));
+                evidence.exchanges = exchanges;
+            }
+            Err(error) => evidence.missing.push(error),
+        }
+        let parts = evidence.steps.last().map_or(0, |step| step.uploads.iter().map(|upload| upload.parts).sum());
+        evidence.left_behind.extend(self.places.left_behind(evidence.source, parts));
+        Ok(evidence)
+    }
+}
+
+fn last_of(exchanges: &[Exchange]) -> u64 {
+    exchanges.iter().map(|exchange| exchange.seq).max().unwrap_or(0)
+}
+
+/// Is a number left out? Then something happened that nobody wrote down.
+fn gap(exchanges: &[Exchange]) -> Option<String> {
+    let wrong = exchanges.iter().zip(1..).find(|(exchange, expected)| exchange.seq != *expected)?;
+    Some(format!("the journal has request {} where request {} is expected", wrong.0.seq, wrong.1))
+}
+
+/// The binary that is running: it can be client and mock too.
+///
+/// # Errors
+/// If the system cannot tell.
+pub fn this_binary() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}

@@ -1,0 +1,179 @@
+//! One story on one target: the control run first, then the story itself, then the verdict.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    evidence::{Evidence, Target},
+    format::Scenario,
+    judge::{Case, Judgement, Verdict, judge, judge_control},
+    process, sim,
+};
+
+/// The seed of a run where nobody chose one. A scenario is a regression test: the same every day.
+pub const SEED: u64 = 1;
+
+/// What a run needs beside the story.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Decides the client's waits and every chance of the fault plan.
+    pub seed: u64,
+    /// The `vod-scenario` binary, which can be client and mock too. Only `process` needs it.
+    pub binary: PathBuf,
+    /// Where files and evidence of runs are kept, if they are.
+    pub keep: Option<PathBuf>,
+}
+
+/// A story that can be told again by its name.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// What `cargo xtask scenario` knows it by: the name of its file, or the path.
+    pub name: String,
+    /// The story.
+    pub scenario: Scenario,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Run {
+    /// The story.
+    pub story: Named,
+    /// Where it ran.
+    pub target: Target,
+    /// With which seed.
+    pub seed: u64,
+    /// What came of it.
+    pub result: RunResult,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub enum RunResult {
+    /// It was told to its end and judged.
+    Judged(Box<Judged>),
+    /// The control run is not healthy, so that the story itself would prove nothing.
+    ControlUnhealthy(Box<Judged>),
+    /// It could not be run at all.
+    NotRun(NotRun),
+}
+
+/// Why a story could not be told. It says nothing about the story.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRun {
+    /// Something that every run needs could not be done.
+    #[error("cannot {what}: {source}")]
+    Setup {
+        /// What.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The mock did not start.
+    #[error("the mock did not start: {said}")]
+    Mock {
+        /// Its own words.
+        said: String,
+    },
+    /// The client could not be set up as the file says.
+    #[error("the client cannot be set up: {said}")]
+    Client {
+        /// Its own words.
+        said: String,
+    },
+    /// A simulation did not come to an end.
+    #[error(
+        "it did not end within {seconds} s of real time: something wakes itself for ever, and virtual time stands still"
+    )]
+    Circles {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Somebody pressed Ctrl-C.
+    #[error("it was interrupted")]
+    Interrupted,
+}
+
+/// Evidence and what was made of it.
+#[derive(Debug)]
+pub struct Judged {
+    /// What happened.
+    pub evidence: Evidence,
+    /// What follows.
+    pub judgement: Judgement,
+}
+
+impl Run {
+    /// How it went.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match &self.result {
+            RunResult::Judged(judged) => judged.judgement.verdict,
+            RunResult::ControlUnhealthy(_) | RunResult::NotRun(_) => Verdict::Inconclusive,
+        }
+    }
+
+    /// The line that repeats it.
+    #[must_use]
+    pub fn repeat(&self) -> String {
+        format!("cargo xtask scenario {} --target {} --seed {}", self.story.name, self.target, self.seed)
+    }
+}
+
+/// Runs a story on a target.
+#[must_use]
+pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
+    let result = match told(story, target, settings) {
+        Ok(result) => result,
+        Err(why) => RunResult::NotRun(why),
+    };
+    Run { story: story.clone(), target, seed: settings.seed, result }
+}
+
+fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
+    let control = story.scenario.control();
+    let dir = kept(story, target, settings, "control");
+    let evidence = match target {
+        Target::Sim => sim::run_once(&control, settings.seed)?,
+        Target::Process => process::run(&control, settings.seed, &settings.binary, dir.as_deref())?,
+    };
+    keep(dir.as_deref(), &evidence)?;
+    let judgement = judge_control(Case { scenario: &control, evidence: &evidence });
+    if judgement.verdict != Verdict::Pass {
+        return Ok(RunResult::ControlUnhealthy(Box::new(Judged { evidence, judgement })));
+    }
+    let dir = kept(story, target, settings, "run");
+    let (evidence, determinism) = match target {
+        Target::Sim => {
+            let (evidence, difference) = sim::run_twice(&story.scenario, settings.seed)?;
+            (evidence, Some(difference.map(|difference| difference.to_string())))
+        }
+        Target::Process => (process::run(&story.scenario, settings.seed, &settings.binary, dir.as_deref())?, None),
+    };
+    keep(dir.as_deref(), &evidence)?;
+    let mut judgement = judge(Case { scenario: &story.scenario, evidence: &evidence });
+    if let Some(difference) = determinism {
+        judgement.note_determinism(difference);
+    }
+    Ok(RunResult::Judged(Box::new(Judged { evidence, judgement })))
+}
+
+fn kept(story: &Named, target: Target, settings: &Settings, which: &str) -> Option<PathBuf> {
+    let name = Path::new(&story.name).file_stem()?.to_owned();
+    Some(settings.keep.as_ref()?.join(name).join(target.name()).join(which))
+}
+
+/// Keeps what was seen, if that is wanted, so that it can be looked at with other tools.
+fn keep(dir: Option<&Path>, evidence: &Evidence) -> Result<(), NotRun> {
+    let Some(dir) = dir else { return Ok(()) };
+    let what = || format!("keep the evidence in {}", dir.display());
+    write_evidence(dir, evidence).map_err(|source| NotRun::Setup { what: what(), source })
+}
+
+fn write_evidence(dir: &Path, evidence: &Evidence) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let lines: Result<Vec<_>, _> = evidence.exchanges.iter().map(vod_proto::Exchange::to_line).collect();
+    std::fs::write(dir.join("exchanges.jsonl"), lines?.join("\n") + "\n")?;
+    for log in &evidence.logs {
+        std::fs::write(dir.join(format!("{}.log", log.origin.replace(['\'', ' '], "-"))), &log.text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The target `sim`: real client and real mock in one thread, over pipes in memory, on a paused clock.
+//!
+//! - [`net`], [`pipe`]: the network; connections can be refused, closed, reset, and taken away from the dead.
+//! - [`story`]: one telling of a story.
+//! - [`trace`]: what a telling looked like, line by line.
+//!
+//! A story is told twice, each time from nothing, and the two traces must be equal:
+//! only then does a failure found by chance come again with its seed.
+
+mod net;
+mod pipe;
+mod story;
+mod trace;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Duration,
+};
+
+use tokio::runtime::Builder;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+pub use self::trace::Difference;
+use crate::{
+    evidence::{Evidence, Log},
+    format::Scenario,
+    run::NotRun,
+};
+
+/// What the logs of a simulation hold: everything our own crates say, so that a secret in it would be seen.
+const LOG_FILTER: &str = "info,vod_client=trace,vod_mock=trace,vod_serve=trace";
+
+/// How long one telling may take in real time. Default 2 minutes: a hundred times what the longest story needs.
+/// Virtual time stands still while anything is still to be done, so a task that wakes itself for ever stops it for good.
+const REAL_TIME_MOST: Duration = Duration::from_secs(120);
+
+/// Tells a story twice. The evidence is the first telling's; the difference is the first line in which the other differs.
+///
+/// # Errors
+/// If it could not be told.
+pub fn run_twice(scenario: &Scenario, seed: u64) -> Result<(Evidence, Option<Difference>), NotRun> {
+    let first = run_once(scenario, seed)?;
+    let second = run_once(scenario, seed)?;
+    let difference = trace::difference(&first, &second);
+    Ok((first, difference))
+}
+
+/// Tells a story once, from nothing.
+///
+/// # Errors
+/// If it could not be told, or did not come to an end.
+pub fn run_once(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+    let scenario = scenario.clone();
+    within(REAL_TIME_MOST, move || tell(&scenario, seed))
+}
+
+/// Does something on a thread of its own, and gives it up after so much real time.
+fn within<T: Send + 'static>(
+    most: Duration,
+    work: impl FnOnce() -> Result<T, NotRun> + Send + 'static,
+) -> Result<T, NotRun> {
+    let (done, result) = mpsc::sync_channel(1);
+    // A thread that runs in circles cannot be stopped: it is left to end with the process.
+    let thread = std::thread::spawn(move || {
+        let _ = done.send(work());
+    });
+    match result.recv_timeout(most) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(NotRun::Circles { seconds: most.as_secs() }),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("a thread that ends without a panic has sent its result"),
+        },
+    }
+}
+
+fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
+    let log = MemoryLog::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(LOG_FILTER))
+        .with_ansi(false)
+        .without_time()
+        .with_writer(log.clone())
+        .finish();
+    // One thread does everything, so that its default subscriber hears everything.
+    let mut evidence = tracing::subscriber::with_default(subscriber, || runtime.block_on(story::tell(scenario, seed)))?;
+    evidence.logs.push(Log { origin: "the log of client and mock".to_owned(), text: log.text() });
+    Ok(evidence)
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct MemoryLog(Arc<Mutex<Vec<u8>>>);
+
+impl MemoryLog {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl io::Write for MemoryLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for MemoryLog {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_in_circles_is_given_up() {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let circles = within(Duration::from_millis(20), move || Ok(stopped.recv().is_ok()));
+        assert!(matches!(circles, Err(NotRun::Circles { .. })), "{circles:?}");
+        drop(stop);
+        assert!(matches!(within(Duration::from_secs(60), || Ok(7)), Ok(7)));
+    }
+
+    #[test]
+    #[should_panic(expected = "a bug of ours")]
+    fn a_panic_stays_one() {
+        let _ = within(Duration::from_secs(60), || -> Result<(), NotRun> { panic!("a bug of ours") });
+    }
+}

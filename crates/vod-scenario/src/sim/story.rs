@@ -1,0 +1,300 @@
+//! One telling of a story: client and mock as tasks of one thread, killed by being dropped.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use vod_client::{
+    BytesSource, ConfigError, Credentials, FileFacts, Options, Outcome, RetryPolicy, UploadError, UploadReport,
+    Uploader, Work,
+};
+use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
+use vod_proto::sign::SecretKey;
+use vod_serve::{Journal, KillTarget, Killer, WallClock, fault::Account};
+
+use super::net::Net;
+use crate::{
+    clock::Stopwatch,
+    evidence::{
+        ClientReport, Event, Evidence, FaultAccount, Happening, ReportedOutcome, StepEnd, StepEvidence, Target,
+        UploadState, UploadView,
+    },
+    format::{self, Scenario},
+    process::secrets,
+    run::NotRun,
+    source,
+};
+
+/// The time of day when every simulation begins: 2017-03-01T00:00:00Z, in the protocol's own days.
+const EPOCH_S: i64 = 1_488_326_400;
+
+/// How long a killed mock is away. Default 300 ms: longer than the client's first waits, so that it meets
+/// a refused connection, and shorter than its patience.
+const AWAY: Duration = Duration::from_millis(300);
+
+/// Time that passes only when nothing else can happen: whatever was still to be done is done by then.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// Longer than any timer that a dropped connection or an idle pool may have left running.
+const SETTLED: Duration = Duration::from_secs(300);
+
+/// Somebody is to be killed.
+struct Ask {
+    target: KillTarget,
+    fault: String,
+    done: oneshot::Sender<()>,
+}
+
+/// Hands the mock's wish to whoever tells the story.
+struct SimKiller(mpsc::UnboundedSender<Ask>);
+
+impl Killer for SimKiller {
+    fn kill<'a>(&'a self, target: KillTarget, fault: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            let (done, killed) = oneshot::channel();
+            let _ = self.0.send(Ask { target, fault: fault.to_owned(), done });
+            let _ = killed.await;
+        })
+    }
+}
+
+/// One life of the mock.
+struct Life {
+    mock: Arc<Mock>,
+    task: JoinHandle<()>,
+}
+
+impl Life {
+    /// Drops the mock and with it its connections, as the death of its process would.
+    async fn end(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+struct Story<'a> {
+    scenario: &'a Scenario,
+    seed: u64,
+    bytes: Bytes,
+    net: Net,
+    store: Arc<MemoryStore>,
+    journal: Arc<Journal>,
+    clock: WallClock,
+    killer: Arc<SimKiller>,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    evidence: Evidence,
+}
+
+/// Tells a story on the current runtime, whose clock is paused.
+pub(super) async fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+    let (bytes, facts) = source::in_memory(&scenario.source);
+    let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
+    let (killer, asks) = mpsc::unbounded_channel();
+    let evidence = Evidence {
+        target: Target::Sim,
+        source: facts,
+        exchanges: vec![],
+        steps: vec![],
+        faults: vec![],
+        events: vec![],
+        evicted: 0,
+        missing: vec![],
+        left_behind: vec![],
+        secrets: secrets(),
+        logs: vec![],
+        peak_memory: BTreeMap::new(),
+    };
+    let mut story = Story {
+        scenario,
+        seed,
+        bytes,
+        net: Net::default(),
+        store: MemoryStore::new(),
+        journal: Journal::memory(seed),
+        clock: WallClock::fixed(epoch),
+        killer: Arc::new(SimKiller(killer)),
+        asks,
+        evidence,
+    };
+    let mut life = story.open().await?;
+    for number in 1..=scenario.steps().len() {
+        life = story.step(number, life).await?;
+    }
+    story.close(life).await
+}
+
+impl Story<'_> {
+    /// Opens a mock on what is stored and journaled.
+    async fn open(&self) -> Result<Life, NotRun> {
+        let config = Config {
+            profile: self.scenario.mock.profile,
+            limits: self.scenario.limits.clone(),
+            instant_upload: self.scenario.mock.instant_upload,
+            plan: self.scenario.plan(),
+            seed: self.seed,
+            clock: self.clock,
+            journal: Arc::clone(&self.journal),
+            killer: Some(Arc::clone(&self.killer) as Arc<dyn Killer>),
+            ..Config::default()
+        };
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        let mock = Mock::open(config, store).await.map_err(|error| NotRun::Mock { said: error.to_string() })?;
+        let (serving, listener) = (Arc::clone(&mock), self.net.listen());
+        let task = tokio::spawn(async move { match serving.serve(listener).await {} });
+        Ok(Life { mock, task })
+    }
+
+    /// A client of its own, as every process is.
+    fn client(&self, number: usize) -> Result<JoinHandle<Result<UploadReport, UploadError>>, NotRun> {
+        let client = &self.scenario.client;
+        let options = Options {
+            dialect: match client.dialect {
+                format::Dialect::Documented => vod_client::Dialect::Documented,
+                format::Dialect::Observed => vod_client::Dialect::Observed,
+            },
+            part_size: client.part_size.bytes(),
+            parallel: client.parallel,
+            retry: RetryPolicy { attempts: self.scenario.attempts(), ..RetryPolicy::default() },
+            seed: self.seed.wrapping_add(number as u64),
+            work: Work::Inline,
+            clock: vod_client::WallClock::fixed(self.clock.now()),
+            ..Options::default()
+        };
+        let endpoint =
+            "http://mock.sim".parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
+        let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
+        let uploader = Uploader::with_connector(endpoint, credentials, self.net.connector(number)).options(options);
+        let facts = FileFacts::from_path("video.mp4".as_ref());
+        let source = BytesSource::new(self.bytes.clone());
+        Ok(tokio::spawn(async move { uploader.upload(source, facts).await }))
+    }
+
+    async fn step(&mut self, number: usize, mut life: Life) -> Result<Life, NotRun> {
+        self.happened(Happening::StepBegan(number));
+        let stopwatch = Stopwatch::start();
+        let mut client = self.client(number)?;
+        let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.within));
+        let end = loop {
+            tokio::select! {
+                biased;
+                Some(ask) = self.asks.recv() => match ask.target {
+                    KillTarget::Client => {
+                        self.kill_client(number, &mut client).await;
+                        self.happened(Happening::ClientKilled(ask.fault.clone()));
+                        let _ = ask.done.send(());
+                        break StepEnd::Killed { fault: ask.fault };
+                    }
+                    KillTarget::Mock => {
+                        life.end().await;
+                        self.happened(Happening::MockKilled(ask.fault));
+                        tokio::time::sleep(AWAY).await;
+                        life = self.open().await?;
+                        self.happened(Happening::MockBack);
+                    }
+                },
+                ended = &mut client => break match ended {
+                    Ok(ended) => StepEnd::Reported(report(ended)),
+                    Err(error) => StepEnd::Silent { how: error.to_string() },
+                },
+                () = &mut limit => {
+                    self.kill_client(number, &mut client).await;
+                    break StepEnd::TimedOut;
+                }
+            }
+        };
+        let elapsed = stopwatch.elapsed();
+        tokio::time::sleep(MOMENT).await;
+        let uploads = life.mock.uploads().await.into_iter().filter_map(|view| self.view(view)).collect();
+        self.evidence.steps.push(StepEvidence { end, last_seq: self.last_seq(), elapsed, uploads });
+        Ok(life)
+    }
+
+    /// Drops the client, and takes its connections away from whatever it left running.
+    async fn kill_client(&self, number: usize, client: &mut JoinHandle<Result<UploadReport, UploadError>>) {
+        client.abort();
+        let _ = client.await;
+        self.net.cut(number);
+    }
+
+    fn happened(&mut self, what: Happening) {
+        let after_seq = self.last_seq();
+        self.evidence.events.push(Event { after_seq, what });
+    }
+
+    fn last_seq(&self) -> u64 {
+        self.journal.exchanges().last().map_or(0, |exchange| exchange.seq)
+    }
+
+    fn view(&mut self, view: vod_mock::UploadView) -> Option<UploadView> {
+        let state = match view.state.as_str() {
+            "open" => UploadState::Open,
+            "stored" => UploadState::Stored,
+            "gone" => UploadState::Gone,
+            other => {
+                self.evidence.missing.push(format!("an upload is {other:?}, which nobody here knows"));
+                return None;
+            }
+        };
+        Some(UploadView {
+            account: view.account,
+            file_sha1: view.file_sha1,
+            file_size: view.file_size,
+            state,
+            parts: view.parts as u64,
+            commits: view.commits,
+            stored_sha1: view.stored_sha1,
+        })
+    }
+
+    /// Ends the mock and gathers what is left.
+    async fn close(self, life: Life) -> Result<Evidence, NotRun> {
+        let mut evidence = self.evidence;
+        evidence.faults = life.mock.fault_account().iter().map(account).collect();
+        life.end().await;
+        // Whatever still runs now has been forgotten by everybody.
+        tokio::time::sleep(SETTLED).await;
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        if tasks > 0 {
+            evidence.left_behind.push(format!("{tasks} tasks still run"));
+        }
+        let connections = self.net.open();
+        if connections > 0 {
+            evidence.left_behind.push(format!("{connections} connections are still open"));
+        }
+        evidence.exchanges = self.journal.exchanges();
+        evidence.evicted = self.journal.evicted();
+        Ok(evidence)
+    }
+}
+
+fn account(account: &Account) -> FaultAccount {
+    FaultAccount { id: account.id.clone(), matched: account.matched, struck: account.struck }
+}
+
+/// The same words as the client's own JSON line.
+fn report(ended: Result<UploadReport, UploadError>) -> ClientReport {
+    match ended {
+        Ok(report) => ClientReport {
+            outcome: match report.outcome {
+                Outcome::Finished => ReportedOutcome::Finished,
+                Outcome::CommittedEarlier => ReportedOutcome::CommittedEarlier,
+                Outcome::Existed => ReportedOutcome::Existed,
+            },
+            parts_sent: Some(report.parts_sent),
+            parts_skipped: Some(report.parts_skipped),
+            ..ClientReport::default()
+        },
+        Err(error) => ClientReport {
+            outcome: ReportedOutcome::Failed,
+            kind: Some(error.kind().to_owned()),
+            code: error.code(),
+            may_be_committed: error.may_be_committed,
+            message: Some(error.to_string()),
+            ..ClientReport::default()
+        },
+    }
+}
