@@ -76,7 +76,10 @@ pub(crate) struct LineHandle {
 #[derive(Debug)]
 struct LineState {
     mode: Mode,
-    wakers: Vec<Waker>,
+    /// Who waits for something to pass, or for the line to be cut.
+    passing: Vec<Waker>,
+    /// Who waits for a flush. Kept apart: a connection that flushes must not wake itself by it, for ever.
+    flushing: Vec<Waker>,
     /// Whose reply is handed over and not yet flushed.
     awaiting: Option<Arc<dyn Delivery>>,
     /// How often everything written so far was flushed.
@@ -92,7 +95,7 @@ impl LineHandle {
         let wakers = {
             let mut state = self.state();
             state.mode = mode;
-            std::mem::take(&mut state.wakers)
+            std::mem::take(&mut state.passing)
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -128,15 +131,14 @@ impl LineHandle {
         if state.flushes > seen {
             return Poll::Ready(());
         }
-        state.wait(cx);
+        wait(&mut state.flushing, cx);
         Poll::Pending
     }
 }
 
-impl LineState {
-    fn wait(&mut self, cx: &Context<'_>) {
-        self.wakers.retain(|waker| !waker.will_wake(cx.waker()));
-        self.wakers.push(cx.waker().clone());
+fn wait(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+        wakers.push(cx.waker().clone());
     }
 }
 
@@ -148,7 +150,13 @@ pub(crate) struct Line<T: Transport> {
 
 impl<T: Transport> Line<T> {
     pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
-        let state = LineState { mode: Mode::Open, wakers: Vec::new(), awaiting: None, flushes: 0 };
+        let state = LineState {
+            mode: Mode::Open,
+            passing: Vec::new(),
+            flushing: Vec::new(),
+            awaiting: None,
+            flushes: 0,
+        };
         let handle = Arc::new(LineHandle { state: Mutex::new(state) });
         (Self { transport, handle: Arc::clone(&handle) }, handle)
     }
@@ -162,7 +170,7 @@ impl<T: Transport> Line<T> {
         let mode = {
             let mut state = self.handle.state();
             if matches!(state.mode, Mode::Open | Mode::Frozen) {
-                state.wait(cx);
+                wait(&mut state.passing, cx);
             }
             state.mode
         };
@@ -223,7 +231,7 @@ impl<T: Transport> AsyncWrite for Line<T> {
             let (delivery, wakers) = {
                 let mut state = self.handle.state();
                 state.flushes += 1;
-                (state.awaiting.take(), std::mem::take(&mut state.wakers))
+                (state.awaiting.take(), std::mem::take(&mut state.flushing))
             };
             if let Some(delivery) = delivery {
                 delivery.delivered();
