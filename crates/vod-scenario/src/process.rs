@@ -24,7 +24,7 @@ use vod_serve::KillTarget;
 use self::{client::ClientProcess, mock::MockProcess, places::Places};
 use crate::{
     clock::Stopwatch,
-    evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target},
+    evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target, UploadState, UploadView},
     format::Scenario,
     run::NotRun,
     source,
@@ -212,10 +212,16 @@ impl Story<'_> {
             }
             Err(error) => evidence.missing.push(error),
         }
-        let parts = evidence.steps.last().map_or(0, |step| step.uploads.iter().map(|upload| upload.parts).sum());
+        let parts = evidence.steps.last().and_then(|step| parts_kept(&step.uploads));
         evidence.left_behind.extend(self.places.left_behind(evidence.source, parts));
         Ok(evidence)
     }
+}
+
+/// How many parts the mock keeps; none where a session was opened after a commit, because the session hides the file.
+fn parts_kept(uploads: &[UploadView]) -> Option<u64> {
+    let hidden = uploads.iter().any(|upload| upload.state == UploadState::Open && upload.commits > 0);
+    (!hidden).then(|| uploads.iter().map(|upload| upload.parts).sum())
 }
 
 fn last_of(exchanges: &[Exchange]) -> u64 {

@@ -7,8 +7,9 @@ use crate::{
     judge::{Case, Finding},
 };
 
-fn stored(upload: Option<&UploadView>) -> bool {
-    upload.is_some_and(|upload| upload.state == UploadState::Stored)
+/// Is the file there? An upload that was opened again after its commit is open, and its file is there all the same.
+fn committed(upload: Option<&UploadView>) -> bool {
+    upload.is_some_and(|upload| upload.commits > 0 && upload.state != UploadState::Gone)
 }
 
 fn number(case: Case<'_>, step: &StepEvidence) -> usize {
@@ -24,13 +25,10 @@ pub(super) fn nothing_lost(case: Case<'_>) -> Vec<Finding> {
         let n = number(case, step);
         promised |= step.end.is_success();
         let upload = case.evidence.upload_after(step);
-        let Some(upload) = upload.filter(|upload| upload.state == UploadState::Stored) else {
-            if promised {
-                findings
-                    .push(Finding::broken(format!("after step {n} the file is not stored, though it was promised")));
-            }
-            continue;
-        };
+        if promised && !committed(upload) {
+            findings.push(Finding::broken(format!("after step {n} the file is not there, though it was promised")));
+        }
+        let Some(upload) = upload.filter(|upload| committed(Some(upload))) else { continue };
         if let Some(size) = upload.file_size.filter(|size| *size != source.size) {
             let why = format!("after step {n} {size} bytes are stored, the source has {}", source.size);
             findings.push(Finding::broken(why));
@@ -72,7 +70,7 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
     for (step, exchanges) in case.evidence.by_step() {
         let Some(report) = step.end.report().filter(|report| report.outcome.is_success()) else { continue };
         let n = number(case, step);
-        if !stored(case.evidence.upload_after(step)) {
+        if !committed(case.evidence.upload_after(step)) {
             findings
                 .push(Finding::broken(format!("step {n} says {report}, and the mock has not put the file together")));
         }
@@ -102,7 +100,7 @@ pub(super) fn no_failure_hiding_commit(case: Case<'_>) -> Vec<Finding> {
         let Some(report) = step.end.report() else { continue };
         known |= report.outcome.is_success();
         let hides = !report.outcome.is_success() && !report.may_be_committed;
-        if hides && !known && stored(case.evidence.upload_after(step)) {
+        if hides && !known && committed(case.evidence.upload_after(step)) {
             let n = number(case, step);
             findings.push(Finding::broken(format!("step {n} says {report}, and the file is stored")));
         }
@@ -134,10 +132,10 @@ mod tests {
     fn what_was_promised_must_still_be_there_after_a_later_step() {
         let mut story = Story::plain();
         story.end_step(failed());
-        story.assert_broken("nothing-lost", "after step 2 the file is not stored");
+        story.assert_broken("nothing-lost", "after step 2 the file is not there");
         let mut story = Story::plain();
         story.step().uploads.clear();
-        story.assert_broken("nothing-lost", "after step 1 the file is not stored");
+        story.assert_broken("nothing-lost", "after step 1 the file is not there");
     }
 
     #[test]
@@ -156,12 +154,14 @@ mod tests {
         story.assert_broken("one-commit", "is stored after 0 commits");
         story.upload().state = UploadState::Open;
         story.assert_holds("one-commit");
+        story.upload().commits = 2;
+        story.assert_broken("one-commit", "is open after 2 commits");
     }
 
     #[test]
     fn success_before_the_finish_is_seen_on_both_sides() {
         let mut story = Story::plain();
-        story.upload().state = UploadState::Open;
+        (story.upload().state, story.upload().commits) = (UploadState::Open, 0);
         story.assert_broken("no-success-without-commit", "the mock has not put the file together");
         let mut story = Story::plain();
         story.evidence.exchanges.pop();
@@ -192,6 +192,17 @@ mod tests {
         let doubtful =
             ClientReport { outcome: ReportedOutcome::Failed, may_be_committed: true, ..ClientReport::default() };
         story.step().end = StepEnd::Reported(doubtful);
+        story.assert_holds("no-failure-hiding-commit");
+    }
+
+    #[test]
+    fn a_commit_is_seen_behind_a_session_that_was_opened_after_it() {
+        let mut story = Story::plain();
+        story.upload().state = UploadState::Open;
+        story.assert_holds("nothing-lost");
+        story.step().end = failed();
+        story.assert_broken("no-failure-hiding-commit", "the file is stored");
+        story.upload().state = UploadState::Gone;
         story.assert_holds("no-failure-hiding-commit");
     }
 
