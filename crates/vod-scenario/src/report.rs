@@ -13,6 +13,9 @@ use crate::{
 /// How many of the last lines of a log a failure shows.
 const LOG_LINES: usize = 20;
 
+/// How much of what one check found is shown. The rest is mostly the same mistake again.
+const FINDINGS_MOST: usize = 3;
+
 /// The whole report of a run. A failure begins with the line that repeats it.
 #[must_use]
 pub fn report(run: &Run) -> String {
@@ -58,12 +61,15 @@ fn write_judged(out: &mut String, Judged { evidence, judgement }: &Judged, verdi
 
 fn write_against(out: &mut String, judgement: &Judgement) -> fmt::Result {
     for (check, findings) in judgement.against() {
-        for finding in findings {
+        for finding in findings.iter().take(FINDINGS_MOST) {
             let sign = match finding {
                 Finding::Broken(_) => '✗',
                 Finding::Unknown(_) => '?',
             };
             writeln!(out, "  {sign} {} · {}: {}", check.layer, check.name, finding.why())?;
+        }
+        if findings.len() > FINDINGS_MOST {
+            writeln!(out, "    … and {} more of {}", findings.len() - FINDINGS_MOST, check.name)?;
         }
     }
     Ok(())
@@ -112,7 +118,12 @@ fn write_logs(out: &mut String, evidence: &Evidence) -> fmt::Result {
         let lines: Vec<_> = log.text.lines().collect();
         writeln!(out, "  the end of {}:", log.origin)?;
         for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            writeln!(out, "    {line}")?;
+            // A report of a leak must not be the next one.
+            let shown = evidence
+                .secrets
+                .iter()
+                .fold((*line).to_owned(), |line, secret| line.replace(&secret.value, &format!("[{}]", secret.name)));
+            writeln!(out, "    {shown}")?;
         }
     }
     Ok(())
@@ -139,4 +150,102 @@ pub fn summary(runs: &[Run]) -> String {
 /// Bytes as people read them.
 fn bytes(number: u64) -> impl Display {
     crate::format::Size::new(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{
+        evidence::{Event, Happening, Log},
+        judge::crafted::{Story, mark},
+        run::Named,
+    };
+
+    fn run(story: Story) -> Run {
+        let judgement = story.judge();
+        let named = Named { name: "crafted".to_owned(), scenario: story.scenario };
+        let judged = Box::new(Judged { evidence: story.evidence, judgement });
+        let target = judged.evidence.target;
+        Run { story: named, target, seed: 7, result: RunResult::Judged(judged) }
+    }
+
+    #[test]
+    fn a_pass_tells_the_story_and_what_was_judged() {
+        let mut story = Story::plain();
+        story.evidence.events.push(Event { after_seq: 0, what: Happening::StepBegan(1) });
+        expect![[r#"
+            crafted · sim · seed 7 · pass
+              w
+
+                    ms  request                        try  came of it
+                        ── step 1: upload
+                   0.0  InitUpload                       1  code 0
+                 100.0  UploadPart 1 at 0                1  code 0
+                 200.0  UploadPart 2 at 1MiB             1  code 0
+                 300.0  UploadPart 3 at 2MiB             1  code 0
+                 400.0  FinishUpload                     1  code 0
+                        ── step 1 finished, 3 parts sent, 0 there already after 1000 ms
+
+              outcome     ✓ step 1 ends finished
+              wire        ✓ every request is known
+                          ✓ InitUpload: exactly 1 request
+                          ✓ InitUpload is answered 0
+                          ✓ exactly 0 parts sent twice
+                          ✓ exactly 0 parts skipped by the last step
+              invariants  ✓ 10 of 10 hold; nothing here for every-fault-fired, memory-bounded
+        "#]]
+        .assert_eq(&report(&run(story)));
+    }
+
+    #[test]
+    fn a_failure_begins_with_the_line_that_repeats_it_and_leaks_nothing() {
+        let mut story = Story::plain();
+        let secret = story.evidence.secrets[0].value.clone();
+        let text = format!("first\nsigning with {secret}\n");
+        story.evidence.logs.push(Log { origin: "the client's stderr".to_owned(), text });
+        let text = report(&run(story));
+        assert!(
+            text.starts_with("cargo xtask scenario crafted --target sim --seed 7\ncrafted · sim · seed 7 · fail\n")
+        );
+        assert!(
+            text.contains("✗ invariants · no-secret-leaked: the secret key stands in the client's stderr"),
+            "{text}"
+        );
+        assert!(text.contains("signing with [the secret key]") && !text.contains(&secret), "{text}");
+    }
+
+    #[test]
+    fn many_findings_of_one_check_are_cut() {
+        let mut story = Story::plain();
+        story.evidence.left_behind = (0..9).map(|n| format!("file {n}")).collect();
+        let text = report(&run(story));
+        assert!(text.contains("file 2\n    … and 6 more of nothing-left-behind"), "{text}");
+        assert!(!text.contains("file 3"), "{text}");
+    }
+
+    #[test]
+    fn runs_of_uneventful_parts_are_folded_and_faults_are_marked() {
+        let mut story = Story::plain();
+        for _ in 0..5 {
+            let part = story.evidence.exchanges[1].clone();
+            story.insert(1, part);
+        }
+        story.evidence.exchanges[6].faults.push(mark("delay", false));
+        let text = report(&run(story));
+        assert!(text.contains("100.0  … 5 parts acknowledged, 5MiB\n"), "{text}");
+        assert!(text.contains("UploadPart 1 at 0                1  code 0  ⚡ f (before-commit, delay)"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_repeats_what_did_not_pass() {
+        let mut bad = Story::plain();
+        bad.evidence.evicted = 1;
+        let runs = [run(Story::plain()), run(bad)];
+        expect![[r#"
+            1 passed, 1 inconclusive
+              inconclusive cargo xtask scenario crafted --target sim --seed 7"#]]
+        .assert_eq(&summary(&runs));
+    }
 }

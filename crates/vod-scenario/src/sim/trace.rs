@@ -15,7 +15,9 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |line: &Option<String>| line.clone().unwrap_or_else(|| "(nothing more)".to_owned());
-        write!(f, "line {} of the trace was first {} and then {}", self.line, shown(&self.first), shown(&self.second))
+        writeln!(f, "line {} of the trace differs", self.line)?;
+        writeln!(f, "      first  {}", shown(&self.first))?;
+        write!(f, "      then   {}", shown(&self.second))
     }
 }
 
@@ -55,7 +57,7 @@ mod tests {
         second.exchanges[2].times.reply_done = Some(10_001);
         second.exchanges[3].attempt = 9;
         let shown = difference(&first, &second).unwrap().to_string();
-        assert!(shown.starts_with("line 3 of the trace was first {"), "{shown}");
+        assert!(shown.starts_with("line 3 of the trace differs\n"), "{shown}");
         assert!(shown.contains("\"reply-done\":10000}") && shown.contains("\"reply-done\":10001}"), "{shown}");
     }
 
@@ -66,6 +68,6 @@ mod tests {
         assert_eq!(difference(&first, &second).unwrap().line, 6);
         second.exchanges.clear();
         second.steps.clear();
-        assert!(difference(&first, &second).unwrap().to_string().ends_with("then (nothing more)"));
+        assert!(difference(&first, &second).unwrap().to_string().ends_with("then   (nothing more)"));
     }
 }
