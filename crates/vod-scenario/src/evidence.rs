@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use vod_mock::UploadView;
 use vod_proto::{Code, Exchange, Sha1};
+use vod_serve::fault::Account;
 
 use crate::source::SourceFacts;
 
@@ -48,7 +50,7 @@ pub struct Evidence {
     /// What became of each step.
     pub steps: Vec<StepEvidence>,
     /// What became of each planned fault.
-    pub faults: Vec<FaultAccount>,
+    pub faults: Vec<Account>,
     /// What happened beside the exchanges, in order.
     pub events: Vec<Event>,
     /// How many exchanges were dropped from the journal.
@@ -225,51 +227,6 @@ impl std::fmt::Display for ClientReport {
         }
         Ok(())
     }
-}
-
-/// An upload as the mock holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct UploadView {
-    /// Whose it is.
-    pub account: String,
-    /// The file's identity.
-    pub file_sha1: Sha1,
-    /// The file's size in bytes, as announced.
-    pub file_size: Option<u64>,
-    /// Under way, or done?
-    pub state: UploadState,
-    /// How many parts are kept.
-    pub parts: u64,
-    /// How often a finish put the parts together.
-    pub commits: u64,
-    /// The digest of the stored bytes, read again for this view.
-    #[serde(default)]
-    pub stored_sha1: Option<Sha1>,
-}
-
-/// How far an upload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UploadState {
-    /// Parts may still come.
-    Open,
-    /// The file is stored.
-    Stored,
-    /// Neither a session nor a file is left.
-    Gone,
-}
-
-/// What became of a planned fault.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct FaultAccount {
-    /// Its id.
-    pub id: String,
-    /// How often a request fitted its selector.
-    pub matched: u64,
-    /// How often it struck.
-    pub struck: u64,
 }
 
 /// Something that happened beside the exchanges.

@@ -24,7 +24,7 @@ use vod_serve::KillTarget;
 use self::{client::ClientProcess, mock::MockProcess, places::Places};
 use crate::{
     clock::Stopwatch,
-    evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target, UploadState, UploadView},
+    evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target},
     format::Scenario,
     run::NotRun,
     source,

@@ -11,7 +11,7 @@ use vod_proto::{
 use super::{Case, Finding, Judgement, Ruling, invariants, judge};
 use crate::{
     evidence::{
-        ClientReport, Evidence, ReportedOutcome, Secret, StepEnd, StepEvidence, Target, UploadState, UploadView,
+        ClientReport, Evidence, ReportedOutcome, Secret, StepEnd, StepEvidence, Target,
     },
     format::Scenario,
     source::SourceFacts,
@@ -161,8 +161,11 @@ impl Story {
         let upload = UploadView {
             account: "demo".to_owned(),
             file_sha1: sha1,
+            file_name: Some("video".to_owned()),
             file_size: Some(self.evidence.source.size),
+            part_size: None,
             parts: 3,
+            file_id: None,
             state: if stored { UploadState::Stored } else { UploadState::Open },
             commits: u64::from(stored),
             stored_sha1: stored.then_some(sha1),

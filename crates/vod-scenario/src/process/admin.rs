@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::de::DeserializeOwned;
+use vod_mock::UploadView;
 use vod_proto::Exchange;
+use vod_serve::fault::Account;
 
 use super::PATIENCE;
-use crate::evidence::{FaultAccount, UploadView};
 
 /// The mock could not be asked, or its answer not be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@ pub(super) async fn uploads(endpoint: &str) -> Result<Vec<UploadView>, NoAnswer>
 }
 
 /// What became of each planned fault.
-pub(super) async fn faults(endpoint: &str) -> Result<Vec<FaultAccount>, NoAnswer> {
+pub(super) async fn faults(endpoint: &str) -> Result<Vec<Account>, NoAnswer> {
     json(endpoint, "/__vod/faults").await
 }
 

@@ -14,14 +14,13 @@ use vod_client::{
 };
 use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
 use vod_proto::sign::SecretKey;
-use vod_serve::{Journal, KillTarget, Killer, WallClock, fault::Account};
+use vod_serve::{Journal, KillTarget, Killer, WallClock};
 
 use super::net::Net;
 use crate::{
     clock::Stopwatch,
     evidence::{
-        ClientReport, Event, Evidence, FaultAccount, Happening, ReportedOutcome, StepEnd, StepEvidence, Target,
-        UploadState, UploadView,
+        ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target,
     },
     format::{self, Scenario},
     process::secrets,
@@ -208,7 +207,7 @@ impl Story<'_> {
         };
         let elapsed = stopwatch.elapsed();
         tokio::time::sleep(MOMENT).await;
-        let uploads = life.mock.uploads().await.into_iter().filter_map(|view| self.view(view)).collect();
+        let uploads = life.mock.uploads().await;
         self.evidence.steps.push(StepEvidence { end, last_seq: self.last_seq(), elapsed, uploads });
         Ok(life)
     }
@@ -229,31 +228,10 @@ impl Story<'_> {
         self.journal.exchanges().last().map_or(0, |exchange| exchange.seq)
     }
 
-    fn view(&mut self, view: vod_mock::UploadView) -> Option<UploadView> {
-        let state = match view.state.as_str() {
-            "open" => UploadState::Open,
-            "stored" => UploadState::Stored,
-            "gone" => UploadState::Gone,
-            other => {
-                self.evidence.missing.push(format!("an upload is {other:?}, which nobody here knows"));
-                return None;
-            }
-        };
-        Some(UploadView {
-            account: view.account,
-            file_sha1: view.file_sha1,
-            file_size: view.file_size,
-            state,
-            parts: view.parts as u64,
-            commits: view.commits,
-            stored_sha1: view.stored_sha1,
-        })
-    }
-
     /// Ends the mock and gathers what is left.
     async fn close(self, life: Life) -> Result<Evidence, NotRun> {
         let mut evidence = self.evidence;
-        evidence.faults = life.mock.fault_account().iter().map(account).collect();
+        evidence.faults = life.mock.fault_account();
         life.end().await;
         // Whatever still runs now has been forgotten by everybody.
         tokio::time::sleep(SETTLED).await;
@@ -269,10 +247,6 @@ impl Story<'_> {
         evidence.evicted = self.journal.evicted();
         Ok(evidence)
     }
-}
-
-fn account(account: &Account) -> FaultAccount {
-    FaultAccount { id: account.id.clone(), matched: account.matched, struck: account.struck }
 }
 
 /// The same words as the client's own JSON line.

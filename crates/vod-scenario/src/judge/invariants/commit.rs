@@ -3,7 +3,7 @@
 use vod_proto::{Action, Code, Exchange, exchange::End};
 
 use crate::{
-    evidence::{ReportedOutcome, StepEvidence, UploadState, UploadView},
+    evidence::{ReportedOutcome, StepEvidence},
     judge::{Case, Finding},
 };
 
@@ -54,12 +54,8 @@ pub(super) fn one_commit(case: Case<'_>) -> Vec<Finding> {
     });
     wrong
         .map(|upload| {
-            let state = match upload.state {
-                UploadState::Stored => "stored",
-                UploadState::Open => "open",
-                UploadState::Gone => "gone",
-            };
-            Finding::broken(format!("upload {} is {state} after {} commits", upload.file_sha1, upload.commits))
+            let UploadView { file_sha1, state, commits, .. } = upload;
+            Finding::broken(format!("upload {file_sha1} is {state} after {commits} commits"))
         })
         .collect()
 }

@@ -1,7 +1,9 @@
 //! How a run ends: in time, with every fault used, and with nothing left behind.
 
+use vod_serve::fault::{Fault, Verdict};
+
 use crate::{
-    evidence::StepEnd,
+    evidence::{Happening, StepEnd},
     judge::{Case, Finding},
 };
 
@@ -14,7 +16,7 @@ pub(super) fn every_fault_fired(case: Case<'_>) -> Vec<Finding> {
     for fault in case.scenario.plan().faults {
         let id = &fault.id;
         match case.evidence.faults.iter().find(|account| account.id == *id) {
-            Some(account) if account.struck > 0 => {}
+            Some(account) if account.struck > 0 => findings.extend(killed_nobody(case, &fault)),
             Some(account) => findings.push(Finding::broken(format!(
                 "fault {id:?} never struck; {} requests fitted its selector",
                 account.matched
@@ -23,6 +25,16 @@ pub(super) fn every_fault_fired(case: Case<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A kill has struck when somebody is dead, and not when somebody was asked.
+fn killed_nobody(case: Case<'_>, fault: &Fault) -> Option<Finding> {
+    let Verdict::Kill(target) = fault.verdict else { return None };
+    let dead =
+        case.evidence.events.iter().any(
+            |event| matches!(&event.what, Happening::ClientKilled(id) | Happening::MockKilled(id) if *id == fault.id),
+        );
+    (!dead).then(|| Finding::broken(format!("fault {:?} struck, and the {target} was not killed", fault.id)))
 }
 
 /// Every step ends within its limit.
@@ -57,7 +69,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{evidence::FaultAccount, judge::crafted::Story};
+    use crate::{
+        evidence::Event,
+        judge::crafted::Story,
+    };
 
     const FAULT: &str = "[[fault]]\nid = \"f\"\nphase = \"after-commit\"\ndo = \"reset\"";
 
@@ -65,9 +80,20 @@ mod tests {
     fn a_fault_that_never_struck_is_seen() {
         let mut story = Story::with(FAULT);
         assert!(matches!(story.findings("every-fault-fired")[..], [Finding::Unknown(_)]));
-        story.evidence.faults.push(FaultAccount { id: "f".to_owned(), matched: 3, struck: 0 });
+        story.evidence.faults.push(Account { id: "f".to_owned(), matched: 3, struck: 0 });
         story.assert_broken("every-fault-fired", "fault \"f\" never struck; 3 requests fitted");
         story.evidence.faults[0].struck = 1;
+        story.assert_holds("every-fault-fired");
+    }
+
+    #[test]
+    fn a_kill_that_killed_nobody_is_seen() {
+        let mut story = Story::with(
+            "[[fault]]\nid = \"f\"\non = { attempt = 1 }\nphase = \"after-commit\"\ndo = { kill = \"mock\" }",
+        );
+        story.evidence.faults.push(Account { id: "f".to_owned(), matched: 1, struck: 1 });
+        story.assert_broken("every-fault-fired", "fault \"f\" struck, and the mock was not killed");
+        story.evidence.events.push(Event { after_seq: 1, what: Happening::MockKilled("f".to_owned()) });
         story.assert_holds("every-fault-fired");
     }
 
