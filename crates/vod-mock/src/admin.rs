@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use vod_proto::{Exchange, Sha1, findings};
-use vod_serve::host::AsideBody;
+use vod_serve::{fault::Account as FaultAccount, host::AsideBody};
 
 use crate::mind::Mind;
 
@@ -92,10 +92,8 @@ async fn exchanges(State(mind): State<Arc<Mind>>, filter: Result<Query<Filter>, 
     ([(header::CONTENT_TYPE.as_str(), "application/jsonl"), ("x-vod-evicted", &evicted)], lines).into_response()
 }
 
-async fn faults(State(mind): State<Arc<Mind>>) -> Json<Value> {
-    let account = mind.engine().account();
-    let rows = account.iter().map(|row| json!({ "id": row.id, "matched": row.matched, "struck": row.struck }));
-    Json(rows.collect())
+async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<FaultAccount>> {
+    Json(mind.engine().account())
 }
 
 /// What the requests so far deviate from the documents in.

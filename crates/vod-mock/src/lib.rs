@@ -33,5 +33,5 @@ pub use accounts::{Accounts, DEMO_SECRET_ID, DEMO_SECRET_KEY};
 pub use mock::{Config, Mock, OpenError};
 pub use requests::Auth;
 pub use store::{DiskStore, MemoryStore, Store};
-pub use view::UploadView;
+pub use view::{UploadState, UploadView};
 pub use vod_mock::VodMock;

@@ -16,8 +16,8 @@ pub struct UploadView {
     pub account: String,
     /// Which file.
     pub file_sha1: Sha1,
-    /// `open` while parts are taken, `stored` once it was put together, `gone` when neither is left.
-    pub state: String,
+    /// How far it is.
+    pub state: UploadState,
     /// The file's name, as announced.
     pub file_name: Option<String>,
     /// The file's size in bytes, as announced.
@@ -25,13 +25,35 @@ pub struct UploadView {
     /// The grid in bytes.
     pub part_size: Option<u64>,
     /// How many parts are kept.
-    pub parts: usize,
+    pub parts: u64,
     /// The id that was handed out.
     pub file_id: Option<String>,
     /// How often the file was put together.
     pub commits: u64,
     /// The SHA-1 of the stored bytes, read again for this view where that was asked for.
     pub stored_sha1: Option<Sha1>,
+}
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UploadState {
+    /// Parts are taken.
+    Open,
+    /// It was put together.
+    Stored,
+    /// Neither is left: the session was dropped, or has outlived its time.
+    Gone,
+}
+
+impl std::fmt::Display for UploadState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Stored => "stored",
+            Self::Gone => "gone",
+        })
+    }
 }
 
 impl Mind {
@@ -65,19 +87,19 @@ impl Mind {
             let session = self.session_of(&upload);
             let facts = session.map(Session::facts).or_else(|| upload.stored().map(|stored| &stored.facts));
             let state = match (session, upload.stored()) {
-                (Some(_), _) => "open",
-                (None, Some(_)) => "stored",
-                (None, None) => "gone",
+                (Some(_), _) => UploadState::Open,
+                (None, Some(_)) => UploadState::Stored,
+                (None, None) => UploadState::Gone,
             };
-            let stored_parts = upload.stored().map_or(0, |stored| stored.parts.len());
+            let kept = session.map(Session::parts_kept).or_else(|| upload.stored().map(|stored| stored.parts.len()));
             let view = UploadView {
                 account: key.account,
                 file_sha1: key.file_sha1,
-                state: state.to_owned(),
+                state,
                 file_name: facts.map(|facts| facts.file_name.clone()),
                 file_size: facts.map(|facts| facts.file_size),
                 part_size: facts.map(|facts| facts.part_size),
-                parts: session.map_or(stored_parts, Session::parts_kept),
+                parts: kept.map_or(0, |parts| parts as u64),
                 file_id: upload.stored().map(|stored| stored.file_id.clone()),
                 commits: upload.commits(),
                 stored_sha1: None,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use vod_mock::UploadView;
-use vod_proto::{Code, Exchange, Sha1};
+use vod_proto::{Code, Exchange};
 use vod_serve::fault::Account;
 
 use crate::source::SourceFacts;

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY};
+use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY, UploadState, UploadView};
 use vod_proto::Exchange;
 use vod_serve::KillTarget;
 

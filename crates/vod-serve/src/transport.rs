@@ -150,13 +150,8 @@ pub(crate) struct Line<T: Transport> {
 
 impl<T: Transport> Line<T> {
     pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
-        let state = LineState {
-            mode: Mode::Open,
-            passing: Vec::new(),
-            flushing: Vec::new(),
-            awaiting: None,
-            flushes: 0,
-        };
+        let state =
+            LineState { mode: Mode::Open, passing: Vec::new(), flushing: Vec::new(), awaiting: None, flushes: 0 };
         let handle = Arc::new(LineHandle { state: Mutex::new(state) });
         (Self { transport, handle: Arc::clone(&handle) }, handle)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vod_mock::{Config, DiskStore, MemoryStore, Store, VodMock};
+use vod_mock::{Config, DiskStore, MemoryStore, Store, UploadState, VodMock};
 use vod_proto::Sha1;
 
 use crate::wire::{PART, assert_code, config, file, finish, get, init, mock, part, post};
@@ -19,7 +19,7 @@ async fn parts_come_in_any_order_at_once_and_twice() {
     let reply = get(&mock, &finish(&file)).await;
     assert_code(&reply, 0, 0);
     let view = mock.upload(Sha1::of(&file)).await.unwrap();
-    assert_eq!((view.state.as_str(), view.parts, view.commits), ("stored", 4, 1));
+    assert_eq!((view.state, view.parts, view.commits), (UploadState::Stored, 4, 1));
     assert_eq!(view.stored_sha1, Some(Sha1::of(&file)), "the bytes themselves were read again");
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use vod_mock::{UploadState, UploadView};
 use vod_proto::{
     Action, Exchange, Layout, Md5, PartSpan, Sha1,
     exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times},
@@ -10,9 +11,7 @@ use vod_proto::{
 
 use super::{Case, Finding, Judgement, Ruling, invariants, judge};
 use crate::{
-    evidence::{
-        ClientReport, Evidence, ReportedOutcome, Secret, StepEnd, StepEvidence, Target,
-    },
+    evidence::{ClientReport, Evidence, ReportedOutcome, Secret, StepEnd, StepEvidence, Target},
     format::Scenario,
     source::SourceFacts,
 };

@@ -19,9 +19,7 @@ use vod_serve::{Journal, KillTarget, Killer, WallClock};
 use super::net::Net;
 use crate::{
     clock::Stopwatch,
-    evidence::{
-        ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target,
-    },
+    evidence::{ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target},
     format::{self, Scenario},
     process::secrets,
     run::NotRun,

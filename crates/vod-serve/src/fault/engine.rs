@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use vod_proto::Exchange;
 
 use super::{Fault, Phase, Plan, PlanError, Verdict, chance};
@@ -34,7 +35,8 @@ pub struct Strike {
 }
 
 /// What became of a planned fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Account {
     /// The fault's id.
     pub id: String,

@@ -1,5 +1,6 @@
 //! What is stored, how often, and what the client says of it.
 
+use vod_mock::{UploadState, UploadView};
 use vod_proto::{Action, Code, Exchange, exchange::End};
 
 use crate::{

@@ -68,11 +68,10 @@ pub(super) fn nothing_left_behind(case: Case<'_>) -> Vec<Finding> {
 mod tests {
     use std::time::Duration;
 
+    use vod_serve::fault::Account;
+
     use super::*;
-    use crate::{
-        evidence::Event,
-        judge::crafted::Story,
-    };
+    use crate::{evidence::Event, judge::crafted::Story};
 
     const FAULT: &str = "[[fault]]\nid = \"f\"\nphase = \"after-commit\"\ndo = \"reset\"";
 
