@@ -1,6 +1,6 @@
 //! Runs and judges scenarios: stories of one client, one mock and what goes wrong between them.
 //!
-//! - [`format`]: the scenario file, and what it may not say.
+//! - [`mod@format`]: the scenario file, and what it may not say.
 //! - [`source`]: bytes to upload, made from a seed.
 //! - [`sim`]: real client and real mock in one thread on a paused clock; told twice, and equal.
 //! - [`process`]: the same with real binaries, real sockets and SIGKILL.

@@ -1,9 +1,9 @@
 //! The target `process`: real binaries over loopback sockets, killed by SIGKILL.
 //!
-//! - [`mock`], [`client`]: the two programs as child processes; both die with whoever holds them.
-//! - [`admin`]: what the mock says of itself.
-//! - [`capture`]: what programs write, kept up to a bound; [`memory`]: what they need.
-//! - [`places`]: the files of a run, and what must be left of them.
+//! - `mock`, `client`: the two programs as child processes; both die with whoever holds them.
+//! - `admin`: what the mock says of itself.
+//! - `capture`: what programs write, kept up to a bound; `memory`: what they need.
+//! - `places`: the files of a run, and what must be left of them.
 
 mod admin;
 mod capture;

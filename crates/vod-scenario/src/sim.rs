@@ -1,8 +1,8 @@
 //! The target `sim`: real client and real mock in one thread, over pipes in memory, on a paused clock.
 //!
-//! - [`net`], [`pipe`]: the network; connections can be refused, closed, reset, and taken away from the dead.
-//! - [`story`]: one telling of a story.
-//! - [`trace`]: what a telling looked like, line by line.
+//! - `net`, `pipe`: the network; connections can be refused, closed, reset, and taken away from the dead.
+//! - `story`: one telling of a story.
+//! - `trace`: what a telling looked like, line by line.
 //!
 //! A story is told twice, each time from nothing, and the two traces must be equal:
 //! only then does a failure found by chance come again with its seed.
