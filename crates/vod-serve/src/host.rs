@@ -21,7 +21,7 @@ pub type AsideBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Syn
 /// A request may end after any of them; nothing may have an effect before `commit`.
 pub trait Host: Send + Sync + 'static {
     /// What a read request waits as until it is committed.
-    type Staged: Send;
+    type Staged: Send + 'static;
 
     /// Who and what the request is about.
     fn subject(&self, head: &Head) -> impl Future<Output = Subject> + Send;
@@ -43,7 +43,7 @@ pub trait Host: Send + Sync + 'static {
     /// Will committing it keep the bytes of a part, so that a fault could drop them?
     fn keeps(&self, staged: &Self::Staged) -> bool;
 
-    /// Makes it so, and says what to answer.
+    /// Makes it so, and says what to answer. Once begun it is finished, also when the client has gone meanwhile.
     fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = Answer> + Send;
 
     /// Is this path served beside the protocol, without faults and without evidence?

@@ -8,7 +8,10 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use vod_proto::exchange::End;
 
 use crate::{
@@ -91,9 +94,11 @@ impl<H: Host> Server<H> {
         let (host, rim) = (Arc::clone(&self.host), Arc::clone(&self.rim));
         async move {
             let (line, handle) = Line::new(transport);
+            let (commits, mut begun) = mpsc::unbounded_channel::<Commit>();
             let service = service_fn(move |request| {
                 let (host, rim, line) = (Arc::clone(&host), Arc::clone(&rim), Arc::clone(&handle));
-                async move { request_through(&*host, rim, line, request).await }
+                let commits = commits.clone();
+                async move { request_through(host, rim, line, commits, request).await }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -102,23 +107,37 @@ impl<H: Host> Server<H> {
                 .serve_connection(TokioIo::new(line), service);
             // Boxed: the compiler cannot yet see through hyper's generics that the error converts for every lifetime.
             let connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>> = Box::pin(connection);
-            match connection.await {
-                // Nobody else hears of a request that is not HTTP: it has no head to journal.
-                Err(error) if error.is_parse() => tracing::warn!(%error, "a request that is not HTTP was refused"),
-                Err(error) => tracing::debug!(%error, "a connection ended"),
-                Ok(()) => {}
-            }
+            let served = async move {
+                match connection.await {
+                    // Nobody else hears of a request that is not HTTP: it has no head to journal.
+                    Err(error) if error.is_parse() => tracing::warn!(%error, "a request that is not HTTP was refused"),
+                    Err(error) => tracing::debug!(%error, "a connection ended"),
+                    Ok(()) => {}
+                }
+            };
+            // Hyper drops a request whose client is gone, wherever it stands. A commit must not end half way, so it
+            // is carried out beside the connection, and outlives it if need be; both end with the task they share.
+            let committed = async move {
+                while let Some(commit) = begun.recv().await {
+                    commit.await;
+                }
+            };
+            futures_util::future::join(served, committed).await;
         }
     }
 }
+
+/// A commit that is carried out beside its connection.
+type Commit = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type OutBody = Either<ReplyBody, AsideBody>;
 
 /// Leads one request through its phases.
 async fn request_through<H: Host>(
-    host: &H,
+    host: Arc<H>,
     rim: Arc<Rim>,
     line: Arc<LineHandle>,
+    commits: mpsc::UnboundedSender<Commit>,
     request: Request<Incoming>,
 ) -> Result<Response<OutBody>, Cut> {
     if host.is_aside(request.uri().path()) {
@@ -157,7 +176,15 @@ async fn request_through<H: Host>(
     if let Some(staged) = staged {
         change = rim.strike(Phase::BeforeCommit, &open, host.keeps(&staged)).await?;
         if change.reply.is_none() {
-            let Answer { reply, accepted } = host.commit(staged, change.effects).await;
+            let (done, answered) = oneshot::channel();
+            let commit = async move { host.commit(staged, change.effects).await };
+            let commit: Commit = Box::pin(async move {
+                // Nobody waits for the answer if the client is gone.
+                let _ = done.send(commit.await);
+            });
+            // Either fails only if the connection's task is being dropped, and this request with it.
+            commits.send(commit).map_err(|_| Cut::of(End::Closed))?;
+            let Answer { reply, accepted } = answered.await.map_err(|_| Cut::of(End::Closed))?;
             change = if accepted { rim.strike(Phase::AfterCommit, &open, false).await? } else { Change::default() };
             change.reply = change.reply.or(Some(reply));
         }

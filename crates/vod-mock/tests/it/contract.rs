@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use vod_mock::{Config, DiskStore, MemoryStore, Store, UploadState, VodMock};
+use vod_mock::{
+    Config, DiskStore, MemoryStore, Store, UploadState, VodMock,
+    core::{BodyId, Record},
+    store::Staging,
+};
 use vod_proto::Sha1;
 
 use crate::wire::{PART, assert_code, config, file, finish, get, init, mock, part, post};
@@ -139,6 +143,69 @@ async fn what_was_never_acknowledged_is_cleared_away_and_one_mock_has_the_direct
     assert!(dir.path().join("bodies/photo.jpg").exists(), "only numbers are the store's own");
     let error = DiskStore::open(dir.path()).err().expect("it is in use").to_string();
     assert!(error.contains("is in use by another mock"), "{error}");
+}
+
+/// A store whose records of parts wait until they are let through.
+#[derive(Default)]
+struct Slow {
+    store: MemoryStore,
+    begun: tokio::sync::Notify,
+    go_on: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl Store for Slow {
+    async fn load(&self) -> std::io::Result<Vec<Record>> {
+        self.store.load().await
+    }
+
+    async fn append(&self, record: &Record) -> std::io::Result<()> {
+        if matches!(record, Record::Part { .. }) {
+            self.begun.notify_one();
+            self.go_on.notified().await;
+        }
+        self.store.append(record).await
+    }
+
+    async fn stage(&self) -> std::io::Result<Box<dyn Staging>> {
+        self.store.stage().await
+    }
+
+    async fn read(&self, body: BodyId, offset: u64, len: usize) -> std::io::Result<bytes::Bytes> {
+        self.store.read(body, offset, len).await
+    }
+
+    async fn discard(&self, body: BodyId) {
+        self.store.discard(body).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_was_begun_is_finished_when_its_client_goes_away() {
+    use tokio::io::AsyncWriteExt as _;
+    let slow = Arc::new(Slow::default());
+    let mock = VodMock::start_on(config(), Arc::clone(&slow) as Arc<dyn Store>).await.unwrap();
+    let file = file(1);
+    get(&mock, &init(&file)).await;
+    let (target, body) = part(&file, 0);
+    let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut client = tokio::net::TcpStream::connect(mock.endpoint().strip_prefix("http://").unwrap()).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(body).await.unwrap();
+    slow.begun.notified().await;
+    drop(client);
+    while !mock.exchanges().iter().any(|exchange| exchange.part.is_some()) {
+        tokio::task::yield_now().await;
+    }
+    slow.go_on.notify_one();
+    // The client is on record as gone; what it began is there all the same, and nothing lies about half done.
+    let finished = async {
+        while mock.upload(Sha1::of(&file)).await.unwrap().parts == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(5);
+    tokio::time::timeout(limit, finished).await.expect("a commit that was begun was given up half way");
 }
 
 #[test]
