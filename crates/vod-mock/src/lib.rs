@@ -35,3 +35,8 @@ pub use requests::Auth;
 pub use store::{DiskStore, MemoryStore, Store};
 pub use view::{UploadState, UploadView};
 pub use vod_mock::VodMock;
+
+/// Compiles the Rust in the README, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
