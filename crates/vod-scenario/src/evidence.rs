@@ -67,6 +67,27 @@ pub struct Evidence {
     pub peak_memory: BTreeMap<String, u64>,
 }
 
+impl Evidence {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub const fn begin(target: Target, source: SourceFacts, secrets: Vec<Secret>) -> Self {
+        Self {
+            target,
+            source,
+            exchanges: Vec::new(),
+            steps: Vec::new(),
+            faults: Vec::new(),
+            events: Vec::new(),
+            evicted: 0,
+            missing: Vec::new(),
+            left_behind: Vec::new(),
+            secrets,
+            logs: Vec::new(),
+            peak_memory: BTreeMap::new(),
+        }
+    }
+}
+
 /// A word that may stand nowhere.
 #[derive(Clone)]
 pub struct Secret {

@@ -67,20 +67,7 @@ async fn tell(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>
     let path = places.source();
     let facts = source::in_file(&scenario.source, &path)
         .map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
-    let evidence = Evidence {
-        target: Target::Process,
-        source: facts,
-        exchanges: vec![],
-        steps: vec![],
-        faults: vec![],
-        events: vec![],
-        evicted: 0,
-        missing: vec![],
-        left_behind: vec![],
-        secrets: secrets(),
-        logs: vec![],
-        peak_memory: std::collections::BTreeMap::new(),
-    };
+    let evidence = Evidence::begin(Target::Process, facts, secrets());
     let mock = MockProcess::start(binary, &places, scenario, seed, None).await?;
     let mut story = Story { scenario, seed, binary, places: &places, mock: Some(mock), evidence, lives: 1 };
     for number in 1..=scenario.steps().len() {

@@ -42,20 +42,9 @@ impl Story {
             Err(error) => panic!("{error}"),
         };
         let sha1 = Sha1::of(b"the source");
-        let evidence = Evidence {
-            target: Target::Sim,
-            source: SourceFacts { size: 3 * PART, sha1 },
-            exchanges: vec![],
-            steps: vec![],
-            faults: vec![],
-            events: vec![],
-            evicted: 0,
-            missing: vec![],
-            left_behind: vec![],
-            secrets: vec![Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() }],
-            logs: vec![],
-            peak_memory: std::collections::BTreeMap::new(),
-        };
+        let source = SourceFacts { size: 3 * PART, sha1 };
+        let secret = Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() };
+        let evidence = Evidence::begin(Target::Sim, source, vec![secret]);
         let mut story = Self { scenario, evidence };
         story.push(Action::InitUpload, None, r#"{"code":0}"#);
         for part in 0..3 {

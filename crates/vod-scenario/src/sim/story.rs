@@ -1,6 +1,6 @@
 //! One telling of a story: client and mock as tasks of one thread, killed by being dropped.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -91,20 +91,7 @@ pub(super) async fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, Not
     let (bytes, facts) = source::in_memory(&scenario.source);
     let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
     let (killer, asks) = mpsc::unbounded_channel();
-    let evidence = Evidence {
-        target: Target::Sim,
-        source: facts,
-        exchanges: vec![],
-        steps: vec![],
-        faults: vec![],
-        events: vec![],
-        evicted: 0,
-        missing: vec![],
-        left_behind: vec![],
-        secrets: secrets(),
-        logs: vec![],
-        peak_memory: BTreeMap::new(),
-    };
+    let evidence = Evidence::begin(Target::Sim, facts, secrets());
     let mut story = Story {
         scenario,
         seed,
