@@ -6,7 +6,7 @@ use vod_proto::{Action, InitUpload, Limits, Request, Sha1, request::Violation};
 
 use crate::error::ConfigError;
 
-/// What the service is told about a file. Source: `docs/protocol.md`, *InitUpload*.
+/// What the service is told about a file. Source: `docs/protocol.md`, *Parameters*.
 ///
 /// ```
 /// use vod_client::FileFacts;
