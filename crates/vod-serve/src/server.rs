@@ -21,7 +21,7 @@ use crate::{
     host::AsideBody,
     journal::Open,
     reply_body::ReplyBody,
-    rim::{Change, Rim, cut},
+    rim::{Rim, cut},
     transport::{Line, LineHandle},
 };
 
@@ -149,50 +149,72 @@ async fn request_through<H: Host>(
     let open = rim.journal().open(&head, subject, start, line);
     rim.admit(&open).await?;
 
-    let mut change = rim.strike(Phase::BeforeRead, &open, false).await?;
+    let before_read = rim.strike(Phase::BeforeRead, &open, false).await?;
     let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim));
     let read = async {
-        let staged = match change.reply {
-            None => Some(host.read(&head, open.subject(), &mut body).await?),
-            Some(_) => None,
+        let decided = match before_read.reply {
+            None => Decided::ByHost(host.read(&head, open.subject(), &mut body).await?),
+            Some(reply) => Decided::ByFault(reply),
         };
         match body.drain().await {
             // A body without end is no reason to withhold an answer that is decided: the connection ends after it.
-            Ok(()) | Err(BodyError::TooLong(_)) => Ok(staged),
+            Ok(()) | Err(BodyError::TooLong(_)) => Ok(decided),
             Err(error) => Err(error),
         }
     };
-    let staged = match read.await {
-        Ok(staged) => staged,
+    let decided = match read.await {
+        Ok(decided) => decided,
         Err(BodyError::Cut(cut)) => return Err(cut),
         Err(BodyError::Timeout) => return Err(cut(&open, End::Timeout)),
-        Err(BodyError::ClientGone | BodyError::TooLong(_)) => {
+        Err(BodyError::TooLong(_)) => return Err(cut(&open, End::Closed)),
+        Err(BodyError::ClientGone) => {
             open.client_gone();
             return Err(Cut::of(End::ClientGone { after: body.len() }));
         }
     };
     open.body_done(body.mark());
 
-    if let Some(staged) = staged {
-        change = rim.strike(Phase::BeforeCommit, &open, host.keeps(&staged)).await?;
-        if change.reply.is_none() {
-            let (done, answered) = oneshot::channel();
-            let commit = async move { host.commit(staged, change.effects).await };
-            let commit: Commit = Box::pin(async move {
-                // Nobody waits for the answer if the client is gone.
-                let _ = done.send(commit.await);
-            });
-            // Either fails only if the connection's task is being dropped, and this request with it.
-            commits.send(commit).map_err(|_| Cut::of(End::Closed))?;
-            let Answer { reply, accepted } = answered.await.map_err(|_| Cut::of(End::Closed))?;
-            change = if accepted { rim.strike(Phase::AfterCommit, &open, false).await? } else { Change::default() };
-            change.reply = change.reply.or(Some(reply));
-        }
-    }
-    // Every way here has set a reply: a fault's, or the host's.
-    let reply = change.reply.unwrap_or_else(|| ReplyOut::json(String::new()));
+    let reply = match decided {
+        Decided::ByFault(reply) => reply,
+        Decided::ByHost(staged) => settle(host, &rim, &open, &commits, staged).await?,
+    };
     open.reply(reply.record());
     Ok(response(reply, head.method == Method::HEAD.as_str(), open, rim))
+}
+
+/// What a request came to, once its body was read.
+enum Decided<S> {
+    /// It is answered as a fault wants.
+    ByFault(ReplyOut),
+    /// It waits to be committed.
+    ByHost(S),
+}
+
+/// Commits what was read, with what strikes before and after it, and says what to answer.
+async fn settle<H: Host>(
+    host: Arc<H>,
+    rim: &Rim,
+    open: &Arc<Open>,
+    commits: &mpsc::UnboundedSender<Commit>,
+    staged: H::Staged,
+) -> Result<ReplyOut, Cut> {
+    let before = rim.strike(Phase::BeforeCommit, open, host.keeps(&staged)).await?;
+    if let Some(reply) = before.reply {
+        return Ok(reply);
+    }
+    let (done, answered) = oneshot::channel();
+    let commit: Commit = Box::pin(async move {
+        // Nobody waits for the answer if the client is gone.
+        let _ = done.send(host.commit(staged, before.effects).await);
+    });
+    // Either fails only if the connection's task is being dropped, and this request with it.
+    commits.send(commit).map_err(|_| Cut::of(End::Closed))?;
+    let Answer { reply, accepted } = answered.await.map_err(|_| Cut::of(End::Closed))?;
+    if !accepted {
+        return Ok(reply);
+    }
+    let after = rim.strike(Phase::AfterCommit, open, false).await?;
+    Ok(after.reply.unwrap_or(reply))
 }
 
 fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: Arc<Rim>) -> Response<OutBody> {
