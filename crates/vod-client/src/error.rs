@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use vod_proto::{
     Action, Code, PartSpan,
+    action::Role,
     reply::{Malformed, Rejected},
 };
 
@@ -250,11 +251,13 @@ impl UploadError {
 
 impl fmt::Display for UploadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.action, self.span) {
-            (Some(Action::InitUpload), _) => f.write_str("open upload: ")?,
-            (Some(Action::FinishUpload), _) => f.write_str("finish upload: ")?,
-            (Some(Action::UploadPart), Some(span)) => write!(f, "upload part at {span}: ")?,
-            (Some(Action::UploadPart), None) => f.write_str("upload part: ")?,
+        match (self.action.map(Action::role), self.span) {
+            (Some(Role::Open), _) => f.write_str("open upload: ")?,
+            (Some(Role::Finish), _) => f.write_str("finish upload: ")?,
+            (Some(Role::Part | Role::Next), Some(span)) => write!(f, "upload part at {span}: ")?,
+            (Some(Role::Part | Role::Next), None) => f.write_str("upload part: ")?,
+            (Some(Role::Whole), _) => f.write_str("upload small file: ")?,
+            (Some(Role::Report), _) => f.write_str("report: ")?,
             (None, _) => {}
         }
         let plural = if self.attempts == 1 { "" } else { "s" };

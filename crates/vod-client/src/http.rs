@@ -115,7 +115,7 @@ impl<C: Connect> Http<C> {
             .method(method)
             .uri(uri)
             .header(header::USER_AGENT, concat!("vod-client/", env!("CARGO_PKG_VERSION")));
-        if action == Action::UploadPart {
+        if action.role().has_body() {
             request = request.header(header::CONTENT_TYPE, "application/octet-stream");
         }
         let body = PartBody { rest: body, progress: Arc::clone(&progress) };

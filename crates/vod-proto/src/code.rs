@@ -26,6 +26,8 @@ impl Code {
     pub const CACHE_READ: Self = Self(-10005);
     /// The body is not what the query says.
     pub const BODY: Self = Self(-10006);
+    /// http where https is asked for, or the other way about.
+    pub const PROTOCOL_UNSUPPORTED: Self = Self(4600);
     /// Too many requests.
     pub const OVER_QUOTA: Self = Self(4400);
     /// A timestamp outside the window, or in a form the documents do not know.

@@ -27,7 +27,7 @@ pub mod rules;
 pub mod sign;
 pub mod ugc;
 
-pub use action::Action;
+pub use action::{Action, Family};
 pub use code::Code;
 pub use digest::{Md5, Sha1};
 pub use exchange::Exchange;

@@ -171,6 +171,10 @@ impl Request {
                 Self::Part(UploadPart { file_sha1, span: PartSpan { offset, len }, part_md5 })
             }
             Action::FinishUpload => Self::Finish(FinishUpload { file_sha1 }),
+            other => {
+                let message = format!("action {other} is not read yet");
+                return Err(Violation { code: Code::COMMON_PARAMS, message });
+            }
         };
         Ok(Parsed { request, deviations })
     }
@@ -308,7 +312,7 @@ fn unknown_parameters(action: Action, query: &Query) -> Vec<Deviation> {
             "isWatermark",
         ],
         Action::UploadPart => &["fileSha", "offset", "dataSize", "dataMd5"],
-        Action::FinishUpload => &["fileSha"],
+        _ => &["fileSha"],
     };
     query
         .pairs()

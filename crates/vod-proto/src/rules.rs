@@ -68,6 +68,26 @@ catalogue! {
         "No part is empty, and none starts at the end of the file.";
     FILE_NAME_NO_PIPE = "file-name-no-pipe", Some(Code::PROTOCOL_PARAMS), "InitUpload, parameters",
         "fileName has no pipe character.";
+    UGC_PART_SIZE = "ugc-part-size", Some(Code::PROTOCOL_PARAMS), "InitUploadEx, parameters",
+        "InitUploadEx takes a dataSize of 524288 or 1048576, nothing between.";
+    FILE_SHA_REQUIRED = "file-sha-required", Some(Code::PROTOCOL_PARAMS), "UploadPartEx and FinishUploadEx, parameters",
+        "fileSha stands in the query of every action.";
+    SIGNATURE_NAME = "signature-name", Some(Code::SIGNATURE), "InitUploadEx, parameters",
+        "The upload signature is named signature, in lower case.";
+    SIGNATURE_FIELDS = "signature-fields", Some(Code::SIGNATURE), "UGC upload overview, signature",
+        "An upload signature has the fields s, f, fs, ft, t, e, r and uid.";
+    SIGNATURE_RANDOM = "signature-random", Some(Code::SIGNATURE), "UGC upload overview, signature",
+        "The field r of an upload signature is a decimal number of at most 10 digits.";
+    EXPIRY_SECONDS = "expiry-seconds", Some(Code::SIGNATURE), "UGC upload overview, signature",
+        "The field e of an upload signature is in seconds.";
+    EXPIRY_90_DAYS = "expiry-90-days", Some(Code::SIGNATURE), "UGC upload overview, signature",
+        "An upload signature expires at most 90 days after the time t that it was made.";
+    LEGACY_HTTP_ONLY = "legacy-http-only", Some(Code::PROTOCOL_UNSUPPORTED), "MultipartUploadVodFile, interface, note 1",
+        "MultipartUploadVodFile is called over http alone.";
+    COVER_PREFIX = "cover-prefix", None, "SmallFileUpload, parameters",
+        "What makes a file a cover is named extra.usage and extra.fileId.";
+    KNOWN_ACTIONS = "known-actions", None, "list of the service's interfaces",
+        "Only actions that the documents name are called.";
     KNOWN_PARAMETERS = "known-parameters", None, "each action's page, parameters",
         "Only parameters that the documents name are sent.";
 }

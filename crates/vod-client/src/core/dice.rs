@@ -57,6 +57,12 @@ impl Dice {
             Action::InitUpload => 1,
             Action::UploadPart => 2,
             Action::FinishUpload => 3,
+            Action::InitUploadEx => 4,
+            Action::UploadPartEx => 5,
+            Action::FinishUploadEx => 6,
+            Action::MultipartUploadVodFile => 7,
+            Action::SmallFileUpload => 8,
+            Action::Report => 9,
         };
         key[25] = purpose;
         let drawn = ChaCha8Rng::from_seed(key).next_u64();

@@ -252,6 +252,7 @@ impl Upload {
             Action::InitUpload => self.handle_init(call, answered.result, now),
             Action::UploadPart => self.handle_part(call, answered.part_md5, answered.result, now),
             Action::FinishUpload => self.handle_finish(call, answered.result, now),
+            other => unreachable!("{other} is not called"),
         }
     }
 

@@ -153,6 +153,7 @@ impl Server {
                 Action::InitUpload => Reply::Init(InitReply::Fresh),
                 Action::UploadPart => Reply::Part,
                 Action::FinishUpload => Reply::Finish(stored()),
+                other => panic!("{other} is not called"),
             }
             .to_json(),
         };

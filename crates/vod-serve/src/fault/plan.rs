@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vod_proto::{Action, Sha1};
+use vod_proto::{Action, Sha1, action::Role};
 
 use crate::KillTarget;
 
@@ -273,13 +273,15 @@ impl Fault {
             return Err(format!("at counts bytes in phases mid-body and mid-reply, not in {phase}"));
         }
         let part = on.part.is_some() || on.offset.is_some();
-        if part && on.action.is_some_and(|action| action != Action::UploadPart) {
-            return Err("part and offset select among requests of UploadPart".to_owned());
+        let action = |fits: fn(Role) -> bool| on.action.is_none_or(|action| fits(action.role()));
+        if part && !action(Role::sends_part) {
+            return Err("part and offset select among requests that send a part".to_owned());
         }
-        if (*phase == Phase::MidBody || *verdict == Verdict::DropPart)
-            && on.action.is_some_and(|a| a != Action::UploadPart)
-        {
-            return Err("only requests of UploadPart have a body".to_owned());
+        if *phase == Phase::MidBody && !action(Role::has_body) {
+            return Err("only requests that send a part or a file have a body".to_owned());
+        }
+        if *verdict == Verdict::DropPart && !action(Role::sends_part) {
+            return Err("only requests that send a part have one to drop".to_owned());
         }
         for (name, zero) in [
             ("part", on.part == Some(0)),
@@ -407,8 +409,8 @@ mod tests {
         check(
             "on = { action = \"InitUpload\", part = 1 }\nphase = \"before-read\"\ndo = \"close\"",
             expect![[r#"
-            fault "f": part and offset select among requests of UploadPart
-        "#]],
+                fault "f": part and offset select among requests that send a part
+            "#]],
         );
         check(
             "on = { chance = 1.5 }\nphase = \"before-read\"\ndo = \"close\"",
