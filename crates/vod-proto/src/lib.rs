@@ -7,6 +7,7 @@
 //! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
 //! - [`rules`], [`findings`]: what the documents demand of a client, and where a request on record does not keep it.
+//! - [`event`]: what the service tells an application's own server of a file.
 //! - [`exchange`], [`redact`]: a request and what came of it, and what is removed before it is kept.
 //!
 //! Nothing here opens a socket or a file, reads a clock or draws a random number.
@@ -15,6 +16,7 @@
 pub mod action;
 pub mod code;
 pub mod digest;
+pub mod event;
 pub mod exchange;
 pub mod findings;
 pub mod layout;
