@@ -9,6 +9,9 @@ pub const DEMO_SECRET_ID: &str = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA";
 /// The SecretKey of the demo account: the public example of the documents.
 pub const DEMO_SECRET_KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
 
+/// The verify key of the demo account: the public example of the documents.
+pub const DEMO_VERIFY_KEY: &str = "6367c48dd193d56ea7b0baad25b19455e529f5ee";
+
 /// An account: a name of its own for journals, and a key pair.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -21,6 +24,12 @@ pub struct Account {
     pub secret_id: String,
     /// The secret half.
     pub secret_key: SecretKey,
+    /// Signs the proof that a finished upload of the UGC family comes back with. Default: none, and no proof.
+    #[serde(default)]
+    pub verify_key: Option<SecretKey>,
+    /// Where its events go. Default: none, and nobody is called.
+    #[serde(default)]
+    pub callback_url: Option<String>,
 }
 
 /// The accounts of a server.
@@ -39,12 +48,14 @@ impl Default for Accounts {
             app_id: 10013,
             secret_id: DEMO_SECRET_ID.to_owned(),
             secret_key: SecretKey::new(DEMO_SECRET_KEY),
+            verify_key: Some(SecretKey::new(DEMO_VERIFY_KEY)),
+            callback_url: None,
         };
         Self { accounts: vec![demo] }
     }
 }
 
-/// Accounts that cannot be told apart, or none at all.
+/// Accounts that cannot be told apart or called back, or none at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountsError {
     /// There is none.
@@ -56,6 +67,9 @@ pub enum AccountsError {
     /// Two have the same SecretId.
     #[error("the accounts {0:?} and {1:?} have the same secret-id")]
     SecretId(String, String),
+    /// One's callback URL cannot be called.
+    #[error("the callback-url of the account {0:?} cannot be called: {1}")]
+    CallbackUrl(String, String),
 }
 
 impl Accounts {
@@ -75,6 +89,18 @@ impl Accounts {
             }
         }
         if self.accounts.is_empty() { Err(AccountsError::Empty) } else { Ok(()) }
+    }
+
+    /// Checks that every callback URL can be called, as far as `takes` can tell.
+    ///
+    /// # Errors
+    /// Names the first account whose URL cannot. The URL is not repeated: it may hold a password.
+    pub fn check_callback_urls(&self, takes: impl Fn(&str) -> Result<(), String>) -> Result<(), AccountsError> {
+        for account in &self.accounts {
+            let checked = account.callback_url.as_deref().map_or(Ok(()), &takes);
+            checked.map_err(|why| AccountsError::CallbackUrl(account.name.clone(), why))?;
+        }
+        Ok(())
     }
 
     /// The account of a SecretId.
@@ -113,5 +139,21 @@ mod tests {
             Err(AccountsError::SecretId("a".to_owned(), "b".to_owned()))
         );
         assert_eq!(check("account = []".to_owned()), Err(AccountsError::Empty));
+    }
+
+    #[test]
+    fn an_account_may_have_a_verify_key_and_a_callback_url_that_can_be_called() {
+        let text = "[[account]]\nname = \"a\"\napp-id = 1\nsecret-id = \"i\"\nsecret-key = \"k\"\n";
+        let with = |more: &str| toml::from_str::<Accounts>(&format!("{text}{more}")).unwrap();
+        let takes = crate::callbacks::check_url;
+        let plain = with("");
+        assert!(plain.accounts[0].verify_key.is_none() && plain.accounts[0].callback_url.is_none());
+        assert_eq!(plain.check_callback_urls(takes), Ok(()));
+        let called = with("verify-key = \"v\"\ncallback-url = \"http://h/\"");
+        assert!(called.accounts[0].verify_key == Some(SecretKey::new("v")));
+        assert_eq!(called.check_callback_urls(takes), Ok(()));
+        let error = with("callback-url = \"http://me:sEcReT@/\"").check_callback_urls(takes).unwrap_err().to_string();
+        assert!(error.contains("callback-url of the account \"a\"") && error.contains("expected a host"), "{error}");
+        assert!(!error.contains("sEcReT"), "{error}");
     }
 }

@@ -15,14 +15,15 @@ use tower::ServiceExt as _;
 use vod_proto::{Exchange, Sha1, findings};
 use vod_serve::{fault::Account as FaultAccount, host::AsideBody};
 
-use crate::mind::Mind;
+use crate::{callbacks::Callbacks, mind::Mind};
 
 /// The routes, as they are named to whoever asks for another.
-const ROUTES: [&str; 6] = ["health", "exchanges", "faults", "findings", "uploads", "uploads/{sha}"];
+const ROUTES: [&str; 7] = ["health", "callbacks", "exchanges", "faults", "findings", "uploads", "uploads/{sha}"];
 
-pub(crate) fn router(mind: Arc<Mind>) -> Router {
+pub(crate) fn router(mind: Arc<Mind>, callbacks: Arc<Callbacks>) -> Router {
     Router::new()
         .route("/__vod/health", get(health))
+        .route("/__vod/callbacks", get(called_back).with_state(callbacks))
         .route("/__vod/exchanges", get(exchanges))
         .route("/__vod/faults", get(faults))
         .route("/__vod/findings", get(findings))
@@ -52,6 +53,29 @@ pub(crate) async fn answer(
 
 async fn health() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// Which callbacks are asked for: all that is given must fit.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct CallbackFilter {
+    account: Option<String>,
+    file_id: Option<String>,
+}
+
+/// What became of each callback. `x-vod-dropped` says how many are missing because they are too many to remember.
+async fn called_back(
+    State(callbacks): State<Arc<Callbacks>>,
+    filter: Result<Query<CallbackFilter>, QueryRejection>,
+) -> Response {
+    let Query(CallbackFilter { account, file_id }) = match filter {
+        Ok(filter) => filter,
+        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
+    };
+    let mut log = callbacks.log();
+    log.retain(|delivery| account.as_ref().is_none_or(|account| *account == delivery.account));
+    log.retain(|delivery| file_id.as_ref().is_none_or(|file_id| *file_id == delivery.file_id));
+    ([("x-vod-dropped", callbacks.dropped().to_string())], Json(log)).into_response()
 }
 
 /// Which exchanges are asked for: all that is given must fit.

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
@@ -17,7 +18,8 @@ use vod_proto::{Limits, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, clock::fresh_seed, journal::JournalError};
 
 use crate::{
-    Accounts, Auth, Config, DiskStore, MemoryStore, Mock, OpenError, Store, exit, kill::StdioKiller, store::DiskError,
+    Accounts, Auth, CallbackPolicy, Config, DiskStore, MemoryStore, Mock, OpenError, Store, exit, kill::StdioKiller,
+    store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.
@@ -57,6 +59,15 @@ struct Args {
     /// Another host that clients may sign for
     #[arg(long, value_name = "HOST")]
     sign_host: Vec<String>,
+    /// Call the notifyUrl that clients name with an upload of the legacy family
+    #[arg(long)]
+    notify: bool,
+    /// How long after a file was stored its first callback goes out, such as 2s [default: 100ms]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    callback_delay: Option<Duration>,
+    /// How long after the first callback another says that transcoding is over [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    transcode_delay: Option<Duration>,
     /// Ask on stdout for the kills of the fault plan, and wait for an answer on stdin
     #[arg(long, hide = true)]
     kill_host: bool,
@@ -175,6 +186,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Some(path) => Journal::file(path, seed)?,
         None => Journal::memory(seed),
     };
+    let usual = CallbackPolicy::default();
     let config = Config {
         accounts,
         profile: args.profile,
@@ -189,6 +201,12 @@ async fn run(args: Args) -> Result<(), Failure> {
         seed,
         journal,
         killer: args.kill_host.then(|| Arc::new(StdioKiller::start()) as Arc<dyn vod_serve::Killer>),
+        callbacks: CallbackPolicy {
+            notify: args.notify,
+            delay: args.callback_delay.unwrap_or(usual.delay),
+            transcode_delay: args.transcode_delay.unwrap_or(usual.transcode_delay),
+            ..usual
+        },
         // Whoever can reach the protocol from elsewhere need not see what others upload.
         admin: addr.ip().is_loopback(),
         ..Config::default()

@@ -5,6 +5,7 @@
 //! - [`store`]: where bodies and records are kept: in memory, or on disk so that they survive a kill.
 //! - [`Mock`], [`Config`]: the rim that joins both to `vod-serve`; for hosts that bring their own listener.
 //! - [`accounts`]: whose requests are answered.
+//! - [`callbacks`]: calls an application's own server back, where it is told to.
 //! - [`cli`], [`exit`]: the `vod-mock` binary.
 //!
 //! ```
@@ -18,6 +19,7 @@
 
 pub mod accounts;
 mod admin;
+pub mod callbacks;
 pub mod cli;
 pub mod core;
 pub mod exit;
@@ -29,7 +31,8 @@ pub mod store;
 mod view;
 mod vod_mock;
 
-pub use accounts::{Accounts, DEMO_SECRET_ID, DEMO_SECRET_KEY};
+pub use accounts::{Accounts, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY};
+pub use callbacks::{CallbackPolicy, Caller, Delivery};
 pub use mock::{Config, Mock, OpenError};
 pub use requests::Auth;
 pub use store::{DiskStore, MemoryStore, Store};

@@ -14,6 +14,7 @@ use vod_serve::{
 use crate::{
     accounts::{Accounts, AccountsError},
     admin,
+    callbacks::{self, CallbackPolicy, Callbacks, Caller, Delivery, HttpCaller},
     mind::{Mind, Staged},
     requests::{Auth, Standards},
     store::Store,
@@ -44,6 +45,10 @@ pub struct Config {
     pub journal: Arc<Journal>,
     /// Who carries out the plan's kills.
     pub killer: Option<Arc<dyn Killer>>,
+    /// How and when an application's own server is called back. Default: an account's events, and no `notifyUrl`.
+    pub callbacks: CallbackPolicy,
+    /// Who carries callbacks. Default: HTTP.
+    pub caller: Option<Arc<dyn Caller>>,
     /// Is `/__vod/` answered? Default: yes. The binary says no where it listens beyond loopback.
     pub admin: bool,
 }
@@ -63,6 +68,8 @@ impl Default for Config {
             clock: WallClock::system(),
             journal: Journal::memory(seed),
             killer: None,
+            callbacks: CallbackPolicy::default(),
+            caller: None,
             admin: true,
         }
     }
@@ -71,7 +78,7 @@ impl Default for Config {
 /// A mock that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The accounts cannot be told apart.
+    /// The accounts cannot be told apart, or called back.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
     /// The limits exclude each other.
@@ -91,6 +98,7 @@ pub enum OpenError {
 /// A mock server without a socket of its own: give it a listener, or single connections.
 pub struct Mock {
     mind: Arc<Mind>,
+    callbacks: Arc<Callbacks>,
     server: Server<MockHost>,
 }
 
@@ -101,6 +109,8 @@ impl Mock {
     /// If the accounts, the plan or the store cannot be used.
     pub async fn open(config: Config, store: Arc<dyn Store>) -> Result<Arc<Self>, OpenError> {
         config.accounts.check()?;
+        let takes = if config.caller.is_some() { callbacks::check_url } else { HttpCaller::takes };
+        config.accounts.check_callback_urls(takes)?;
         config.limits.check()?;
         let engine = Arc::new(Engine::new(config.plan, config.seed)?);
         engine.recall(&config.journal.exchanges());
@@ -112,14 +122,16 @@ impl Mock {
             limits: config.limits,
             sign_hosts: config.sign_hosts,
         };
+        let caller = config.caller.unwrap_or_else(|| Arc::new(HttpCaller::default()));
+        let callbacks = Callbacks::new(config.callbacks, caller, config.clock);
         let journal = Arc::clone(&config.journal);
         let mind = Mind::open(standards, config.instant_upload, config.clock, store, journal, Arc::clone(&engine));
         let mind = Arc::new(mind.await?);
-        let admin = config.admin.then(|| admin::router(Arc::clone(&mind)));
+        let admin = config.admin.then(|| admin::router(Arc::clone(&mind), Arc::clone(&callbacks)));
         let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin });
         let server = Server::new(host, engine, config.journal, config.clock, config.killer, body_ceiling)
             .map_err(|_| OpenError::NoKiller)?;
-        Ok(Arc::new(Self { mind, server }))
+        Ok(Arc::new(Self { mind, callbacks, server }))
     }
 
     /// Takes connections for as long as it is polled; dropping it drops them all.
@@ -132,10 +144,11 @@ impl Mock {
         self.server.connection(transport).await;
     }
 
-    /// Ends what is under way, as closed by this server. Call it before dropping [`serve`](Self::serve),
+    /// Ends what is under way, as closed by this server, and calls nobody back any more. Call it before dropping [`serve`](Self::serve),
     /// or the evidence says that the clients went away.
     pub fn stop(&self) {
         self.server.stop();
+        self.callbacks.stop();
     }
 
     /// The evidence so far.
@@ -147,6 +160,12 @@ impl Mock {
     /// Every upload, in order of account and digest. The digests of stored files are taken from their bytes.
     pub async fn uploads(&self) -> Vec<UploadView> {
         self.mind.views(true).await
+    }
+
+    /// Every callback to an application's own server, and what became of it.
+    #[must_use]
+    pub fn callbacks(&self) -> Vec<Delivery> {
+        self.callbacks.log()
     }
 
     /// What became of every planned fault.

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinHandle};
 use vod_proto::{Exchange, Sha1};
 
-use crate::{Config, MemoryStore, Mock, OpenError, Store, UploadView};
+use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, UploadView};
 
 /// A mock that listens on a random port of loopback for as long as it lives.
 pub struct VodMock {
@@ -64,6 +64,12 @@ impl VodMock {
     /// The upload of a file, if there is one. With several accounts, the first by name.
     pub async fn upload(&self, file_sha1: Sha1) -> Option<UploadView> {
         self.mock.uploads().await.into_iter().find(|upload| upload.file_sha1 == file_sha1)
+    }
+
+    /// Every callback to an application's own server, and what became of it.
+    #[must_use]
+    pub fn callbacks(&self) -> Vec<Delivery> {
+        self.mock.callbacks()
     }
 
     /// Stops it and waits until it has let go of its port and its store.
