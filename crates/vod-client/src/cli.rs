@@ -21,16 +21,16 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
-use vod_proto::sign::SecretKey;
+use vod_proto::{FileFacts, sign::SecretKey};
 
 use self::{output::Output, progress::Progress};
+
 use crate::{
     clock::Stopwatch,
     core::RetryPolicy,
     error::{ConfigError, UploadError},
     event::Event,
     exit,
-    facts::FileFacts,
     report::UploadReport,
     source::FileSource,
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
@@ -238,6 +238,10 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
     let key = key.ok_or_else(|| early(ConfigError::NoSecretKey(SECRET_KEY)))?;
     let source = FileSource::open(&args.file).map_err(early)?;
     let mut facts = FileFacts::from_path(&args.file);
+    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
+    if args.name.is_none() && facts.name != stem {
+        tracing::warn!(file = %stem, name = %facts.name, "the service would not take the file's name: it gets another");
+    }
     if let Some(name) = args.name {
         facts.name = name;
     }

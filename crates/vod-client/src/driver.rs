@@ -6,7 +6,7 @@ use ::http::Method;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use vod_proto::{
-    Md5, Request, UploadPart,
+    Family, FileFacts, InitUpload, Md5, Request, UploadPart,
     reply::Reply,
     sign::{self, SignatureMethod},
 };
@@ -16,7 +16,6 @@ use crate::{
     core::{Answered, CallId, Job, Plan, Send as Attempt, Step, Trouble, Upload, What},
     error::{SourceError, UploadError},
     event::Event,
-    facts::FileFacts,
     http::{Connect, Http, Outgoing},
     report::UploadReport,
     source::{self, Source},
@@ -43,7 +42,7 @@ pub(crate) async fn run<C: Connect>(
     observe(Event::Hashed { file_sha1 });
 
     let mut upload = Upload::new(Plan {
-        init: facts.to_init(file_sha1, total, options.part_size),
+        init: InitUpload { facts: facts.clone(), file_sha1, file_size: total, part_size: options.part_size },
         parallel: options.parallel,
         retry: options.retry.clone(),
         seed: options.seed,
@@ -146,9 +145,9 @@ impl<'a, C: Connect> Rim<'a, C> {
 /// Completes a request with what every request carries, the signature last.
 fn sign_request<C>(uploader: &Uploader<C>, request: &Request, body: Bytes, nonce: u64) -> Outgoing {
     let Uploader { endpoint, credentials, options, .. } = uploader;
-    let action = request.action();
+    let action = request.action(Family::Server);
     let (method, path) = options.dialect.request_line(action);
-    let mut query = request.to_query();
+    let mut query = request.to_query(Family::Server);
     query.push("Region", REGION);
     query.push("Timestamp", options.clock.seconds());
     query.push("Nonce", nonce);

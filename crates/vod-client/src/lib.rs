@@ -4,7 +4,7 @@
 //! - `core`: the machine that decides. No I/O, no runtime, no clock: `now` is an argument. `core/retry.rs` is the only
 //!   place that answers *may this be tried again, and when*.
 //! - `driver`: does what the core says, over tokio; `http`: one request, its stall watchdog, what came of it.
-//! - `source`: bytes that can be read again, and their SHA-1; `facts`: what the service is told about them.
+//! - `source`: bytes that can be read again, and their SHA-1; [`FileFacts`]: what the service is told about them.
 //! - `clock`: the only file that reads a clock or draws a seed.
 //! - `error`, `report`, `event`: how it ended, and what happens meanwhile.
 //! - [`cli`], [`exit`]: the program `vod-client` and its exit codes.
@@ -19,7 +19,6 @@ mod driver;
 mod error;
 mod event;
 pub mod exit;
-mod facts;
 mod http;
 mod report;
 mod source;
@@ -30,9 +29,9 @@ pub use crate::{
     core::RetryPolicy,
     error::{ConfigError, Failure, GaveUp, SourceError, TransportError, UploadError},
     event::Event,
-    facts::FileFacts,
     http::Connect,
     report::{Outcome, UploadReport},
     source::{BytesSource, FileSource, Source, Work},
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
+pub use vod_proto::FileFacts;

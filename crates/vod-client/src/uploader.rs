@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use vod_proto::{PATH_V2, PATH_V3, SIGN_HOST, sign::SecretKey};
+use vod_proto::{FileFacts, PATH_V2, PATH_V3, SIGN_HOST, sign::SecretKey};
 
 use crate::{
     clock::{self, Stopwatch, WallClock},
@@ -11,7 +11,6 @@ use crate::{
     driver,
     error::{ConfigError, SourceError, UploadError},
     event::Event,
-    facts::FileFacts,
     http::{Connect, Http, Patience},
     report::UploadReport,
     source::{Source, Work},
@@ -262,7 +261,7 @@ impl<C: Connect> Uploader<C> {
         let watch = Stopwatch::start();
         self.options
             .check()
-            .and_then(|()| facts.check())
+            .and_then(|()| facts.check().map_err(|violation| ConfigError::Facts(violation.message)))
             .map_err(|error| UploadError::early(error, watch.elapsed()))?;
         if source.is_empty() {
             return Err(UploadError::early(SourceError::Empty, watch.elapsed()));

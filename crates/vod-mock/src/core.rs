@@ -9,14 +9,13 @@ mod record;
 mod upload;
 
 pub use prefix::Prefix;
-pub use record::{BodyId, Opened, Record, UploadKey};
-pub use upload::{Finish, InitDecision, KeptPart, PartCheck, Session, StoredFile, Upload, no_session};
+pub use record::{BodyId, Generation, Opened, Record, UploadKey};
+pub use upload::{Finish, InitDecision, KeptPart, NextCheck, PartCheck, Session, StoredFile, Upload, no_session};
 
 use vod_proto::{Code, reply::Rejected};
 
-/// A refusal with the `canRetry` that belongs to its code: 1 where trying the same again may help.
+/// A refusal with the `canRetry` that belongs to its code.
 #[must_use]
 pub fn refuse(code: Code, message: impl Into<String>) -> Rejected {
-    let can_retry = matches!(code, Code::CACHE_WRITE | Code::CACHE_READ | Code::BODY);
-    Rejected { code, can_retry: Some(can_retry), message: message.into() }
+    Rejected { code, can_retry: Some(code.can_retry()), message: message.into() }
 }

@@ -4,7 +4,8 @@ use std::{convert::Infallible, io, sync::Arc};
 
 use vod_proto::{Exchange, Limits, limits::LimitsError, rules::Profile};
 use vod_serve::{
-    Answer, Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, Server, Subject, Transport, WallClock,
+    Answer, Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, ReplyOut, Server, Stakes, Subject, Transport,
+    WallClock,
     body::{Body, BodyError},
     clock::fresh_seed,
     fault::{Account as FaultAccount, PlanError},
@@ -15,7 +16,9 @@ use crate::{
     accounts::{Accounts, AccountsError},
     admin,
     callbacks::{self, CallbackPolicy, Callbacks, Caller, Delivery, HttpCaller},
+    cors,
     mind::{Mind, Staged},
+    rates::Rates,
     requests::{Auth, Standards},
     store::Store,
     view::UploadView,
@@ -121,11 +124,20 @@ impl Mock {
             auth: config.auth,
             limits: config.limits,
             sign_hosts: config.sign_hosts,
+            rates: Rates::default(),
         };
         let caller = config.caller.unwrap_or_else(|| Arc::new(HttpCaller::default()));
         let callbacks = Callbacks::new(config.callbacks, caller, config.clock);
         let journal = Arc::clone(&config.journal);
-        let mind = Mind::open(standards, config.instant_upload, config.clock, store, journal, Arc::clone(&engine));
+        let mind = Mind::open(
+            standards,
+            config.instant_upload,
+            config.clock,
+            store,
+            journal,
+            Arc::clone(&engine),
+            Arc::clone(&callbacks),
+        );
         let mind = Arc::new(mind.await?);
         let admin = config.admin.then(|| admin::router(Arc::clone(&mind), Arc::clone(&callbacks)));
         let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin });
@@ -198,12 +210,16 @@ impl Host for MockHost {
         self.mind.read(head, body).await
     }
 
-    fn keeps(&self, staged: &Staged) -> bool {
-        matches!(staged, Staged::Part { .. })
+    fn stakes(&self, staged: &Staged) -> Stakes {
+        Mind::stakes(staged)
     }
 
     async fn commit(&self, staged: Staged, effects: Effects) -> Answer {
         self.mind.commit(staged, effects).await
+    }
+
+    fn dress(&self, head: &Head, reply: &mut ReplyOut) {
+        cors::dress(head, reply);
     }
 
     fn is_aside(&self, path: &str) -> bool {

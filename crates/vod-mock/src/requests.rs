@@ -2,21 +2,24 @@
 
 use jiff::Timestamp;
 use vod_proto::{
-    Action, Code, Limits, PATH_V2, PATH_V3, Request, SIGN_HOST,
+    Action, Code, Family, LEGACY_SIGN_HOST, Limits, PATH_V2, PATH_V3, Request, SIGN_HOST,
+    action::Role,
     reply::Rejected,
-    request::{CommonParams, Violation},
+    request::{Claims, CommonParams, Violation, common},
     rules::{self, Deviation, Profile},
     sign,
+    ugc::UploadSignature,
 };
 use vod_serve::{Head, ReplyOut};
 
 use crate::{
     accounts::{Account, Accounts},
-    core::{UploadKey, refuse},
+    core::refuse,
+    rates::Rates,
 };
 
 /// Hosts that clients are known to sign for, whatever address they connect to.
-const SIGN_HOSTS: [&str; 3] = [SIGN_HOST, "vod.qcloud.com", "vod.api.qcloud.com"];
+const SIGN_HOSTS: [&str; 3] = [SIGN_HOST, LEGACY_SIGN_HOST, "vod.api.qcloud.com"];
 
 /// Whether signatures are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,41 +38,33 @@ pub(crate) struct Standards {
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) sign_hosts: Vec<String>,
+    pub(crate) rates: Rates,
 }
 
 /// A request that passed every check that its head allows.
-#[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) key: UploadKey,
-    pub(crate) app_id: u64,
+    pub(crate) action: Action,
+    pub(crate) account: Account,
     pub(crate) request: Request,
 }
 
 /// Why a request is not answered with what it asks.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// In the words of the protocol.
-    Rejected(Rejected),
+    /// In the words of the protocol, as the family writes them.
+    Rejected(Rejected, Family),
     /// It is not for this protocol at all.
     Foreign(ReplyOut),
 }
 
-impl From<Violation> for Refusal {
-    fn from(violation: Violation) -> Self {
-        Self::Rejected(refuse(violation.code, violation.message))
-    }
-}
-
-impl From<Rejected> for Refusal {
-    fn from(rejected: Rejected) -> Self {
-        Self::Rejected(rejected)
-    }
+fn broken(violation: Violation) -> Rejected {
+    refuse(violation.code, violation.message)
 }
 
 impl Standards {
     /// The account that a request belongs to.
-    pub(crate) fn account(&self, head: &Head) -> Option<&Account> {
-        let named = head.query.get("SecretId").and_then(|secret_id| self.accounts.of_secret_id(&secret_id));
+    pub(crate) fn account(&self, claims: &Claims) -> Option<&Account> {
+        let named = claims.secret_id.as_ref().and_then(|secret_id| self.accounts.of_secret_id(secret_id));
         match self.auth {
             Auth::Verify => named,
             Auth::Any => named.or_else(|| self.accounts.first()),
@@ -84,38 +79,55 @@ impl Standards {
             let body = serde_json::json!({ "error": error }).to_string();
             return Err(Refusal::Foreign(ReplyOut { status: 404, ..ReplyOut::json(body) }));
         }
-        let action = head.query.get("Action").ok_or_else(|| {
-            refuse(Code::COMMON_PARAMS, "parameter Action is missing: expected InitUpload, UploadPart or FinishUpload")
+        let unknown = |message: String| Refusal::Rejected(refuse(Code::COMMON_PARAMS, message), Family::Server);
+        let Some(action) = head.query.get("Action") else {
+            return Err(unknown(format!("parameter Action is missing: expected one of {}", Action::names())));
+        };
+        let action: Action = action.parse().map_err(|error: vod_proto::action::UnknownAction| {
+            tracing::warn!(action = error.0, "a request for an unknown action");
+            unknown(error.to_string())
         })?;
-        let action: Action = action.parse().map_err(|unknown: vod_proto::action::UnknownAction| {
-            tracing::warn!(action = unknown.0, "a request for an unknown action");
-            refuse(Code::COMMON_PARAMS, unknown.to_string())
-        })?;
+        let checked = self.check_action(action, head, now);
+        checked.map_err(|rejected| Refusal::Rejected(rejected, action.family()))
+    }
+
+    fn check_action(&self, action: Action, head: &Head, now: Timestamp) -> Result<Asked, Rejected> {
         if !matches!(head.method.as_str(), "GET" | "POST") {
-            let message = format!("{action} was sent by {}: expected GET or POST", head.method);
-            return Err(refuse(Code::COMMON_PARAMS, message).into());
+            let code = match action.family() {
+                Family::Legacy => Code::BAD_PARAMETER,
+                Family::Server | Family::Ugc => Code::COMMON_PARAMS,
+            };
+            return Err(refuse(code, format!("{action} was sent by {}: expected GET or POST", head.method)));
         }
         self.note(rules::request_line(action, &head.method, &head.path))?;
-        let account = match self.auth {
-            Auth::Verify => self.verify(head, now)?,
-            Auth::Any => {
-                self.account(head).ok_or_else(|| refuse(Code::SIGNATURE, "there is no account to answer for"))?
-            }
+        self.note(rules::transport(action, head.secure))?;
+        if action.role() == Role::Next
+            && let Some(form) = form_data(head)
+        {
+            let message = format!("header Content-Type is {form:?}: expected the part's bytes, never a form");
+            return Err(refuse(Code::BAD_PARAMETER, message));
+        }
+        let account = match (self.auth, action.family()) {
+            (Auth::Verify, Family::Ugc) => self.verify_token(head, now)?,
+            (Auth::Verify, family) => self.verify(family, head, now)?,
+            (Auth::Any, _) => self
+                .account(&Claims::of(&head.query))
+                .ok_or_else(|| refuse(Code::SIGNATURE, "there is no account to answer for"))?,
         };
-        let parsed = Request::from_query(action, &head.query, &self.limits)?;
+        self.rates.admit(&account.name, action, &self.limits, now)?;
+        let parsed = Request::from_query(action, &head.query, &self.limits).map_err(broken)?;
         self.note(parsed.deviations)?;
-        let key = UploadKey { account: account.name.clone(), file_sha1: parsed.request.file_sha1() };
-        Ok(Asked { key, app_id: account.app_id, request: parsed.request })
+        Ok(Asked { action, account: account.clone(), request: parsed.request })
     }
 
     /// Checks common parameters, account, signature and its age.
-    fn verify(&self, head: &Head, now: Timestamp) -> Result<&Account, Refusal> {
-        let common = CommonParams::from_query(&head.query)?;
-        self.note(common.deviations)?;
+    fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<&Account, Rejected> {
+        let params = CommonParams::from_query(family, &head.query).map_err(broken)?;
+        self.note(params.deviations)?;
         let account = self
             .accounts
-            .of_secret_id(&common.secret_id)
-            .ok_or_else(|| refuse(Code::SIGNATURE, "no account has this SecretId"))?;
+            .of_secret_id(&params.secret_id)
+            .ok_or_else(|| refuse(common::unknown_account(family), "no account has this SecretId"))?;
         let own = head.host.rsplit_once(':').map_or(head.host.as_str(), |(host, _)| host);
         let given = self.sign_hosts.iter().map(String::as_str);
         let hosts: Vec<&str> = [own, &head.host].into_iter().chain(SIGN_HOSTS).chain(given).collect();
@@ -125,21 +137,45 @@ impl Standards {
                 "the signature does not hold for account {} over {} {} with any of the hosts {tried}",
                 account.name, head.method, head.path
             );
-            return Err(refuse(Code::SIGNATURE, message).into());
+            return Err(refuse(common::wrong_signature(family), message));
         }
-        let off = now.as_second().abs_diff(i64::try_from(common.timestamp).unwrap_or(i64::MAX));
+        let off = now.as_second().abs_diff(i64::try_from(params.timestamp).unwrap_or(i64::MAX));
         if off > self.limits.timestamp_window_s {
             let code = match self.profile {
-                Profile::Observed => Code::SIGNATURE,
+                Profile::Observed => common::lapsed_signature(family),
                 Profile::Documented => Code::REPLAY,
             };
             let window = self.limits.timestamp_window_s;
             let message = format!(
                 "parameter Timestamp is {}: expected within {window} s of the server's {}, not {off} s off",
-                common.timestamp,
+                params.timestamp,
                 now.as_second()
             );
-            return Err(refuse(code, message).into());
+            return Err(refuse(code, message));
+        }
+        Ok(account)
+    }
+
+    /// Checks an upload signature: whose it is, that it holds, and that it has not expired.
+    fn verify_token(&self, head: &Head, now: Timestamp) -> Result<&Account, Rejected> {
+        let refused = |why: String| refuse(Code::SIGNATURE, why);
+        let (name, token) = UploadSignature::of_query(&head.query)
+            .ok_or_else(|| refused("parameter signature is missing: expected an upload signature".to_owned()))?;
+        let wrong = |error: vod_proto::ugc::Malformed| refused(format!("parameter {name} is wrong: {error}"));
+        let token = token.map_err(wrong)?;
+        let account = self.accounts.of_secret_id(&token.secret_id().map_err(wrong)?);
+        let account =
+            account.ok_or_else(|| refused("no account has the SecretId in the upload signature".to_owned()))?;
+        if !token.holds(&account.secret_key) {
+            let message =
+                format!("parameter {name} is wrong: the upload signature does not hold for account {}", account.name);
+            return Err(refused(message));
+        }
+        let (expires, now) = (token.expires().map_err(wrong)?, now.as_second());
+        if i64::try_from(expires).is_ok_and(|expires| expires < now) {
+            let message =
+                format!("parameter {name} is wrong: the upload signature expired at {expires}, it is {now} now");
+            return Err(refused(message));
         }
         Ok(account)
     }
@@ -154,4 +190,11 @@ impl Standards {
         }
         Ok(())
     }
+}
+
+/// The type of a body that is a form, as a browser would send a file.
+fn form_data(head: &Head) -> Option<String> {
+    let kind = head.headers.get(http::header::CONTENT_TYPE)?;
+    let kind = String::from_utf8_lossy(kind.as_bytes());
+    kind.to_ascii_lowercase().starts_with("multipart/form-data").then(|| kind.into_owned())
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use vod_proto::Sha1;
 
 use crate::{
-    core::{Session, UploadKey},
+    core::{Generation, Session, UploadKey},
     mind::{Mind, Slot},
 };
 
@@ -14,6 +14,8 @@ use crate::{
 pub struct UploadView {
     /// Whose it is.
     pub account: String,
+    /// Which generation of the service it belongs to.
+    pub generation: Generation,
     /// Which file.
     pub file_sha1: Sha1,
     /// How far it is.
@@ -72,7 +74,7 @@ impl Mind {
         views.retain(|view| view.file_sha1 == file_sha1);
         if rehash {
             for view in &mut views {
-                let key = UploadKey { account: view.account.clone(), file_sha1 };
+                let key = UploadKey { account: view.account.clone(), generation: view.generation, file_sha1 };
                 if let Some(slot) = self.slot(&key) {
                     *view = self.view(key, &slot, true).await;
                 }
@@ -94,11 +96,12 @@ impl Mind {
             let kept = session.map(Session::parts_kept).or_else(|| upload.stored().map(|stored| stored.parts.len()));
             let view = UploadView {
                 account: key.account,
+                generation: key.generation,
                 file_sha1: key.file_sha1,
                 state,
-                file_name: facts.map(|facts| facts.file_name.clone()),
+                file_name: facts.map(|facts| facts.file.name.clone()),
                 file_size: facts.map(|facts| facts.file_size),
-                part_size: facts.map(|facts| facts.part_size),
+                part_size: facts.and_then(|facts| facts.part_size),
                 parts: kept.map_or(0, |parts| parts as u64),
                 file_id: upload.stored().map(|stored| stored.file_id.clone()),
                 commits: upload.commits(),

@@ -103,8 +103,8 @@ fn files_that_cannot_be_read_say_where_and_what_was_expected() {
 fn a_damaged_log_is_refused_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let log: &Path = &dir.path().join("sessions.log");
-    std::fs::write(log, "vod-mock sessions, format 1\n00000000 {}\n").unwrap();
+    std::fs::write(log, "vod-mock sessions, format 2\n00000000 {}\n").unwrap();
     refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["sessions.log", "line 2", "checksum"]);
-    std::fs::write(log, "vod-mock sessions, format 9\n").unwrap();
-    refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["format 9", "format 1"]);
+    std::fs::write(log, "vod-mock sessions, format 1\n").unwrap();
+    refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["format 1", "format 2"]);
 }

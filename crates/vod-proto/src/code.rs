@@ -1,6 +1,10 @@
 //! The codes a server answers, what they mean, and whether the same request may be sent again.
 
+mod table;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::table::TABLE;
 
 /// The `code` of a reply: 0 and the small positives say how it went, negatives and 4000 to 7000 are failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,12 +30,47 @@ impl Code {
     pub const CACHE_READ: Self = Self(-10005);
     /// The body is not what the query says.
     pub const BODY: Self = Self(-10006);
-    /// http where https is asked for, or the other way about.
-    pub const PROTOCOL_UNSUPPORTED: Self = Self(4600);
+    /// A parameter is bad or missing, where no finer code says which.
+    pub const BAD_PARAMETER: Self = Self(4000);
     /// Too many requests.
     pub const OVER_QUOTA: Self = Self(4400);
     /// A timestamp outside the window, or in a form the documents do not know.
     pub const REPLAY: Self = Self(4500);
+    /// http where https is asked for, or the other way about.
+    pub const PROTOCOL_UNSUPPORTED: Self = Self(4600);
+
+    /// Legacy: no account has this SecretId.
+    pub const LEGACY_NO_ACCOUNT: Self = Self(10003);
+    /// Legacy: the signature does not hold.
+    pub const LEGACY_SIGNATURE: Self = Self(10004);
+    /// Legacy: the signature has lapsed.
+    pub const LEGACY_SIGNATURE_LAPSED: Self = Self(-26498);
+    /// Legacy: the SecretId is missing or malformed.
+    pub const LEGACY_SECRET_ID: Self = Self(-25997);
+    /// Legacy: `fileType`.
+    pub const LEGACY_FILE_TYPE: Self = Self(-25986);
+    /// Legacy: `fileSha`.
+    pub const LEGACY_FILE_SHA: Self = Self(-25985);
+    /// Legacy: a tag.
+    pub const LEGACY_TAG: Self = Self(-25984);
+    /// Legacy: `classId`.
+    pub const LEGACY_CLASS_ID: Self = Self(-25983);
+    /// Legacy: `dataSize`.
+    pub const LEGACY_DATA_SIZE: Self = Self(-25982);
+    /// Legacy: `fileSize`.
+    pub const LEGACY_FILE_SIZE: Self = Self(-25981);
+    /// Legacy: `isScreenshot`.
+    pub const LEGACY_IS_SCREENSHOT: Self = Self(-25980);
+    /// Legacy: `isWatermark`.
+    pub const LEGACY_IS_WATERMARK: Self = Self(-25979);
+    /// Legacy: `isTranscode`.
+    pub const LEGACY_IS_TRANSCODE: Self = Self(-25978);
+    /// Legacy: `offset` and `dataSize` reach beyond the file.
+    pub const LEGACY_BEYOND_FILE: Self = Self(-25977);
+    /// Legacy: `notifyUrl`.
+    pub const LEGACY_NOTIFY_URL: Self = Self(-25976);
+    /// Legacy: the parts do not make the file that was announced.
+    pub const LEGACY_SHA_MISMATCH: Self = Self(-29200);
 
     /// What the code means, and what follows from it; none for a code no document names.
     #[must_use]
@@ -53,6 +92,12 @@ impl Code {
             (_, None) => RetryClass::Final,
         }
     }
+
+    /// The `canRetry` that a server writes with it: 1 where trying the same again may help.
+    #[must_use]
+    pub fn can_retry(self) -> bool {
+        self.retry_class(None) != RetryClass::Final
+    }
 }
 
 impl std::fmt::Display for Code {
@@ -73,55 +118,41 @@ pub enum RetryClass {
     AfterWait,
 }
 
+/// Whose replies a code stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// The server and UGC families.
+    Upload,
+    /// The legacy family.
+    Legacy,
+    /// The whole API of the service.
+    Common,
+}
+
+impl std::fmt::Display for Spoken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Upload => "server, UGC",
+            Self::Legacy => "legacy",
+            Self::Common => "all",
+        })
+    }
+}
+
 /// A row of the table of codes.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeRow {
     /// The number on the wire.
     pub code: Code,
-    /// One sentence.
-    pub meaning: &'static str,
+    /// Whose replies it stands in.
+    pub spoken: Spoken,
     /// What holds where the reply has no `canRetry`.
     pub retry: RetryClass,
+    /// What happened, in one sentence.
+    pub meaning: &'static str,
+    /// What whoever meets it should look at.
+    pub check: &'static str,
 }
-
-const fn row(code: i64, retry: RetryClass, meaning: &'static str) -> CodeRow {
-    CodeRow { code: Code(code), meaning, retry }
-}
-
-/// Every failure code that a document names. Source: `docs/protocol.md`, *Codes*.
-pub const TABLE: &[CodeRow] = &[
-    row(-10001, RetryClass::Final, "a common parameter is missing or malformed, or the action is unknown"),
-    row(-10002, RetryClass::Final, "the signature does not hold, has expired, or its account is unknown"),
-    row(
-        -10003,
-        RetryClass::Final,
-        "a protocol parameter is wrong, or the parts do not make the file that was announced",
-    ),
-    row(-10004, RetryClass::Again, "the server could not write what it must remember"),
-    row(-10005, RetryClass::Again, "the server could not find or read the upload's session"),
-    row(-10006, RetryClass::Again, "the body is not what the query says: length or MD5"),
-    row(4000, RetryClass::Final, "a parameter is bad or missing"),
-    row(4100, RetryClass::Final, "the signature does not hold"),
-    row(4101, RetryClass::Final, "the sub-account may not use this API"),
-    row(4102, RetryClass::Final, "the sub-account may not use this resource"),
-    row(4103, RetryClass::Final, "the sub-account's SecretId is not supported"),
-    row(4104, RetryClass::Final, "the SecretId does not exist or is disabled"),
-    row(4110, RetryClass::Final, "the permission check failed"),
-    row(4200, RetryClass::Final, "the request has expired"),
-    row(4300, RetryClass::Final, "access is denied to this account"),
-    row(4400, RetryClass::AfterWait, "over quota: too many requests"),
-    row(4500, RetryClass::Final, "replay: the nonce was used before, or the timestamp is off by more than two hours"),
-    row(4600, RetryClass::Final, "the protocol (http or https) is not supported here"),
-    row(5000, RetryClass::Final, "the resource does not exist"),
-    row(5100, RetryClass::Final, "the operation failed"),
-    row(5200, RetryClass::Final, "the purchase failed"),
-    row(5300, RetryClass::Final, "the purchase failed: balance"),
-    row(5400, RetryClass::Final, "only part of the operation was done"),
-    row(5500, RetryClass::Final, "the purchase failed: approval"),
-    row(6000, RetryClass::Again, "an internal error of the server"),
-    row(6100, RetryClass::Final, "this version or interface is not supported: check the domain"),
-    row(6200, RetryClass::Again, "the server is under maintenance"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -152,6 +183,20 @@ mod tests {
         check(4100, Some(true), RetryClass::Final);
         check(4400, Some(false), RetryClass::AfterWait);
         check(9999, Some(true), RetryClass::Final);
+    }
+
+    #[test]
+    fn legacy_replies_carry_no_flag_and_all_their_own_codes_are_final() {
+        for row in TABLE.iter().filter(|row| row.spoken == Spoken::Legacy) {
+            check(row.code.0, None, RetryClass::Final);
+        }
+    }
+
+    #[test]
+    fn a_server_writes_the_flag_that_its_code_has() {
+        let retryable: Vec<_> = TABLE.iter().filter(|row| row.code.can_retry()).map(|row| row.code.0).collect();
+        assert_eq!(retryable, [-10004, -10005, -10006, 4400, 6000, 6200]);
+        assert!(!Code(-28996).can_retry(), "nobody knows it");
     }
 
     #[test]

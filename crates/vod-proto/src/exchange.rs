@@ -6,7 +6,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Code, Md5, PartSpan, Query, Sha1, reply};
+use crate::{
+    Action, Code, Md5, PartSpan, Query, Sha1,
+    action::Role,
+    reply::{self, InitReply, NextReply, Reply, Stored},
+};
 
 /// The format that this version writes, in each line's `v`.
 pub const FORMAT: u32 = 1;
@@ -63,6 +67,9 @@ pub struct RequestRecord {
     pub headers: Vec<(String, String)>,
     /// What is known of the body.
     pub body: Mark,
+    /// Did it come over TLS?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
 }
 
 /// What is known of a body: never its bytes.
@@ -187,10 +194,44 @@ impl Exchange {
         self.reply.as_ref().and_then(|reply| reply::code_of(&reply.body))
     }
 
+    /// What the reply says, if it was one of this protocol.
+    #[must_use]
+    pub fn parsed_reply(&self) -> Option<Reply> {
+        let (action, reply) = (self.known_action()?, self.reply.as_ref()?);
+        Reply::parse(action, &reply.body).ok().map(|parsed| parsed.reply)
+    }
+
     /// Was the request acknowledged: code 0, the whole reply written, and no fault on the reply?
+    ///
+    /// In the legacy family code 0 may also mean that the server wants another part than it was sent: only a reply
+    /// that goes on behind the part, or is done, acknowledges it.
     #[must_use]
     pub fn acknowledged(&self) -> bool {
-        self.end == End::Replied && self.code() == Some(Code::OK) && !self.faults.iter().any(|fault| fault.on_reply)
+        let whole = self.end == End::Replied && !self.faults.iter().any(|fault| fault.on_reply);
+        whole && self.code() == Some(Code::OK) && self.kept()
+    }
+
+    fn kept(&self) -> bool {
+        if self.known_action().map(Action::role) != Some(Role::Next) {
+            return true;
+        }
+        let Some(part) = self.part else { return false };
+        match self.parsed_reply() {
+            Some(Reply::Next(NextReply::Continue { offset })) => offset >= part.end(),
+            Some(Reply::Next(NextReply::Stored(_))) => true,
+            _ => false,
+        }
+    }
+
+    /// Does the reply say that the file is stored by this request, or was before?
+    #[must_use]
+    pub fn says_stored(&self) -> Option<Stored> {
+        match self.parsed_reply()? {
+            Reply::Finish(stored) | Reply::Next(NextReply::Stored(stored)) | Reply::Init(InitReply::Exists(stored)) => {
+                Some(stored)
+            }
+            Reply::Init(_) | Reply::Part | Reply::Next(NextReply::Continue { .. }) | Reply::Rejected(_) => None,
+        }
     }
 
     /// Reads one line of a journal.
@@ -252,6 +293,7 @@ mod tests {
                 target: "/v2/index.php?Action=UploadPart".to_owned(),
                 headers: vec![],
                 body: Mark { len: 5, sha1: Some(Sha1::of(b"hello")), md5: Some(Md5::of(b"hello")), kept: Kept::Digest },
+                tls: false,
             },
             reply: Some(ReplyRecord { status: 200, headers: vec![], body: body.to_owned() }),
             end,

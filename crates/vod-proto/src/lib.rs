@@ -1,9 +1,10 @@
 //! The VOD multipart upload protocol as data: what both ends, the judge and the documents agree on.
 //!
 //! - [`action`], [`request`], [`reply`]: what is asked and answered, as types that cannot be wrong.
+//! - [`params`], [`facts`]: every parameter by its name, and what is said of a file.
 //! - [`query`], [`sign`]: the bytes of a request line, and the signature over them.
 //! - [`ugc`]: the upload signature that an application hands to its users' devices.
-//! - [`code`]: every code the server may answer, what it means, and whether to try again.
+//! - [`code`], [`retry`]: every code the server may answer, what it means, and what may be sent again.
 //! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
 //! - [`rules`], [`findings`]: what the documents demand of a client, and where a request on record does not keep it.
@@ -18,13 +19,16 @@ pub mod code;
 pub mod digest;
 pub mod event;
 pub mod exchange;
+pub mod facts;
 pub mod findings;
 pub mod layout;
 pub mod limits;
+pub mod params;
 pub mod query;
 pub mod redact;
 pub mod reply;
 pub mod request;
+pub mod retry;
 pub mod rules;
 pub mod sign;
 pub mod ugc;
@@ -33,15 +37,19 @@ pub use action::{Action, Family};
 pub use code::Code;
 pub use digest::{Md5, Sha1};
 pub use exchange::Exchange;
+pub use facts::FileFacts;
 pub use layout::{Layout, PartSpan};
 pub use limits::Limits;
 pub use query::Query;
-pub use request::{FinishUpload, InitUpload, Request, UploadPart};
+pub use request::{FinishUpload, InitUpload, NextPart, Request, SmallFile, UploadPart};
 
 /// The host that clients believe they talk to, and therefore sign for, whatever address they connect to.
 ///
 /// Source: `docs/protocol.md`, *Hosts and paths*.
 pub const SIGN_HOST: &str = "vod2.qcloud.com";
+
+/// The host that clients of the legacy family sign for.
+pub const LEGACY_SIGN_HOST: &str = "vod.qcloud.com";
 
 /// The path in the documents.
 pub const PATH_V2: &str = "/v2/index.php";

@@ -2,6 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What the length of a file's name is counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NameUnit {
+    /// Characters of the text.
+    #[default]
+    Characters,
+    /// Bytes of its UTF-8.
+    Bytes,
+}
+
+impl std::fmt::Display for NameUnit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Characters => "characters",
+            Self::Bytes => "bytes",
+        })
+    }
+}
+
 /// What a server allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -10,8 +30,23 @@ pub struct Limits {
     pub part_size_min: u64,
     /// Largest `dataSize` of an `InitUpload`, in bytes. Default 1,048,576 (documented).
     pub part_size_max: u64,
-    /// Longest `fileName`, in characters. Default 40 (documented).
-    pub file_name_chars: usize,
+    /// Length of the first part of a legacy upload that has more than one, in bytes. Default 524,288 (documented).
+    pub legacy_first_part: u64,
+    /// Largest part of a legacy upload, in bytes; the smallest but the last is `part-size-min`.
+    /// Default 5,242,880 (documented).
+    pub legacy_part_max: u64,
+    /// Largest file of `SmallFileUpload`, in bytes. Default 1,048,575: "under 1 MB" (documented).
+    pub small_file_max: u64,
+    /// Longest `fileName`, in units of `file-name-unit`. Default 40 (documented).
+    pub file_name_max: usize,
+    /// What `file-name-max` counts. Default characters, as the earlier documents say; the later ones say bytes.
+    pub file_name_unit: NameUnit,
+    /// How many `InitUpload` one account may send in a minute. Default none; the documents say 100.
+    pub init_per_minute: Option<u32>,
+    /// How many `UploadPart` one account may send in a minute. Default none; the documents say 10,000.
+    pub part_per_minute: Option<u32>,
+    /// How many `FinishUpload` one account may send in a minute. Default none; the documents say 100.
+    pub finish_per_minute: Option<u32>,
     /// How long an unfinished upload is kept after its last part, in seconds.
     /// Default 172,800: two days is what the one public statement on resuming says.
     pub session_lifetime_s: u64,
@@ -26,7 +61,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
     /// A part must have a byte.
-    #[error("part-size-min is 0: expected at least 1")]
+    #[error("part-size-min or legacy-first-part is 0: expected at least 1")]
     Zero,
     /// No part size is left.
     #[error("part-size-min is {min}, above part-size-max, {max}")]
@@ -36,10 +71,12 @@ pub enum LimitsError {
         /// The largest.
         max: u64,
     },
-    /// Parts could never be read.
-    #[error("part-size-max is {max}, above body-ceiling, {ceiling}")]
+    /// A part or a file could never be read.
+    #[error("{name} is {max}, above body-ceiling, {ceiling}")]
     Ceiling {
-        /// The largest part.
+        /// Which limit.
+        name: &'static str,
+        /// What it allows.
         max: u64,
         /// The longest body.
         ceiling: u64,
@@ -47,19 +84,37 @@ pub enum LimitsError {
 }
 
 impl Limits {
+    /// How long a file name is, in the unit that is counted.
+    #[must_use]
+    pub fn file_name_len(&self, name: &str) -> usize {
+        match self.file_name_unit {
+            NameUnit::Characters => name.chars().count(),
+            NameUnit::Bytes => name.len(),
+        }
+    }
+
     /// Checks that an upload is possible at all.
     ///
     /// # Errors
     /// Names the limits that exclude each other.
-    pub const fn check(&self) -> Result<(), LimitsError> {
-        let Self { part_size_min: min, part_size_max: max, body_ceiling: ceiling, .. } = *self;
-        if min == 0 {
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let Self { part_size_min: min, part_size_max: max, legacy_first_part, body_ceiling: ceiling, .. } = *self;
+        if min == 0 || legacy_first_part == 0 {
             return Err(LimitsError::Zero);
         }
         if min > max {
             return Err(LimitsError::Crossed { min, max });
         }
-        if max > ceiling { Err(LimitsError::Ceiling { max, ceiling }) } else { Ok(()) }
+        let bodies = [
+            ("part-size-max", max),
+            ("legacy-first-part", legacy_first_part),
+            ("legacy-part-max", self.legacy_part_max),
+            ("small-file-max", self.small_file_max),
+        ];
+        match bodies.into_iter().find(|(_, max)| *max > ceiling) {
+            Some((name, max)) => Err(LimitsError::Ceiling { name, max, ceiling }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -68,7 +123,14 @@ impl Default for Limits {
         Self {
             part_size_min: 524_288,
             part_size_max: 1_048_576,
-            file_name_chars: 40,
+            legacy_first_part: 524_288,
+            legacy_part_max: 5_242_880,
+            small_file_max: 1_048_575,
+            file_name_max: 40,
+            file_name_unit: NameUnit::default(),
+            init_per_minute: None,
+            part_per_minute: None,
+            finish_per_minute: None,
             session_lifetime_s: 172_800,
             body_ceiling: 8 << 20,
             timestamp_window_s: 7_200,
@@ -87,6 +149,6 @@ mod tests {
         let crossed = Limits { part_size_min: 9, part_size_max: 8, ..Limits::default() }.check();
         assert_eq!(crossed, Err(LimitsError::Crossed { min: 9, max: 8 }));
         let ceiling = Limits { body_ceiling: 9, ..Limits::default() }.check();
-        assert_eq!(ceiling, Err(LimitsError::Ceiling { max: 1_048_576, ceiling: 9 }));
+        assert_eq!(ceiling, Err(LimitsError::Ceiling { name: "part-size-max", max: 1_048_576, ceiling: 9 }));
     }
 }

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 
 use hmac::{KeyInit as _, Mac as _};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::ugc::UploadSignature;
 
 /// Query parameters whose values never leave the process, in whatever case they are written.
 const SECRET_PARAMETERS: [&str; 4] = ["SecretId", "SecretKey", "Signature", "Token"];
@@ -52,12 +55,38 @@ impl Redactor {
                 let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
                 redacted.push_str(name);
                 redacted.push('=');
-                redacted.push_str(&self.value(&value));
+                match self.token(&decoded, &value) {
+                    Some(token) => redacted.extend(utf8_percent_encode(&token, NON_ALPHANUMERIC)),
+                    None => redacted.push_str(&self.value(&value)),
+                }
             } else {
                 redacted.push_str(piece);
             }
         }
         redacted
+    }
+
+    /// An upload signature that says what it said and proves nothing: the HMAC and the SecretId are placeholders, in
+    /// one that can be read as it could. None for anything that is no upload signature.
+    fn token(&mut self, name: &str, value: &str) -> Option<String> {
+        if !name.eq_ignore_ascii_case("signature") {
+            return None;
+        }
+        let signature = UploadSignature::decode(value).ok()?;
+        let secret_id = signature.secret_id().ok()?;
+        let mut fields = String::new();
+        for (at, pair) in signature.fields().pairs().iter().enumerate() {
+            if at > 0 {
+                fields.push('&');
+            }
+            fields.push_str(pair.raw_name());
+            fields.push('=');
+            fields.push_str(if pair.name() == "s" { "" } else { pair.raw_value() });
+            if pair.name() == "s" {
+                fields.push_str(&self.value(&secret_id));
+            }
+        }
+        Some(UploadSignature::forge(&self.digest(value), &fields))
     }
 
     /// The value of a header, replaced where it is a secret. `name` is in lower case.
@@ -75,10 +104,14 @@ impl Redactor {
             let number = *self.numbered.entry(secret.to_owned()).or_insert(next);
             return format!("redacted-n{number}");
         }
+        format!("redacted-{}", hex::encode(&self.digest(secret)[..8]))
+    }
+
+    /// What stands for a secret: equal for equal, and nothing else can be learnt from it.
+    fn digest(&self, secret: &str) -> [u8; 32] {
         let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&self.key).expect("an HMAC key may have any length");
         mac.update(secret.as_bytes());
-        let digest = mac.finalize().into_bytes();
-        format!("redacted-{}", hex::encode(&digest[..8]))
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -109,6 +142,26 @@ mod tests {
         assert_eq!(redactor.target("/?Secret%49d=abc&Token=xyz"), "/?Secret%49d=redacted-n1&Token=redacted-n2");
         assert_eq!(redactor.target("/?SecretId=xyz"), "/?SecretId=redacted-n2");
         assert_eq!(redactor.target("/?secretId=xyz&SECRETKEY=abc"), "/?secretId=redacted-n2&SECRETKEY=redacted-n1");
+    }
+
+    #[test]
+    fn an_upload_signature_keeps_what_it_says_and_loses_its_proof() {
+        let key = crate::sign::SecretKey::new("k");
+        let original = "s=AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA&f=my+video&e=5";
+        let token = UploadSignature::sign(&key, &crate::Query::parse(original));
+        let mut query = crate::Query::parse("Action=FinishUploadEx");
+        query.push("signature", &token);
+        let target = format!("/v2/index.php?{query}");
+        let redacted = Redactor::new([7; 32]).target(&target);
+        assert_eq!(redacted, Redactor::new([7; 32]).target(&target));
+        let (_, query) = crate::Query::split_target(&redacted);
+        let (_, read) = UploadSignature::of_query(&query).unwrap();
+        let read = read.unwrap_or_else(|error| panic!("{error}"));
+        assert!(!read.holds(&key));
+        assert_eq!(read.field("f").as_deref(), Some("my video"));
+        assert!(read.secret_id().unwrap().starts_with("redacted-"), "{redacted}");
+        // A placeholder in short form is one too.
+        assert!(!redacted.contains(&token[..20]), "{redacted}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::{Action, Code, Md5, code::RetryClass};
+use crate::{Action, Code, Family, Md5, action::Role, code::RetryClass};
 
 /// A part that the server says it has.
 ///
@@ -43,6 +43,28 @@ pub struct Stored {
     pub file_id: String,
     /// Where it can be fetched; some documented replies show none.
     pub url: Option<String>,
+    /// `verify_content`: what the UGC family's finish proves it by to an application's own server.
+    pub verify_content: Option<String>,
+}
+
+impl Stored {
+    /// A file that is known by its id alone.
+    #[must_use]
+    pub fn new(file_id: impl Into<String>) -> Self {
+        Self { file_id: file_id.into(), url: None, verify_content: None }
+    }
+}
+
+/// What the server says to `MultipartUploadVodFile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextReply {
+    /// `flag` 0: go on at this offset. It is the server's to say; what was sent may have to be sent again.
+    Continue {
+        /// First byte of the part that is wanted next.
+        offset: u64,
+    },
+    /// `flag` 1: the whole file is there.
+    Stored(Stored),
 }
 
 /// The server said no.
@@ -82,10 +104,12 @@ impl std::fmt::Display for Rejected {
 pub enum Reply {
     /// To `InitUpload`.
     Init(InitReply),
-    /// To `UploadPart`: the part is kept.
+    /// To `UploadPart`: the part is kept. To `Report`: it was heard.
     Part,
-    /// To `FinishUpload`: the file is stored.
+    /// To `FinishUpload` and `SmallFileUpload`: the file is stored.
     Finish(Stored),
+    /// To `MultipartUploadVodFile`.
+    Next(NextReply),
     /// To any: no.
     Rejected(Rejected),
 }
@@ -128,7 +152,7 @@ pub enum Malformed {
     },
 }
 
-const KNOWN_FIELDS: [&str; 11] = [
+const KNOWN_FIELDS: [&str; 12] = [
     "canRetry",
     "code",
     "codeDesc",
@@ -140,6 +164,7 @@ const KNOWN_FIELDS: [&str; 11] = [
     "url",
     "flag",
     "offset",
+    "verify_content",
 ];
 
 impl Reply {
@@ -155,15 +180,16 @@ impl Reply {
         let Value::Object(object) = value else { return Err(Malformed::NotAnObject { found: kind(&value) }) };
         let fields: BTreeMap<String, Value> = object.into_iter().collect();
         let code = Code(integer(&fields, "code")?);
-        let reply = match (action, code) {
-            (Action::InitUpload, Code::OK) => Self::Init(InitReply::Fresh),
-            (Action::InitUpload, Code::RESUME) => Self::Init(InitReply::Resume {
+        let reply = match (action.role(), code) {
+            (Role::Open, Code::OK) => Self::Init(InitReply::Fresh),
+            (Role::Open, Code::RESUME) => Self::Init(InitReply::Resume {
                 part_size: unsigned(&fields, "dataSize", "dataSize")?,
                 parts: listed_parts(&fields)?,
             }),
-            (Action::InitUpload, Code::EXISTS) => Self::Init(InitReply::Exists(stored(&fields)?)),
-            (Action::UploadPart, Code::OK) => Self::Part,
-            (Action::FinishUpload, Code::OK) => Self::Finish(stored(&fields)?),
+            (Role::Open, Code::EXISTS) => Self::Init(InitReply::Exists(stored(&fields)?)),
+            (Role::Part | Role::Report, Code::OK) => Self::Part,
+            (Role::Finish | Role::Whole, Code::OK) => Self::Finish(stored(&fields)?),
+            (Role::Next, Code::OK) => Self::Next(next_reply(&fields)?),
             _ => Self::Rejected(Rejected {
                 code,
                 can_retry: fields.get("canRetry").and_then(as_flag),
@@ -174,16 +200,17 @@ impl Reply {
         Ok(ParsedReply { reply, unknown_fields })
     }
 
-    /// Writes the reply: fields in alphabetical order, as the real service does; always with `canRetry`, `code`,
-    /// `codeDesc` and `message`, because known clients read them with getters that throw.
+    /// Writes the reply: fields in alphabetical order, as the real service does.
+    ///
+    /// Always with `canRetry`, `code`, `codeDesc` and `message`, because known clients read them with getters that
+    /// throw; the legacy family knows `code` and `message` alone.
     #[must_use]
-    pub fn to_json(&self) -> String {
-        let mut fields: BTreeMap<&str, Value> = BTreeMap::from([
-            ("canRetry", json!(0)),
-            ("code", json!(0)),
-            ("codeDesc", json!("")),
-            ("message", json!("")),
-        ]);
+    pub fn to_json(&self, family: Family) -> String {
+        let mut fields: BTreeMap<&str, Value> = BTreeMap::from([("code", json!(0)), ("message", json!(""))]);
+        if family != Family::Legacy {
+            fields.insert("canRetry", json!(0));
+            fields.insert("codeDesc", json!(""));
+        }
         match self {
             Self::Init(InitReply::Fresh) => {
                 // What a real server was seen to answer, to the letter.
@@ -204,11 +231,22 @@ impl Reply {
                 insert_stored(&mut fields, stored);
                 fields.insert("sessionInfo", json!(""));
             }
+            Self::Next(NextReply::Continue { offset }) => {
+                fields.insert("flag", json!(0));
+                // A text, as the documents show it: one client reads it in a way that fails on a number.
+                fields.insert("offset", json!(offset.to_string()));
+            }
+            Self::Next(NextReply::Stored(stored)) => {
+                fields.insert("flag", json!(1));
+                insert_stored(&mut fields, stored);
+            }
             Self::Rejected(rejected) => {
-                fields.insert("canRetry", json!(i32::from(rejected.can_retry.unwrap_or(false))));
                 fields.insert("code", json!(rejected.code));
-                fields.insert("codeDesc", json!(rejected.code.meaning().map_or("", |row| row.meaning)));
                 fields.insert("message", json!(rejected.message));
+                if family != Family::Legacy {
+                    fields.insert("canRetry", json!(i32::from(rejected.can_retry.unwrap_or(false))));
+                    fields.insert("codeDesc", json!(rejected.code.meaning().map_or("", |row| row.meaning)));
+                }
             }
         }
         json!(fields).to_string()
@@ -234,6 +272,9 @@ fn insert_stored(fields: &mut BTreeMap<&str, Value>, stored: &Stored) {
     fields.insert("fileId", json!(stored.file_id));
     if let Some(url) = &stored.url {
         fields.insert("url", json!(url));
+    }
+    if let Some(proof) = &stored.verify_content {
+        fields.insert("verify_content", json!(proof));
     }
 }
 
@@ -275,7 +316,20 @@ fn stored(fields: &BTreeMap<String, Value>) -> Result<Stored, Malformed> {
         _ => return Err(wrong("fileId", "a file id", id)),
     };
     let url = fields.get("url").and_then(Value::as_str).filter(|url| !url.is_empty()).map(str::to_owned);
-    Ok(Stored { file_id, url })
+    let proof = fields.get("verify_content").and_then(Value::as_str).filter(|proof| !proof.is_empty());
+    Ok(Stored { file_id, url, verify_content: proof.map(str::to_owned) })
+}
+
+fn next_reply(fields: &BTreeMap<String, Value>) -> Result<NextReply, Malformed> {
+    match fields.get("flag").and_then(as_integer) {
+        Some(0) => {
+            let offset = fields.get("offset");
+            let known = offset.and_then(as_unsigned).ok_or_else(|| wrong("offset", "a byte offset", offset))?;
+            Ok(NextReply::Continue { offset: known })
+        }
+        Some(1) => Ok(NextReply::Stored(stored(fields)?)),
+        _ => Err(wrong("flag", "0 or 1", fields.get("flag"))),
+    }
 }
 
 fn integer(fields: &BTreeMap<String, Value>, name: &str) -> Result<i64, Malformed> {
@@ -367,7 +421,7 @@ mod tests {
         check(
             Action::FinishUpload,
             r#"{"code":0,"message":"","fileId":16092504232103571364}"#,
-            expect![[r#"Finish(Stored { file_id: "16092504232103571364", url: None })"#]],
+            expect![[r#"Finish(Stored { file_id: "16092504232103571364", url: None, verify_content: None })"#]],
         );
     }
 
@@ -419,7 +473,7 @@ mod tests {
 
     #[test]
     fn replies_are_written_as_every_known_client_reads_them() {
-        let stored = Stored { file_id: "7".to_owned(), url: Some("http://x/f0.mp4".to_owned()) };
+        let stored = Stored { url: Some("http://x/f0.mp4".to_owned()), ..Stored::new("7") };
         let part = ListedPart { offset: 0, len: Some(5), md5: Some(Md5::of(b"hello")) };
         let rejected = Rejected { code: Code::PROTOCOL_PARAMS, can_retry: None, message: "m".to_owned() };
         let written = [
@@ -430,7 +484,7 @@ mod tests {
             Reply::Finish(stored),
             Reply::Rejected(rejected),
         ]
-        .map(|reply| reply.to_json());
+        .map(|reply| reply.to_json(Family::Server));
         expect![[r#"
             {"canRetry":0,"code":0,"codeDesc":" 0\n","message":"","sessionInfo":"{\"sessionKey\":\"xxx\"}"}
             {"canRetry":0,"code":1,"codeDesc":"","dataSize":524288,"listParts":[{"dataLen":5,"dataMd5":"5d41402abc4b2a76b9719d911017c592","dataSize":5,"offset":0}],"message":""}
@@ -442,9 +496,53 @@ mod tests {
         .assert_eq(&(written.join("\n") + "\n"));
     }
 
+    #[test]
+    fn the_legacy_family_has_its_own_replies() {
+        let rejected = Rejected { code: Code::LEGACY_SHA_MISMATCH, can_retry: Some(true), message: "m".to_owned() };
+        let written = [
+            Reply::Next(NextReply::Continue { offset: 524_288 }),
+            Reply::Next(NextReply::Stored(Stored::new("18168685704931758788"))),
+            Reply::Rejected(rejected),
+        ]
+        .map(|reply| reply.to_json(Family::Legacy));
+        expect![[r#"
+            {"code":0,"flag":0,"message":"","offset":"524288"}
+            {"code":0,"fileId":"18168685704931758788","flag":1,"message":""}
+            {"code":-29200,"message":"m"}
+        "#]]
+        .assert_eq(&(written.join("\n") + "\n"));
+        let action = Action::MultipartUploadVodFile;
+        check(
+            action,
+            r#"{"code" : 0, "message" : "", "flag" : 0, "offset" : "512"}"#,
+            expect!["Next(Continue { offset: 512 })"],
+        );
+        check(action, r#"{"code":0,"flag":"0","offset":512}"#, expect!["Next(Continue { offset: 512 })"]);
+        check(
+            action,
+            r#"{"code":0,"flag":1,"fileId":"18168685704931758788"}"#,
+            expect![[r#"Next(Stored(Stored { file_id: "18168685704931758788", url: None, verify_content: None }))"#]],
+        );
+        check(action, r#"{"code":0,"flag":0}"#, expect!["error: field offset: expected a byte offset, found nothing"]);
+        check(action, r#"{"code":0}"#, expect!["error: field flag: expected 0 or 1, found nothing"]);
+        check(
+            action,
+            r#"{"code":10004,"message":"check sign failure"}"#,
+            expect![[r#"Rejected(Rejected { code: Code(10004), can_retry: None, message: "check sign failure" })"#]],
+        );
+    }
+
+    #[test]
+    fn a_ugc_finish_brings_its_proof() {
+        let proven = Stored { verify_content: Some("cHJvb2Y=".to_owned()), ..Stored::new("7") };
+        let text = Reply::Finish(proven.clone()).to_json(Family::Ugc);
+        let parsed = Reply::parse(Action::FinishUploadEx, &text).unwrap();
+        assert_eq!((parsed.reply, parsed.unknown_fields.len()), (Reply::Finish(proven), 0));
+    }
+
     proptest::proptest! {
         #[test]
-        fn no_text_panics(text in "\\PC{0,200}", which in 0..3_usize) {
+        fn no_text_panics(text in "\\PC{0,200}", which in 0..Action::ALL.len()) {
             let _ = Reply::parse(Action::ALL[which], &text);
             let _ = code_of(&text);
         }

@@ -1,7 +1,23 @@
 //! Requests as types, read from and written to the query.
+//!
+//! - [`common`]: what every signed request carries.
+//! - [`claims`]: what a request says it is about, before anything of it is checked.
+//! - `read`, `token`: how parameters, and the fields of an upload signature, are read.
 
+pub mod claims;
+pub mod common;
+mod read;
+mod token;
+
+pub use claims::Claims;
+pub use common::CommonParams;
+pub use token::{TokenTerms, sign_token};
+
+use self::read::Reader;
 use crate::{
-    Action, Code, Limits, Md5, PartSpan, Query, Sha1,
+    Action, Code, Family, FileFacts, Limits, Md5, PartSpan, Query, Sha1,
+    action::Role,
+    params,
     rules::{self, Deviation},
 };
 
@@ -26,74 +42,20 @@ impl Violation {
     }
 }
 
-/// The parameters that every request of the server family carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommonParams {
-    /// Seconds since 1970; milliseconds, as one client sends them, are brought down to seconds.
-    pub timestamp: u64,
-    /// The public half of the key pair, which names the account.
-    pub secret_id: String,
-    /// What deviates from the documents.
-    pub deviations: Vec<Deviation>,
-}
-
-/// From here on a `Timestamp` can only be meant in milliseconds: as seconds it would be the year 33658.
-const MILLISECONDS_FROM: u64 = 1_000_000_000_000;
-
-impl CommonParams {
-    /// Reads the common parameters. `Nonce` and `Region` are checked for form alone: no client depends on more.
-    ///
-    /// # Errors
-    /// Names the parameter that is missing or malformed.
-    pub fn from_query(query: &Query) -> Result<Self, Violation> {
-        let code = Code::COMMON_PARAMS;
-        let mut deviations = Vec::new();
-        let sent: u64 = number(query, "Timestamp", code, "seconds since 1970")?;
-        let timestamp = if sent >= MILLISECONDS_FROM {
-            deviations.push(Deviation::new(&rules::TIMESTAMP_SECONDS, format!("Timestamp is {sent}, in milliseconds")));
-            sent / 1000
-        } else {
-            sent
-        };
-        let nonce = required(query, "Nonce", code, "a positive integer")?;
-        if nonce.is_empty() || !nonce.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Violation::wrong(code, "Nonce", &nonce, "a positive integer"));
-        }
-        required(query, "Region", code, "a region such as gz")?;
-        let secret_id = required(query, "SecretId", code, "the account's SecretId")?;
-        if query.pair("Signature").is_none() {
-            return Err(Violation::missing(code, "Signature", "the request's signature"));
-        }
-        Ok(Self { timestamp, secret_id, deviations })
-    }
-}
-
-/// `InitUpload`: what the file is and how it will be cut.
+/// `InitUpload` and `InitUploadEx`: what the file is and how it will be cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitUpload {
-    /// `fileName`: up to 40 characters, none of `\ / : * ? " < >`.
-    pub file_name: String,
+    /// What is said of the file.
+    pub facts: FileFacts,
     /// `fileSha`: the upload's identity within its account.
     pub file_sha1: Sha1,
     /// `fileSize` in bytes, at least 1.
     pub file_size: u64,
     /// `dataSize` in bytes: the grid, 524,288 to 1,048,576.
     pub part_size: u64,
-    /// `fileType`, without a dot.
-    pub file_type: String,
-    /// `tags.n`, in order of n.
-    pub tags: Vec<String>,
-    /// `classId`.
-    pub class_id: Option<u64>,
-    /// `isTranscode`. Default off.
-    pub transcode: bool,
-    /// `isScreenshot`. Default off.
-    pub screenshot: bool,
-    /// `isWatermark`. Default off.
-    pub watermark: bool,
 }
 
-/// `UploadPart`: one part, whose bytes are the request's body.
+/// `UploadPart` and `UploadPartEx`: one part, whose bytes are the request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadPart {
     /// `fileSha`: which upload.
@@ -104,14 +66,46 @@ pub struct UploadPart {
     pub part_md5: Md5,
 }
 
-/// `FinishUpload`: put the parts together.
+/// `FinishUpload` and `FinishUploadEx`: put the parts together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishUpload {
     /// `fileSha`: which upload.
     pub file_sha1: Sha1,
 }
 
-/// A request of the server family.
+/// `MultipartUploadVodFile`: the part that the server wants next, whose bytes are the request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextPart {
+    /// What is said of the file; heard with the first part alone.
+    pub facts: FileFacts,
+    /// `fileSha`: the upload's identity within its account.
+    pub file_sha1: Sha1,
+    /// `fileSize` in bytes, at least 1.
+    pub file_size: u64,
+    /// `offset` and `dataSize`.
+    pub span: PartSpan,
+}
+
+impl NextPart {
+    /// Is it the last part of the file?
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.span.end() == self.file_size
+    }
+}
+
+/// `SmallFileUpload`: a whole small file, whose bytes are the request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallFile {
+    /// What is said of the file.
+    pub facts: FileFacts,
+    /// `fileSha`.
+    pub file_sha1: Sha1,
+    /// `fileSize` in bytes, at least 1.
+    pub file_size: u64,
+}
+
+/// A request. Which family it is of is for its action, and whoever writes it, to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Open or resume.
@@ -120,6 +114,12 @@ pub enum Request {
     Part(UploadPart),
     /// Put together.
     Finish(FinishUpload),
+    /// Send the part that the server wants next.
+    Next(NextPart),
+    /// Send a whole small file.
+    Whole(SmallFile),
+    /// Tell how an upload went: of which file, where that is said.
+    Report(Option<Sha1>),
 }
 
 /// A request and what deviates from the documents in it.
@@ -131,76 +131,93 @@ pub struct Parsed {
     pub deviations: Vec<Deviation>,
 }
 
-/// Characters that a file name must not have, whatever the profile. The documents also ban the pipe, in one version.
-const FILE_NAME_BANNED: [char; 8] = ['\\', '/', ':', '*', '?', '"', '<', '>'];
-
 impl Request {
-    /// Which action this is.
+    /// Which action this is, in a family.
     #[must_use]
-    pub const fn action(&self) -> Action {
+    pub const fn action(&self, family: Family) -> Action {
         match self {
-            Self::Init(_) => Action::InitUpload,
-            Self::Part(_) => Action::UploadPart,
-            Self::Finish(_) => Action::FinishUpload,
+            Self::Init(_) => family.open(),
+            Self::Part(_) => family.part(),
+            Self::Finish(_) => family.finish(),
+            Self::Next(_) => Action::MultipartUploadVodFile,
+            Self::Whole(_) => Action::SmallFileUpload,
+            Self::Report(_) => Action::Report,
         }
     }
 
     /// Which upload it belongs to, within its account.
     #[must_use]
-    pub const fn file_sha1(&self) -> Sha1 {
+    pub const fn file_sha1(&self) -> Option<Sha1> {
         match self {
-            Self::Init(init) => init.file_sha1,
-            Self::Part(part) => part.file_sha1,
-            Self::Finish(finish) => finish.file_sha1,
+            Self::Init(init) => Some(init.file_sha1),
+            Self::Part(part) => Some(part.file_sha1),
+            Self::Finish(finish) => Some(finish.file_sha1),
+            Self::Next(next) => Some(next.file_sha1),
+            Self::Whole(whole) => Some(whole.file_sha1),
+            Self::Report(file_sha1) => *file_sha1,
         }
     }
 
-    /// Reads the parameters of an action.
+    /// Reads the parameters of an action. An upload signature is read for what it says; whether it holds is not asked.
     ///
     /// # Errors
     /// Names the parameter, its value and the rule it breaks.
     pub fn from_query(action: Action, query: &Query, limits: &Limits) -> Result<Parsed, Violation> {
-        let mut deviations = unknown_parameters(action, query);
-        let file_sha1 = digest(query, "fileSha", "the file's SHA-1 in hexadecimal digits", &mut deviations)?;
-        let request = match action {
-            Action::InitUpload => Self::Init(read_init(query, limits, file_sha1, &mut deviations)?),
-            Action::UploadPart => {
-                let offset = protocol_number(query, "offset", "a byte offset")?;
-                let len = protocol_number(query, "dataSize", "the part's length in bytes")?;
-                let part_md5 = digest(query, "dataMd5", "the part's MD5 in hexadecimal digits", &mut deviations)?;
-                Self::Part(UploadPart { file_sha1, span: PartSpan { offset, len }, part_md5 })
+        let mut reader = Reader::new(query, params::of(action));
+        reader.deviations.extend(read::unknown_parameters(action, query));
+        let token = match action.family() {
+            Family::Ugc => Some(token::read(&mut reader, action)?),
+            Family::Server | Family::Legacy => None,
+        };
+        let request = match action.role() {
+            Role::Report => {
+                reader.deviates(&rules::KNOWN_ACTIONS, "no document names the action Report");
+                Self::Report(query.get("fileSha").and_then(|sha| sha.parse().ok()))
             }
-            Action::FinishUpload => Self::Finish(FinishUpload { file_sha1 }),
-            other => {
-                let message = format!("action {other} is not read yet");
-                return Err(Violation { code: Code::COMMON_PARAMS, message });
+            Role::Next => Self::Next(read_next(&mut reader, limits)?),
+            Role::Whole => Self::Whole(read_small_file(&mut reader, limits)?),
+            role => {
+                let file_sha1 = match &token {
+                    Some(token) => token::file_sha1(&mut reader, token, action)?,
+                    None => reader.file_sha1("fileSha")?,
+                };
+                match role {
+                    Role::Open => {
+                        let (file_size, part_size) = (reader.file_size()?, grid(&mut reader, action, limits)?);
+                        let facts = match &token {
+                            Some(token) => token::facts(&mut reader, token, limits)?,
+                            None => reader.facts(limits)?,
+                        };
+                        Self::Init(InitUpload { facts, file_sha1, file_size, part_size })
+                    }
+                    Role::Part => {
+                        let span = reader.span()?;
+                        Self::Part(UploadPart { file_sha1, span, part_md5: reader.part_md5()? })
+                    }
+                    _ => Self::Finish(FinishUpload { file_sha1 }),
+                }
             }
         };
-        Ok(Parsed { request, deviations })
+        Ok(Parsed { request, deviations: reader.deviations })
     }
 
-    /// Writes the action and its parameters, in the order of the documents.
+    /// Writes the action and its parameters, in the order of the documents. What an upload signature says of the file
+    /// is not repeated: it stands there alone.
     #[must_use]
-    pub fn to_query(&self) -> Query {
+    pub fn to_query(&self, family: Family) -> Query {
         let mut query = Query::default();
-        query.push("Action", self.action());
+        query.push("Action", self.action(family));
+        let in_query = family != Family::Ugc;
         match self {
             Self::Init(init) => {
-                query.push("fileName", &init.file_name);
+                if in_query {
+                    query.push("fileName", &init.facts.name);
+                }
                 query.push("fileSha", init.file_sha1);
                 query.push("fileSize", init.file_size);
                 query.push("dataSize", init.part_size);
-                query.push("fileType", &init.file_type);
-                for (at, tag) in init.tags.iter().enumerate() {
-                    query.push(&format!("tags.{}", at + 1), tag);
-                }
-                if let Some(class_id) = init.class_id {
-                    query.push("classId", class_id);
-                }
-                for (name, on) in flags(init) {
-                    if on {
-                        query.push(name, 1);
-                    }
+                if in_query {
+                    push_facts(&mut query, &init.facts);
                 }
             }
             Self::Part(part) => {
@@ -210,331 +227,100 @@ impl Request {
                 query.push("dataMd5", part.part_md5);
             }
             Self::Finish(finish) => query.push("fileSha", finish.file_sha1),
+            Self::Next(next) => {
+                query.push("fileName", &next.facts.name);
+                query.push("fileSha", next.file_sha1);
+                query.push("fileSize", next.file_size);
+                query.push("dataSize", next.span.len);
+                query.push("offset", next.span.offset);
+                push_facts(&mut query, &next.facts);
+                if let Some(url) = &next.facts.notify_url {
+                    query.push("notifyUrl", url);
+                }
+            }
+            Self::Whole(whole) => {
+                query.push("fileName", &whole.facts.name);
+                query.push("fileSha", whole.file_sha1);
+                query.push("fileSize", whole.file_size);
+                query.push("dataSize", whole.file_size);
+                push_facts(&mut query, &whole.facts);
+            }
+            Self::Report(file_sha1) => {
+                if let Some(file_sha1) = file_sha1 {
+                    query.push("fileSha", file_sha1);
+                }
+            }
         }
         query
     }
 }
 
-fn flags(init: &InitUpload) -> [(&'static str, bool); 3] {
-    [("isTranscode", init.transcode), ("isScreenshot", init.screenshot), ("isWatermark", init.watermark)]
+/// What is said of a file, but its name, which stands first.
+fn push_facts(query: &mut Query, facts: &FileFacts) {
+    query.push("fileType", &facts.file_type);
+    for (at, tag) in facts.tags.iter().enumerate() {
+        query.push(&format!("tags.{}", at + 1), tag);
+    }
+    if let Some(class_id) = facts.class_id {
+        query.push("classId", class_id);
+    }
+    let flags =
+        [("isTranscode", facts.transcode), ("isScreenshot", facts.screenshot), ("isWatermark", facts.watermark)];
+    for (name, _) in flags.into_iter().filter(|(_, on)| *on) {
+        query.push(name, 1);
+    }
+    if let Some(covered) = &facts.cover_of {
+        query.push("extra.usage", 1);
+        query.push("extra.fileId", covered);
+    }
 }
 
-fn read_init(
-    query: &Query,
-    limits: &Limits,
-    file_sha1: Sha1,
-    deviations: &mut Vec<Deviation>,
-) -> Result<InitUpload, Violation> {
-    let code = Code::PROTOCOL_PARAMS;
-    let file_name = required(query, "fileName", code, "the file's name")?;
-    let chars = file_name.chars().count();
-    if chars == 0 || chars > limits.file_name_chars {
-        let expected = format!("1 to {} characters", limits.file_name_chars);
-        return Err(Violation::wrong(code, "fileName", &file_name, &expected));
+/// The grid that an opening request asks for.
+fn grid(reader: &mut Reader<'_>, action: Action, limits: &Limits) -> Result<u64, Violation> {
+    let part_size = reader.number("dataSize")?;
+    let (min, max) = (limits.part_size_min, limits.part_size_max);
+    if !(min..=max).contains(&part_size) {
+        return Err(reader.out_of("dataSize", part_size, &format!("{min} to {max} bytes")));
     }
-    if file_name.contains(FILE_NAME_BANNED) {
-        return Err(Violation::wrong(code, "fileName", &file_name, r#"none of \ / : * ? " < >"#));
+    if action.family() == Family::Ugc && part_size != min && part_size != max {
+        reader.deviates(&rules::UGC_PART_SIZE, format!("dataSize is {part_size}"));
     }
-    if file_name.contains('|') {
-        deviations.push(Deviation::new(&rules::FILE_NAME_NO_PIPE, format!("fileName is {file_name:?}")));
-    }
-    let file_size = protocol_number(query, "fileSize", "the file's size in bytes, at least 1")?;
-    if file_size == 0 {
-        return Err(Violation::wrong(code, "fileSize", "0", "the file's size in bytes, at least 1"));
-    }
-    let expected = format!("{} to {} bytes", limits.part_size_min, limits.part_size_max);
-    let part_size = protocol_number(query, "dataSize", &expected)?;
-    if !(limits.part_size_min..=limits.part_size_max).contains(&part_size) {
-        return Err(Violation::wrong(code, "dataSize", &part_size.to_string(), &expected));
-    }
-    let file_type = required(query, "fileType", code, "the file's type, such as mp4")?;
-    if file_type.is_empty() {
-        return Err(Violation::wrong(code, "fileType", &file_type, "the file's type, such as mp4"));
-    }
-    let class_id = optional_number(query, "classId", "a class id")?;
-    Ok(InitUpload {
-        file_name,
-        file_sha1,
-        file_size,
-        part_size,
-        file_type,
-        tags: read_tags(query, deviations)?,
-        class_id,
-        transcode: flag(query, "isTranscode")?,
-        screenshot: flag(query, "isScreenshot")?,
-        watermark: flag(query, "isWatermark")?,
-    })
+    Ok(part_size)
 }
 
-/// The n of `tags.n`, or of `tag.n` as most clients call it.
-fn tag_index(name: &str) -> Option<(&str, &str)> {
-    name.split_once('.').filter(|(stem, _)| matches!(*stem, "tags" | "tag"))
-}
-
-fn read_tags(query: &Query, deviations: &mut Vec<Deviation>) -> Result<Vec<String>, Violation> {
-    let mut tags = std::collections::BTreeMap::new();
-    let mut singular = false;
-    for pair in query.pairs() {
-        let name = pair.name();
-        let Some((stem, index)) = tag_index(&name) else { continue };
-        let index = index.parse::<u32>().ok().filter(|n| *n >= 1).ok_or_else(|| {
-            Violation::wrong(
-                Code::PROTOCOL_PARAMS,
-                &name,
-                &pair.value(crate::query::Decoding::Form),
-                "an index from 1 in its name",
-            )
-        })?;
-        singular |= stem == "tag";
-        tags.entry(index).or_insert_with(|| pair.value(crate::query::Decoding::Form).into_owned());
-    }
-    if singular {
-        deviations.push(Deviation::new(&rules::TAGS_PLURAL, "tags are named tag.n"));
-    }
-    Ok(tags.into_values().collect())
-}
-
-/// What the documents name for every action.
-const COMMON: [&str; 8] =
-    ["Action", "Region", "Timestamp", "Nonce", "SecretId", "Signature", "SignatureMethod", "Token"];
-
-fn unknown_parameters(action: Action, query: &Query) -> Vec<Deviation> {
-    let known: &[&str] = match action {
-        Action::InitUpload => &[
-            "fileName",
-            "fileSha",
-            "fileSize",
-            "dataSize",
-            "fileType",
-            "classId",
-            "isTranscode",
-            "isScreenshot",
-            "isWatermark",
-        ],
-        Action::UploadPart => &["fileSha", "offset", "dataSize", "dataMd5"],
-        _ => &["fileSha"],
+fn read_next(reader: &mut Reader<'_>, limits: &Limits) -> Result<NextPart, Violation> {
+    let facts = reader.facts(limits)?;
+    let file_sha1 = reader.file_sha1("fileSha")?;
+    let (file_size, span) = (reader.file_size()?, reader.span()?);
+    let PartSpan { offset, len } = span;
+    let Some(end) = offset.checked_add(len).filter(|end| *end <= file_size) else {
+        let message = format!("parameters offset {offset} and dataSize {len} reach beyond fileSize {file_size}");
+        return Err(Violation { code: Code::LEGACY_BEYOND_FILE, message });
     };
-    query
-        .pairs()
-        .iter()
-        .map(crate::query::Pair::name)
-        .filter(|name| {
-            let tag = action == Action::InitUpload && tag_index(name).is_some();
-            !(tag || COMMON.contains(&name.as_ref()) || known.contains(&name.as_ref()))
-        })
-        .map(|name| Deviation::new(&rules::KNOWN_PARAMETERS, format!("{action} carries {name}")))
-        .collect()
+    let (min, max, first) = (limits.part_size_min, limits.legacy_part_max, limits.legacy_first_part);
+    let expected = match (offset, end == file_size) {
+        (0, false) if len != first => format!("{first} bytes, as this is the first part and not the last"),
+        (_, true) if len == 0 || len > max => format!("1 to {max} bytes"),
+        (1.., false) if !(min..=max).contains(&len) => format!("{min} to {max} bytes, as this is not the last part"),
+        _ => return Ok(NextPart { facts, file_sha1, file_size, span }),
+    };
+    Err(reader.out_of("dataSize", len, &expected))
 }
 
-fn required(query: &Query, name: &str, code: Code, expected: &str) -> Result<String, Violation> {
-    query.get(name).map(std::borrow::Cow::into_owned).ok_or_else(|| Violation::missing(code, name, expected))
-}
-
-fn number(query: &Query, name: &str, code: Code, expected: &str) -> Result<u64, Violation> {
-    let value = required(query, name, code, expected)?;
-    // Digits alone: the standard library's parser would also take a plus sign.
-    if value.bytes().all(|b| b.is_ascii_digit())
-        && let Ok(number) = value.parse()
-    {
-        return Ok(number);
+fn read_small_file(reader: &mut Reader<'_>, limits: &Limits) -> Result<SmallFile, Violation> {
+    let facts = reader.facts(limits)?;
+    let file_sha1 = reader.file_sha1("fileSha")?;
+    let file_size = reader.file_size()?;
+    if file_size > limits.small_file_max {
+        let expected = format!("1 to {} bytes; a larger file takes the three steps", limits.small_file_max);
+        return Err(reader.out_of("fileSize", file_size, &expected));
     }
-    Err(Violation::wrong(code, name, &value, expected))
-}
-
-fn protocol_number(query: &Query, name: &str, expected: &str) -> Result<u64, Violation> {
-    number(query, name, Code::PROTOCOL_PARAMS, expected)
-}
-
-fn optional_number(query: &Query, name: &str, expected: &str) -> Result<Option<u64>, Violation> {
-    query.pair(name).map(|_| protocol_number(query, name, expected)).transpose()
-}
-
-fn flag(query: &Query, name: &str) -> Result<bool, Violation> {
-    match optional_number(query, name, "0 or 1")? {
-        None | Some(0) => Ok(false),
-        Some(1) => Ok(true),
-        Some(other) => Err(Violation::wrong(Code::PROTOCOL_PARAMS, name, &other.to_string(), "0 or 1")),
+    let len = reader.number("dataSize")?;
+    if len != file_size {
+        return Err(reader.out_of("dataSize", len, &format!("the file's size again, {file_size}")));
     }
-}
-
-fn digest<D: std::str::FromStr>(
-    query: &Query,
-    name: &str,
-    expected: &str,
-    deviations: &mut Vec<Deviation>,
-) -> Result<D, Violation> {
-    let value = required(query, name, Code::PROTOCOL_PARAMS, expected)?;
-    let digest = value.parse().map_err(|_| Violation::wrong(Code::PROTOCOL_PARAMS, name, &value, expected))?;
-    if value.bytes().any(|b| b.is_ascii_uppercase()) {
-        deviations.push(Deviation::new(&rules::DIGEST_LOWER_CASE, format!("{name} is {value}")));
-    }
-    Ok(digest)
+    Ok(SmallFile { facts, file_sha1, file_size })
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    const SHA: &str = "b4a5c70c76e79e01ab3a5c306de3d9eedeadeca9";
-    const MD5: &str = "0bee89b07a248e27c83fc3d5951213c1";
-
-    #[track_caller]
-    fn check(action: Action, raw: &str, expected: Expect) {
-        let shown = match Request::from_query(action, &Query::parse(raw), &Limits::default()) {
-            Ok(parsed) => {
-                let rules: Vec<_> = parsed.deviations.iter().map(|d| d.rule.id).collect();
-                format!("ok {rules:?}")
-            }
-            Err(violation) => format!("{}: {violation}", violation.code),
-        };
-        expected.assert_eq(&shown);
-    }
-
-    fn init(change: impl Fn(String) -> String) -> String {
-        change(format!("Action=InitUpload&fileName=test&fileSha={SHA}&fileSize=20350000&dataSize=1048576&fileType=mp4"))
-    }
-
-    #[test]
-    fn init_upload() {
-        let action = Action::InitUpload;
-        check(action, &init(|q| q), expect!["ok []"]);
-        check(
-            action,
-            &init(|q| q.replace("fileType=mp4", "")),
-            expect!["-10003: parameter fileType is missing: expected the file's type, such as mp4"],
-        );
-        check(
-            action,
-            &init(|q| q.replace("=1048576", "=1048577")),
-            expect![[r#"-10003: parameter dataSize is "1048577": expected 524288 to 1048576 bytes"#]],
-        );
-        check(
-            action,
-            &init(|q| q.replace("=1048576", "=524287")),
-            expect![[r#"-10003: parameter dataSize is "524287": expected 524288 to 1048576 bytes"#]],
-        );
-        check(
-            action,
-            &init(|q| q.replace("=20350000", "=%2B5")),
-            expect![[r#"-10003: parameter fileSize is "+5": expected the file's size in bytes, at least 1"#]],
-        );
-        check(
-            action,
-            &init(|q| q.replace("=20350000", "=0")),
-            expect![[r#"-10003: parameter fileSize is "0": expected the file's size in bytes, at least 1"#]],
-        );
-        check(
-            action,
-            &init(|q| q.replace("=test", "=a%2Fb")),
-            expect![[r#"-10003: parameter fileName is "a/b": expected none of \ / : * ? " < >"#]],
-        );
-        check(action, &init(|q| q.replace("=test", "=a%7Cb")), expect![[r#"ok ["file-name-no-pipe"]"#]]);
-        check(action, &init(|q| q.replace("=test", &format!("={}", "%E6%B5%8B".repeat(40)))), expect!["ok []"]);
-        check(
-            action,
-            &init(|q| q.replace("=test", &format!("={}", "a".repeat(41)))),
-            expect![[
-                r#"-10003: parameter fileName is "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": expected 1 to 40 characters"#
-            ]],
-        );
-        check(action, &init(|q| q.replace(SHA, &SHA.to_uppercase())), expect![[r#"ok ["digest-lower-case"]"#]]);
-        check(action, &init(|q| q + "&tag.1=a&storeTime=0"), expect![[r#"ok ["known-parameters", "tags-plural"]"#]]);
-        check(
-            action,
-            &init(|q| q + "&isTranscode=2"),
-            expect![[r#"-10003: parameter isTranscode is "2": expected 0 or 1"#]],
-        );
-        check(
-            action,
-            &init(|q| q + "&tags.0=a"),
-            expect![[r#"-10003: parameter tags.0 is "a": expected an index from 1 in its name"#]],
-        );
-    }
-
-    #[test]
-    fn upload_part() {
-        let action = Action::UploadPart;
-        let good = format!("fileSha={SHA}&offset=0&dataSize=1048576&dataMd5={MD5}");
-        check(action, &good, expect!["ok []"]);
-        check(
-            action,
-            &good.replace(MD5, "12"),
-            expect![[r#"-10003: parameter dataMd5 is "12": expected the part's MD5 in hexadecimal digits"#]],
-        );
-        check(
-            action,
-            &good.replace("offset=0", "offset=-1"),
-            expect![[r#"-10003: parameter offset is "-1": expected a byte offset"#]],
-        );
-        check(
-            action,
-            &good.replace("offset=0", "offset=99999999999999999999"),
-            expect![[r#"-10003: parameter offset is "99999999999999999999": expected a byte offset"#]],
-        );
-    }
-
-    #[test]
-    fn tags_are_read_in_order_of_their_index_under_either_name() {
-        let query = Query::parse(&init(|q| q + "&tags.10=c&tag.2=b&tags.1=a"));
-        let parsed = Request::from_query(Action::InitUpload, &query, &Limits::default()).unwrap();
-        let Request::Init(init) = parsed.request else { panic!("not an InitUpload") };
-        assert_eq!(init.tags, ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn what_is_written_is_read_back_without_deviation() {
-        let request = Request::Init(InitUpload {
-            file_name: "测试 video+1".to_owned(),
-            file_sha1: Sha1::of(b"x"),
-            file_size: 3,
-            part_size: 524_288,
-            file_type: "mp4".to_owned(),
-            tags: vec!["a".to_owned(), "b c".to_owned()],
-            class_id: Some(7),
-            transcode: true,
-            screenshot: false,
-            watermark: true,
-        });
-        let line = request.to_query().to_string();
-        let parsed = Request::from_query(Action::InitUpload, &Query::parse(&line), &Limits::default()).unwrap();
-        assert_eq!(parsed, Parsed { request, deviations: vec![] });
-    }
-
-    #[test]
-    fn common_parameters() {
-        let check = |raw: &str, expected: Expect| {
-            let shown = match CommonParams::from_query(&Query::parse(raw)) {
-                Ok(common) => format!("{} {} {:?}", common.timestamp, common.secret_id, common.deviations.len()),
-                Err(violation) => format!("{}: {violation}", violation.code),
-            };
-            expected.assert_eq(&shown);
-        };
-        let good = "Region=gz&Timestamp=1465185768&Nonce=000562251&SecretId=id&Signature=s";
-        check(good, expect!["1465185768 id 0"]);
-        check(&good.replace("1465185768", "1795226849763"), expect!["1795226849 id 1"]);
-        check(
-            &good.replace("Nonce=000562251", "Nonce=-1"),
-            expect![[r#"-10001: parameter Nonce is "-1": expected a positive integer"#]],
-        );
-        check(
-            &good.replace("SecretId=id&", ""),
-            expect!["-10001: parameter SecretId is missing: expected the account's SecretId"],
-        );
-        check(
-            &good.replace("&Signature=s", ""),
-            expect!["-10001: parameter Signature is missing: expected the request's signature"],
-        );
-        check("", expect!["-10001: parameter Timestamp is missing: expected seconds since 1970"]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_query_panics(raw in "\\PC{0,300}", which in 0..3_usize) {
-            let query = Query::parse(&raw);
-            let _ = Request::from_query(Action::ALL[which], &query, &Limits::default());
-            let _ = CommonParams::from_query(&query);
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Code, PATH_V2, PATH_V3};
+use crate::{Action, Code, Family, PATH_V2, PATH_V3};
 
 /// How strictly a server holds clients to the documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +62,10 @@ catalogue! {
         "Digests are written in lower-case hexadecimal digits.";
     TIMESTAMP_SECONDS = "timestamp-seconds", Some(Code::REPLAY), "common parameters",
         "Timestamp is in seconds.";
-    PART_CONTENT_LENGTH = "part-content-length", Some(Code::BODY), "UploadPart, parameters; MultipartUploadVodFile, note 4",
+    PART_CONTENT_LENGTH = "part-content-length", Some(Code::BODY), "UploadPart, parameters",
         "A part is sent with a Content-Length, and dataSize is equal to it.";
+    LEGACY_CONTENT_LENGTH = "legacy-content-length", Some(Code::LEGACY_DATA_SIZE), "MultipartUploadVodFile, note 4",
+        "A part of MultipartUploadVodFile is sent with a Content-Length, and dataSize is equal to it.";
     NO_EMPTY_TAIL = "no-empty-tail", Some(Code::PROTOCOL_PARAMS), "UploadPart, about dataSize",
         "No part is empty, and none starts at the end of the file.";
     FILE_NAME_NO_PIPE = "file-name-no-pipe", Some(Code::PROTOCOL_PARAMS), "InitUpload, parameters",
@@ -132,6 +134,13 @@ pub fn request_line(action: Action, method: &str, path: &str) -> Vec<Deviation> 
         deviations.push(Deviation::new(&DOCUMENTED_PATH, format!("{action} was sent to {path}")));
     }
     deviations
+}
+
+/// What a request deviates in by the transport it came over.
+#[must_use]
+pub fn transport(action: Action, tls: bool) -> Option<Deviation> {
+    let wrong = tls && action.family() == Family::Legacy;
+    wrong.then(|| Deviation::new(&LEGACY_HTTP_ONLY, format!("{action} was sent over https")))
 }
 
 #[cfg(test)]

@@ -10,14 +10,12 @@ use hmac::Mac as _;
 use crate::{
     Query, Sha1,
     query::Decoding,
+    request::common::MILLISECONDS_FROM,
     sign::{SecretKey, mac_sha1},
 };
 
 /// The length of the HMAC at the head of a signature, in bytes.
 const MAC_LEN: usize = 20;
-
-/// From here on an expiry can only be meant in milliseconds, as the browser uploader sends it.
-const MILLISECONDS_FROM: u64 = 1_000_000_000_000;
 
 /// A text that is no upload signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,12 +47,21 @@ pub struct UploadSignature {
 }
 
 impl UploadSignature {
+    /// The signature of a request, with the name it was sent under: `signature` in the documents, `Signature` in every
+    /// known client. None if it has neither.
+    #[must_use]
+    pub fn of_query(query: &Query) -> Option<(&'static str, Result<Self, Malformed>)> {
+        let named = |name: &'static str| query.get(name).map(|text| (name, Self::decode(&text)));
+        named("signature").or_else(|| named("Signature"))
+    }
+
     /// Takes a signature apart. Line breaks are dropped first: one client wraps its Base64 every 76 characters.
+    /// A space can only be a plus sign that was not encoded.
     ///
     /// # Errors
     /// Says what is wrong with the text, without repeating it.
     pub fn decode(text: &str) -> Result<Self, Malformed> {
-        let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).map(unspaced).collect();
         let bytes = STANDARD.decode(joined).map_err(|error| Malformed::Base64(error.to_string()))?;
         if bytes.len() <= MAC_LEN {
             return Err(Malformed::Short(bytes.len()));
@@ -74,10 +81,23 @@ impl UploadSignature {
         STANDARD.encode(bytes)
     }
 
+    /// One that reads like another and holds under no key anybody has.
+    pub(crate) fn forge(digest: &[u8; 32], original: &str) -> String {
+        let mut bytes = digest[..MAC_LEN].to_vec();
+        bytes.extend_from_slice(original.as_bytes());
+        STANDARD.encode(bytes)
+    }
+
     /// Does it hold under this key? The HMAC is over the bytes as received, whatever their order and encoding.
     #[must_use]
     pub fn holds(&self, key: &SecretKey) -> bool {
         mac_sha1(key, &self.original).verify_slice(&self.mac).is_ok()
+    }
+
+    /// What it says: who may upload what until when.
+    #[must_use]
+    pub const fn fields(&self) -> &Query {
+        &self.fields
     }
 
     /// A field, decoded.
@@ -115,6 +135,10 @@ impl UploadSignature {
         let sent: u64 = self.field("e").and_then(|text| text.parse().ok()).ok_or(expected)?;
         Ok(if sent >= MILLISECONDS_FROM { sent / 1000 } else { sent })
     }
+}
+
+const fn unspaced(c: char) -> char {
+    if c == ' ' { '+' } else { c }
 }
 
 /// The proof that a finished upload comes back with: what is handed to the application's own server.

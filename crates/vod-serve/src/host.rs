@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use crate::{
     body::{Body, BodyError},
-    message::{Answer, Effects, Head, Subject},
+    message::{Answer, Effects, Head, ReplyOut, Stakes, Subject},
 };
 
 /// The body of an answer that is no part of the protocol, such as a page of the admin API.
@@ -40,11 +40,14 @@ pub trait Host: Send + Sync + 'static {
         body: &mut Body,
     ) -> impl Future<Output = Result<Self::Staged, BodyError>> + Send;
 
-    /// Will committing it keep the bytes of a part, so that a fault could drop them?
-    fn keeps(&self, staged: &Self::Staged) -> bool;
+    /// What is there for a fault to spoil, if this is committed?
+    fn stakes(&self, staged: &Self::Staged) -> Stakes;
 
     /// Makes it so, and says what to answer. Once begun it is finished, also when the client has gone meanwhile.
     fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = Answer> + Send;
+
+    /// Adds to a reply what every reply to such a request carries, whoever made it: a fault's reply too.
+    fn dress(&self, head: &Head, reply: &mut ReplyOut);
 
     /// Is this path served beside the protocol, without faults and without evidence?
     fn is_aside(&self, path: &str) -> bool;

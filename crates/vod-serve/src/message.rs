@@ -19,10 +19,12 @@ pub struct Head {
     pub host: String,
     /// All headers.
     pub headers: HeaderMap,
+    /// Did it come over TLS?
+    pub secure: bool,
 }
 
 impl Head {
-    pub(crate) fn of(request: &http::Request<Incoming>) -> Self {
+    pub(crate) fn of(request: &http::Request<Incoming>, secure: bool) -> Self {
         // A request sent as if to a proxy names scheme and host, and perhaps a password: only what follows matters.
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let (path, query) = Query::split_target(&target);
@@ -33,8 +35,15 @@ impl Head {
             query,
             host: header.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default(),
             headers: request.headers().clone(),
+            secure,
             target,
         }
+    }
+
+    /// Is it a browser's question whether a page may send such a request?
+    #[must_use]
+    pub fn is_preflight(&self) -> bool {
+        self.method == "OPTIONS"
     }
 
     /// The length the request announces for its body; none where it is chunked or says nothing.
@@ -64,6 +73,17 @@ pub struct Subject {
 pub struct Effects {
     /// Answer as if the part were kept, and do not keep it.
     pub drop_part: bool,
+    /// Let the transcoding of the file that is stored fail with this code.
+    pub transcode: Option<i64>,
+}
+
+/// What a commit has that a fault could spoil.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stakes {
+    /// The bytes of a part will be kept.
+    pub part: bool,
+    /// A file may be stored.
+    pub file: bool,
 }
 
 /// What came of a request.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use vod_proto::{
-    Code,
+    Action, Code,
     exchange::End,
     reply::{Rejected, Reply},
 };
@@ -13,7 +13,7 @@ use crate::{
     Engine, Journal, KillTarget, Killer, WallClock,
     fault::{HttpFault, Phase, ReplyFault, Strike, Verdict},
     journal::Open,
-    message::{Effects, ReplyOut},
+    message::{Effects, ReplyOut, Stakes},
 };
 
 /// The connection was ended by this server on purpose.
@@ -84,12 +84,12 @@ impl Rim {
 
     /// Which fault waits for a byte of this body, or of this reply?
     pub(crate) fn aim(&self, phase: Phase, open: &Open) -> Option<Strike> {
-        self.engine.aim(phase, open.subject(), open.attempt(), false)
+        self.engine.aim(phase, open.subject(), open.attempt(), Stakes::default())
     }
 
-    /// Lets the fault that fits strike, if there is one. `keeps` says whether there is something to drop.
-    pub(crate) async fn strike(&self, phase: Phase, open: &Arc<Open>, keeps: bool) -> Result<Change, Cut> {
-        match self.engine.aim(phase, open.subject(), open.attempt(), keeps) {
+    /// Lets the fault that fits strike, if there is one. `stakes` says what there is to spoil.
+    pub(crate) async fn strike(&self, phase: Phase, open: &Arc<Open>, stakes: Stakes) -> Result<Change, Cut> {
+        match self.engine.aim(phase, open.subject(), open.attempt(), stakes) {
             Some(strike) => self.hit(strike, phase, open).await,
             None => Ok(Change::default()),
         }
@@ -103,10 +103,11 @@ impl Rim {
         tracing::debug!(fault = id, %phase, verdict = verdict.name(), "a fault strikes");
         let mut change = Change::default();
         match verdict {
-            Verdict::Reply(reply) => change.reply = Some(injected_reply(&reply)),
+            Verdict::Reply(reply) => change.reply = Some(injected_reply(&reply, open)),
             Verdict::Http(http) => change.reply = Some(injected_http(&http)),
             Verdict::Delay(delay) => tokio::time::sleep(delay).await,
             Verdict::DropPart => change.effects.drop_part = true,
+            Verdict::Transcode(code) => change.effects.transcode = Some(code),
             Verdict::Close => return Err(cut(open, End::Closed)),
             Verdict::Reset => return Err(cut(open, End::Reset)),
             Verdict::Kill(target) => {
@@ -171,10 +172,13 @@ pub(crate) fn cut(open: &Open, end: End) -> Cut {
     Cut(end)
 }
 
-fn injected_reply(reply: &ReplyFault) -> ReplyOut {
+/// Written as the action's family writes it; for an unknown action like most.
+fn injected_reply(reply: &ReplyFault, open: &Open) -> ReplyOut {
+    let action = open.subject().action.as_deref().and_then(|name| name.parse::<Action>().ok());
+    let family = action.map(Action::family).unwrap_or_default();
     let rejected =
         Rejected { code: Code(reply.code), can_retry: Some(reply.can_retry), message: reply.message.clone() };
-    ReplyOut::json(Reply::Rejected(rejected).to_json())
+    ReplyOut::json(Reply::Rejected(rejected).to_json(family))
 }
 
 fn injected_http(http: &HttpFault) -> ReplyOut {

@@ -15,7 +15,7 @@ use tokio::{
 use vod_proto::exchange::End;
 
 use crate::{
-    Answer, Cut, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Transport, WallClock,
+    Answer, Cut, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock,
     body::{Body, BodyError},
     fault::Phase,
     host::AsideBody,
@@ -93,12 +93,13 @@ impl<H: Host> Server<H> {
     pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T, H> {
         let (host, rim) = (Arc::clone(&self.host), Arc::clone(&self.rim));
         async move {
+            let secure = transport.is_secure();
             let (line, handle) = Line::new(transport);
             let (commits, mut begun) = mpsc::unbounded_channel::<Commit>();
             let service = service_fn(move |request| {
                 let (host, rim, line) = (Arc::clone(&host), Arc::clone(&rim), Arc::clone(&handle));
                 let commits = commits.clone();
-                async move { request_through(host, rim, line, commits, request).await }
+                async move { request_through(host, rim, Arrival { line, secure }, commits, request).await }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -130,13 +131,19 @@ impl<H: Host> Server<H> {
 /// A commit that is carried out beside its connection.
 type Commit = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What a request came over.
+struct Arrival {
+    line: Arc<LineHandle>,
+    secure: bool,
+}
+
 type OutBody = Either<ReplyBody, AsideBody>;
 
 /// Leads one request through its phases.
 async fn request_through<H: Host>(
     host: Arc<H>,
     rim: Arc<Rim>,
-    line: Arc<LineHandle>,
+    arrival: Arrival,
     commits: mpsc::UnboundedSender<Commit>,
     request: Request<Incoming>,
 ) -> Result<Response<OutBody>, Cut> {
@@ -144,12 +151,12 @@ async fn request_through<H: Host>(
         return Ok(host.aside(request).await.map(Either::Right));
     }
     let start = rim.clock().now();
-    let head = Head::of(&request);
+    let head = Head::of(&request, arrival.secure);
     let subject = host.subject(&head).await;
-    let open = rim.journal().open(&head, subject, start, line);
+    let open = rim.journal().open(&head, subject, start, arrival.line);
     rim.admit(&open).await?;
 
-    let before_read = rim.strike(Phase::BeforeRead, &open, false).await?;
+    let before_read = rim.strike(Phase::BeforeRead, &open, Stakes::default()).await?;
     let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim));
     let read = async {
         let decided = match before_read.reply {
@@ -174,10 +181,11 @@ async fn request_through<H: Host>(
     };
     open.body_done(body.mark());
 
-    let reply = match decided {
+    let mut reply = match decided {
         Decided::ByFault(reply) => reply,
-        Decided::ByHost(staged) => settle(host, &rim, &open, &commits, staged).await?,
+        Decided::ByHost(staged) => settle(Arc::clone(&host), &rim, &open, &commits, staged).await?,
     };
+    host.dress(&head, &mut reply);
     open.reply(reply.record());
     Ok(response(reply, head.method == Method::HEAD.as_str(), open, rim))
 }
@@ -198,7 +206,7 @@ async fn settle<H: Host>(
     commits: &mpsc::UnboundedSender<Commit>,
     staged: H::Staged,
 ) -> Result<ReplyOut, Cut> {
-    let before = rim.strike(Phase::BeforeCommit, open, host.keeps(&staged)).await?;
+    let before = rim.strike(Phase::BeforeCommit, open, host.stakes(&staged)).await?;
     if let Some(reply) = before.reply {
         return Ok(reply);
     }
@@ -213,7 +221,7 @@ async fn settle<H: Host>(
     if !accepted {
         return Ok(reply);
     }
-    let after = rim.strike(Phase::AfterCommit, open, false).await?;
+    let after = rim.strike(Phase::AfterCommit, open, Stakes::default()).await?;
     Ok(after.reply.unwrap_or(reply))
 }
 

@@ -19,6 +19,11 @@ use tokio::{
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop a reset for the peer, where it would otherwise be an orderly close.
     fn reset_on_drop(&mut self);
+
+    /// Is it encrypted, so that the client calls it https? Default no.
+    fn is_secure(&self) -> bool {
+        false
+    }
 }
 
 /// Something that connections come from.

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use vod_proto::exchange::End;
 use vod_serve::{
-    Answer, Effects, Engine, Head, Host, Journal, Plan, ReplyOut, Server, Subject, Transport, WallClock,
+    Answer, Effects, Engine, Head, Host, Journal, Plan, ReplyOut, Server, Stakes, Subject, Transport, WallClock,
     body::{Body, BodyError},
     host::AsideBody,
 };
@@ -31,13 +31,15 @@ impl Host for Yes {
         Ok(())
     }
 
-    fn keeps(&self, (): &()) -> bool {
-        false
+    fn stakes(&self, (): &()) -> Stakes {
+        Stakes::default()
     }
 
     async fn commit(&self, (): (), _: Effects) -> Answer {
         Answer { reply: ReplyOut::json(r#"{"code":0}"#.to_owned()), accepted: true }
     }
+
+    fn dress(&self, _: &Head, _: &mut ReplyOut) {}
 
     fn is_aside(&self, _: &str) -> bool {
         false

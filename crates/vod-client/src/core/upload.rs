@@ -575,7 +575,7 @@ impl Upload {
     }
 
     fn succeed(&mut self, outcome: Outcome, stored: Stored, now: Duration) {
-        let Stored { file_id, url } = stored;
+        let Stored { file_id, url, .. } = stored;
         let report = UploadReport {
             outcome,
             file_id,

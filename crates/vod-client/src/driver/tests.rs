@@ -78,7 +78,7 @@ enum Act {
 }
 
 fn say(reply: &Reply) -> Act {
-    Act::Say(reply.to_json())
+    Act::Say(reply.to_json(Family::Server))
 }
 
 /// A server that does what it is told, keeps the target lines, and holds signatures to account.
@@ -155,7 +155,7 @@ impl Server {
                 Action::FinishUpload => Reply::Finish(stored()),
                 other => panic!("{other} is not called"),
             }
-            .to_json(),
+            .to_json(Family::Server),
         };
         Ok(Response::new(Full::from(text)))
     }
@@ -199,7 +199,7 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 fn stored() -> Stored {
-    Stored { file_id: "16092504232103571364".to_owned(), url: Some("http://x/f0.mp4".to_owned()) }
+    Stored { url: Some("http://x/f0.mp4".to_owned()), ..Stored::new("16092504232103571364") }
 }
 
 /// 2.5 parts of 100,000 bytes: each is longer than a frame and than a pipe.

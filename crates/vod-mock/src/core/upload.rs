@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use vod_proto::{
-    Code, InitUpload, Layout, Md5, PartSpan, Sha1, UploadPart,
+    Code, InitUpload, Layout, Md5, NextPart, PartSpan, Sha1, UploadPart,
     layout::OffGrid,
     reply::{InitReply, ListedPart, Rejected, Stored},
 };
@@ -25,10 +25,19 @@ pub struct Upload {
 #[derive(Debug)]
 pub struct Session {
     facts: Opened,
-    layout: Layout,
+    grid: Grid,
     parts: BTreeMap<u64, KeptPart>,
     touched: Timestamp,
     prefix: Prefix,
+}
+
+/// How the parts of a session lie.
+#[derive(Clone, Copy, Debug)]
+enum Grid {
+    /// On a grid that was agreed on at the start.
+    Fixed(Layout),
+    /// One behind the other, each as long as the client likes.
+    InOrder,
 }
 
 /// A part that was acknowledged.
@@ -36,8 +45,8 @@ pub struct Session {
 pub struct KeptPart {
     /// Where it lies.
     pub span: PartSpan,
-    /// Its MD5.
-    pub md5: Md5,
+    /// Its MD5, where the family has one.
+    pub md5: Option<Md5>,
     /// Its SHA-1.
     pub sha1: Sha1,
     /// Where its bytes are kept.
@@ -75,6 +84,19 @@ pub enum PartCheck {
     EmptyTail,
 }
 
+/// What to do about the head of a `MultipartUploadVodFile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextCheck {
+    /// It is the part that is wanted: take the body in.
+    Take,
+    /// Another one is wanted, at this offset.
+    Wanted(u64),
+    /// Every part is here, and only the file is not put together yet.
+    Complete,
+    /// The file is there, under this id.
+    Exists(String),
+}
+
 /// What to do about a `FinishUpload`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Finish {
@@ -93,10 +115,14 @@ impl Upload {
             Record::Opened { at, facts, .. } => {
                 let freed = self.drop_session();
                 self.sessions += 1;
-                if let Some(layout) = Layout::new(facts.file_size, facts.part_size) {
+                let grid = match facts.part_size {
+                    Some(part_size) => Layout::new(facts.file_size, part_size).map(Grid::Fixed),
+                    None => Some(Grid::InOrder),
+                };
+                if let Some(grid) = grid {
                     self.session = Some(Session {
                         facts: facts.clone(),
-                        layout,
+                        grid,
                         parts: BTreeMap::new(),
                         touched: *at,
                         prefix: Prefix::of_session(self.sessions),
@@ -116,13 +142,22 @@ impl Upload {
             }
             Record::Stored { file_id, .. } => {
                 let Some(session) = self.session.take() else { return Vec::new() };
-                self.commits += 1;
                 let parts = session.parts.into_values().collect();
-                let earlier = self.stored.replace(StoredFile { file_id: file_id.clone(), facts: session.facts, parts });
-                earlier.map(|file| file.parts.iter().map(|part| part.body).collect()).unwrap_or_default()
+                self.store(StoredFile { file_id: file_id.clone(), facts: session.facts, parts })
+            }
+            Record::Whole { facts, sha1, body, file_id, .. } => {
+                let span = PartSpan { offset: 0, len: facts.file_size };
+                let part = KeptPart { span, md5: None, sha1: *sha1, body: *body };
+                self.store(StoredFile { file_id: file_id.clone(), facts: facts.clone(), parts: vec![part] })
             }
             Record::Dropped { .. } => self.drop_session(),
         }
+    }
+
+    fn store(&mut self, file: StoredFile) -> Vec<BodyId> {
+        self.commits += 1;
+        let earlier = self.stored.replace(file);
+        earlier.map(|file| file.parts.iter().map(|part| part.body).collect()).unwrap_or_default()
     }
 
     fn drop_session(&mut self) -> Vec<BodyId> {
@@ -172,24 +207,14 @@ impl Upload {
         lifetime: Duration,
         instant: bool,
     ) -> Result<InitDecision, Rejected> {
-        let same_size = |facts: &Opened| {
-            if facts.file_size == init.file_size {
-                return Ok(());
-            }
-            let (was, is) = (facts.file_size, init.file_size);
-            Err(refuse(
-                Code::PROTOCOL_PARAMS,
-                format!("parameter fileSize is {is}: the same fileSha was announced with {was}"),
-            ))
-        };
         if let Some(session) = self.session(now, lifetime) {
-            same_size(&session.facts)?;
-            let fresh = session.parts.is_empty() && session.layout.part_size() == init.part_size;
+            same_size(&session.facts, init.file_size, Code::PROTOCOL_PARAMS)?;
+            let fresh = session.parts.is_empty() && session.facts.part_size == Some(init.part_size);
             let reply = if fresh { InitReply::Fresh } else { session.resume() };
             return Ok(InitDecision::Answer(reply));
         }
         if let Some(stored) = self.stored.as_ref().filter(|_| instant) {
-            same_size(&stored.facts)?;
+            same_size(&stored.facts, init.file_size, Code::PROTOCOL_PARAMS)?;
             return Ok(InitDecision::Exists(stored.clone()));
         }
         let opened = Record::Opened { key: key.clone(), at: now, facts: init.into() };
@@ -202,17 +227,39 @@ impl Upload {
     /// If there is no session, or the span is no part of its grid.
     pub fn decide_part(&self, part: &UploadPart, now: Timestamp, lifetime: Duration) -> Result<PartCheck, Rejected> {
         let session = self.session(now, lifetime).ok_or_else(|| no_session(part.file_sha1))?;
-        let span = part.span;
-        match session.layout.index_of(span) {
+        let Grid::Fixed(layout) = session.grid else { return Err(no_session(part.file_sha1)) };
+        let tail = PartSpan { offset: layout.file_size(), len: 0 };
+        match layout.index_of(part.span) {
             Ok(_) => Ok(PartCheck::Take),
-            Err(OffGrid::Outside { file_size, .. }) if span == (PartSpan { offset: file_size, len: 0 }) => {
-                Ok(PartCheck::EmptyTail)
-            }
-            Err(OffGrid::Offset { .. }) if span == (PartSpan { offset: session.layout.file_size(), len: 0 }) => {
-                Ok(PartCheck::EmptyTail)
-            }
+            Err(OffGrid::Outside { .. } | OffGrid::Offset { .. }) if part.span == tail => Ok(PartCheck::EmptyTail),
             Err(off) => Err(refuse(Code::PROTOCOL_PARAMS, off.to_string())),
         }
+    }
+
+    /// Decides about the head of a `MultipartUploadVodFile`.
+    ///
+    /// # Errors
+    /// If another size was announced for the same digest.
+    pub fn decide_next(&self, next: &NextPart, now: Timestamp, lifetime: Duration) -> Result<NextCheck, Rejected> {
+        let same_size = |facts| same_size(facts, next.file_size, Code::LEGACY_FILE_SIZE);
+        let wanted = match (self.session(now, lifetime), &self.stored) {
+            (Some(session), _) => {
+                same_size(&session.facts)?;
+                session.passed()
+            }
+            (None, Some(stored)) => {
+                same_size(&stored.facts)?;
+                return Ok(NextCheck::Exists(stored.file_id.clone()));
+            }
+            (None, None) => 0,
+        };
+        Ok(if wanted == next.file_size {
+            NextCheck::Complete
+        } else if wanted == next.span.offset {
+            NextCheck::Take
+        } else {
+            NextCheck::Wanted(wanted)
+        })
     }
 
     /// Decides about a `FinishUpload`.
@@ -223,11 +270,11 @@ impl Upload {
         let Some(session) = self.session(now, lifetime) else {
             return self.stored.clone().map(Finish::Again).ok_or_else(|| no_session(file_sha1));
         };
-        if let Some(missing) = session.layout.parts().find(|part| !session.parts.contains_key(&part.offset)) {
+        if let Some(missing) = session.first_missing() {
             let message = format!("the part at offset {} ({} bytes) is missing", missing.offset, missing.len);
             return Err(refuse(Code::PROTOCOL_PARAMS, message));
         }
-        let whole = session.prefix.passed() == session.layout.file_size();
+        let whole = session.prefix.passed() == session.facts.file_size;
         Ok(if whole { Finish::Whole(session.prefix.sha1()) } else { Finish::Hash })
     }
 
@@ -245,6 +292,14 @@ impl Upload {
     }
 }
 
+fn same_size(facts: &Opened, file_size: u64, code: Code) -> Result<(), Rejected> {
+    if facts.file_size == file_size {
+        return Ok(());
+    }
+    let was = facts.file_size;
+    Err(refuse(code, format!("parameter fileSize is {file_size}: the same fileSha was announced with {was}")))
+}
+
 /// The refusal of a request for an upload that nobody opened, or that is gone.
 #[must_use]
 pub fn no_session(file_sha1: Sha1) -> Rejected {
@@ -257,15 +312,33 @@ impl Session {
     }
 
     fn resume(&self) -> InitReply {
-        let listed =
-            |part: &KeptPart| ListedPart { offset: part.span.offset, len: Some(part.span.len), md5: Some(part.md5) };
-        InitReply::Resume { part_size: self.layout.part_size(), parts: self.parts.values().map(listed).collect() }
+        let listed = |part: &KeptPart| ListedPart { offset: part.span.offset, len: Some(part.span.len), md5: part.md5 };
+        let part_size = self.facts.part_size.unwrap_or_default();
+        InitReply::Resume { part_size, parts: self.parts.values().map(listed).collect() }
     }
 
-    /// The grid.
+    /// The end of the last part, where parts come in order.
+    fn passed(&self) -> u64 {
+        self.parts.last_key_value().map_or(0, |(_, part)| part.span.end())
+    }
+
+    fn first_missing(&self) -> Option<PartSpan> {
+        match self.grid {
+            Grid::Fixed(layout) => layout.parts().find(|part| !self.parts.contains_key(&part.offset)),
+            Grid::InOrder => {
+                let (offset, size) = (self.passed(), self.facts.file_size);
+                (offset < size).then(|| PartSpan { offset, len: size - offset })
+            }
+        }
+    }
+
+    /// The number of the part at an offset, from 1: on the grid, or in the order that parts came.
     #[must_use]
-    pub const fn layout(&self) -> Layout {
-        self.layout
+    pub fn part_number(&self, offset: u64) -> u64 {
+        match self.grid {
+            Grid::Fixed(layout) => offset / layout.part_size() + 1,
+            Grid::InOrder => self.parts.range(..offset).map(|_| 1).sum::<u64>() + 1,
+        }
     }
 
     /// What was said of the file.
@@ -297,14 +370,20 @@ impl StoredFile {
     #[must_use]
     pub fn reply(&self, app_id: u64) -> Stored {
         let Self { file_id, facts, .. } = self;
-        let url = format!("http://{app_id}.vod2.myqcloud.com/vod{app_id}/{file_id}/f0.{}", facts.file_type);
-        Stored { file_id: file_id.clone(), url: Some(url) }
+        let (host, file_type) = (format!("http://{app_id}.vod2.myqcloud.com/vod{app_id}"), &facts.file.file_type);
+        let url = match &facts.file.cover_of {
+            Some(video) => format!("{host}/{video}/{file_id}.{file_type}"),
+            None => format!("{host}/{file_id}/f0.{file_type}"),
+        };
+        Stored { url: Some(url), ..Stored::new(file_id) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use vod_proto::FileFacts;
+
+    use super::{super::Generation, *};
 
     const DAY: Duration = Duration::from_secs(86_400);
     const PART: u64 = 524_288;
@@ -314,28 +393,25 @@ mod tests {
     }
 
     fn key() -> UploadKey {
-        UploadKey { account: "demo".to_owned(), file_sha1: Sha1::of(b"file") }
+        UploadKey { account: "demo".to_owned(), generation: Generation::Current, file_sha1: Sha1::of(b"file") }
     }
 
     fn init(file_size: u64, part_size: u64) -> InitUpload {
-        InitUpload {
-            file_name: "test".to_owned(),
-            file_sha1: key().file_sha1,
-            file_size,
-            part_size,
-            file_type: "mp4".to_owned(),
-            tags: vec![],
-            class_id: None,
-            transcode: false,
-            screenshot: false,
-            watermark: false,
-        }
+        let facts = FileFacts { name: "test".to_owned(), file_type: "mp4".to_owned(), ..FileFacts::default() };
+        InitUpload { facts, file_sha1: key().file_sha1, file_size, part_size }
     }
 
     /// Parts of one MD5, as they can be made on purpose: only the SHA-1 tells the bytes apart.
     fn part(index: u64, bytes: &[u8]) -> Record {
         let span = PartSpan { offset: index * PART, len: PART };
-        Record::Part { key: key(), at: at(0), span, md5: Md5::of(b""), sha1: Sha1::of(bytes), body: BodyId(index) }
+        Record::Part {
+            key: key(),
+            at: at(0),
+            span,
+            md5: Some(Md5::of(b"")),
+            sha1: Sha1::of(bytes),
+            body: BodyId(index),
+        }
     }
 
     /// An upload of two parts of which these have come.

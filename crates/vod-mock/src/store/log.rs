@@ -9,7 +9,7 @@ use std::{
 use crate::core::Record;
 
 /// What the first line says.
-const HEADER: &str = "vod-mock sessions, format 1\n";
+const HEADER: &str = "vod-mock sessions, format 2\n";
 
 pub(super) struct Log {
     file: File,
@@ -123,7 +123,13 @@ mod tests {
     use crate::core::UploadKey;
 
     fn record(n: u8) -> Record {
-        Record::Dropped { key: UploadKey { account: "demo".to_owned(), file_sha1: Sha1::of(&[n]) } }
+        Record::Dropped {
+            key: UploadKey {
+                account: "demo".to_owned(),
+                generation: crate::core::Generation::default(),
+                file_sha1: Sha1::of(&[n]),
+            },
+        }
     }
 
     fn written(records: u8) -> (tempfile::TempDir, std::path::PathBuf) {

@@ -115,6 +115,7 @@ async fn a_request_as_to_a_proxy_is_served_and_its_password_is_nowhere() {
 async fn a_body_above_the_ceiling_is_refused_and_cut() {
     let mut config = config();
     config.limits.body_ceiling = 1 << 20;
+    config.limits.legacy_part_max = 1 << 20;
     let mock = mock(config).await;
     let file = file(1);
     get(&mock, &init(&file)).await;

@@ -106,6 +106,7 @@ impl Story {
                 host: "vod2.qcloud.com".to_owned(),
                 target: format!("/v2/index.php?Action={action}&SecretId=redacted-1&Signature=redacted-2"),
                 headers: vec![],
+                tls: false,
                 body: Mark {
                     len: part.map_or(0, |part| part.len),
                     sha1: None,
@@ -147,6 +148,7 @@ impl Story {
         let sha1 = self.evidence.source.sha1;
         let stored = end.is_success();
         let upload = UploadView {
+            generation: vod_mock::core::Generation::default(),
             account: "demo".to_owned(),
             file_sha1: sha1,
             file_name: Some("video".to_owned()),

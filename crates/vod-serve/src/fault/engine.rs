@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use vod_proto::Exchange;
 
 use super::{Fault, Phase, Plan, PlanError, Verdict, chance};
-use crate::{KillTarget, Subject};
+use crate::{KillTarget, Stakes, Subject};
 
 /// Decides which fault strikes, and counts.
 pub struct Engine {
@@ -72,12 +72,17 @@ impl Engine {
     /// Which fault will strike an exchange in this phase? The first of the plan that fits.
     ///
     /// It counts as struck only with [`hit`](Self::hit): where it waits for a byte of a body, that may never come.
-    /// `keeps` says whether the request has bytes to keep, so that there is something to drop.
+    /// `stakes` says what the request has that a fault could spoil.
     #[must_use]
-    pub fn aim(&self, phase: Phase, subject: &Subject, attempt: u32, keeps: bool) -> Option<Strike> {
+    pub fn aim(&self, phase: Phase, subject: &Subject, attempt: u32, stakes: Stakes) -> Option<Strike> {
         let mut counts = self.counts();
         for (index, (fault, count)) in self.plan.faults.iter().zip(counts.iter_mut()).enumerate() {
-            if !self.fits(fault, phase, subject, attempt) || (fault.verdict == Verdict::DropPart && !keeps) {
+            let spoils = match fault.verdict {
+                Verdict::DropPart => stakes.part,
+                Verdict::Transcode(_) => stakes.file,
+                _ => true,
+            };
+            if !spoils || !self.fits(fault, phase, subject, attempt) {
                 continue;
             }
             count.matched += 1;
@@ -145,6 +150,9 @@ mod tests {
 
     use super::*;
 
+    /// A request that can be spoilt in every way.
+    const ALL: Stakes = Stakes { part: true, file: true };
+
     fn engine(faults: &str, seed: u64) -> Engine {
         let plan = toml::from_str(faults).expect("the plan of a test is TOML");
         Engine::new(plan, seed).expect("the plan of a test can strike")
@@ -152,7 +160,7 @@ mod tests {
 
     /// Strikes at once, as in the phases that count no bytes.
     fn strike(engine: &Engine, phase: Phase, subject: &Subject, attempt: u32) -> Option<Strike> {
-        let strike = engine.aim(phase, subject, attempt, true)?;
+        let strike = engine.aim(phase, subject, attempt, ALL)?;
         engine.hit(&strike);
         Some(strike)
     }
@@ -195,19 +203,19 @@ mod tests {
             "[[fault]]\nid = \"a\"\non = { every = 2, times = 1 }\nphase = \"mid-body\"\nat = 7\ndo = \"reset\"",
             1,
         );
-        assert_eq!(engine.aim(Phase::MidBody, &part(1), 1, true), None);
-        let strike = engine.aim(Phase::MidBody, &part(2), 1, true).expect("the second fits");
+        assert_eq!(engine.aim(Phase::MidBody, &part(1), 1, ALL), None);
+        let strike = engine.aim(Phase::MidBody, &part(2), 1, ALL).expect("the second fits");
         assert_eq!((strike.at, engine.unfired()), (7, vec!["a".to_owned()]));
         engine.hit(&strike);
         assert!(engine.unfired().is_empty());
-        assert_eq!(engine.aim(Phase::MidBody, &part(4), 1, true), None, "once is enough");
+        assert_eq!(engine.aim(Phase::MidBody, &part(4), 1, ALL), None, "once is enough");
     }
 
     #[test]
     fn nothing_is_dropped_where_nothing_is_kept() {
         let engine = engine("[[fault]]\nid = \"a\"\nphase = \"before-commit\"\ndo = \"drop-part\"", 1);
-        assert_eq!(engine.aim(Phase::BeforeCommit, &part(1), 1, false), None);
-        assert!(engine.aim(Phase::BeforeCommit, &part(1), 1, true).is_some());
+        assert_eq!(engine.aim(Phase::BeforeCommit, &part(1), 1, Stakes::default()), None);
+        assert!(engine.aim(Phase::BeforeCommit, &part(1), 1, ALL).is_some());
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub enum Verdict {
     Reset,
     /// Acknowledges the part and does not keep it.
     DropPart,
+    /// Lets the transcoding of the file that the request stores fail with this code, which is negative.
+    Transcode(i64),
     /// Has a process killed: `"client"` or `"mock"`.
     Kill(KillTarget),
 }
@@ -138,6 +140,7 @@ impl Verdict {
             Self::Close => "close",
             Self::Reset => "reset",
             Self::DropPart => "drop-part",
+            Self::Transcode(_) => "transcode",
             Self::Kill(KillTarget::Client) => "kill client",
             Self::Kill(KillTarget::Mock) => "kill mock",
         }
@@ -146,7 +149,7 @@ impl Verdict {
     /// Does it touch the reply, so that what the client gets is no acknowledgement?
     #[must_use]
     pub const fn on_reply(&self) -> bool {
-        !matches!(self, Self::Delay(_) | Self::DropPart)
+        !matches!(self, Self::Delay(_) | Self::DropPart | Self::Transcode(_))
     }
 
     /// Can it strike in this phase at all?
@@ -156,7 +159,7 @@ impl Verdict {
                 matches!(phase, Phase::BeforeRead | Phase::BeforeCommit | Phase::AfterCommit)
             }
             Self::Delay(_) | Self::Close | Self::Reset | Self::Kill(_) => true,
-            Self::DropPart => matches!(phase, Phase::BeforeCommit),
+            Self::DropPart | Self::Transcode(_) => matches!(phase, Phase::BeforeCommit),
         }
     }
 }
@@ -282,6 +285,14 @@ impl Fault {
         }
         if *verdict == Verdict::DropPart && !action(Role::sends_part) {
             return Err("only requests that send a part have one to drop".to_owned());
+        }
+        if let Verdict::Transcode(code) = verdict {
+            if !action(Role::can_commit) {
+                return Err("only requests that can store a file have one to transcode".to_owned());
+            }
+            if *code >= 0 {
+                return Err(format!("transcode is {code}: expected a negative code such as -502"));
+            }
         }
         for (name, zero) in [
             ("part", on.part == Some(0)),

@@ -73,6 +73,7 @@ pub(super) fn record(head: &Head, redactor: &mut Redactor) -> RequestRecord {
         target: redactor.target(&head.target),
         headers,
         body: Mark::default(),
+        tls: head.secure,
     }
 }
 

@@ -13,16 +13,10 @@ const PART: u64 = 10;
 fn plan(file_size: u64) -> Plan {
     Plan {
         init: InitUpload {
-            file_name: "n".to_owned(),
+            facts: vod_proto::FileFacts::default(),
             file_sha1: Sha1::of(b"file"),
             file_size,
             part_size: PART,
-            file_type: "mp4".to_owned(),
-            tags: vec![],
-            class_id: None,
-            transcode: false,
-            screenshot: false,
-            watermark: false,
         },
         parallel: 2,
         retry: RetryPolicy::default(),
@@ -36,7 +30,7 @@ fn md5_at(offset: u64) -> Md5 {
 }
 
 fn stored() -> Stored {
-    Stored { file_id: "7".to_owned(), url: None }
+    Stored::new("7")
 }
 
 fn listed(offset: u64, len: u64) -> ListedPart {

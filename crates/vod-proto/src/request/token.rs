@@ -1,0 +1,139 @@
+//! What an upload signature says, read by the list of its fields; and writing one.
+
+use super::{Reader, Violation, common::MILLISECONDS_FROM, params};
+use crate::{Action, FileFacts, Limits, Query, Sha1, action::Role, rules, sign::SecretKey, ugc::UploadSignature};
+
+/// The longest life of a signature: 90 days, in seconds.
+const LIFE_MAX: u64 = 90 * 86_400;
+
+/// Takes the signature of a request apart, and notes what of it deviates. Whether it holds, and until when, is for
+/// whoever has the key and the clock.
+pub(super) fn read(reader: &mut Reader<'_>, action: Action) -> Result<UploadSignature, Violation> {
+    let Some((name, token)) = UploadSignature::of_query(reader.query) else {
+        return Err(reader.missing("signature"));
+    };
+    if name != "signature" {
+        reader.deviates(&rules::SIGNATURE_NAME, format!("{action} names it {name}"));
+    }
+    let refusal = params::named(reader.list, "signature").refusal;
+    // The value is not repeated: whoever has it may upload.
+    let malformed = |why: String| Violation { code: refusal, message: format!("parameter {name} is wrong: {why}") };
+    let token = token.map_err(|error| malformed(error.to_string()))?;
+    token.secret_id().map_err(|error| malformed(error.to_string()))?;
+    token.file_sha1().map_err(|error| malformed(error.to_string()))?;
+    let expires = token.expires().map_err(|error| malformed(error.to_string()))?;
+
+    let absent: Vec<_> =
+        params::TOKEN_FIELDS.iter().filter(|field| field.required && token.field(field.name).is_none()).collect();
+    if !absent.is_empty() {
+        let names: Vec<_> = absent.iter().map(|field| field.name).collect();
+        reader.deviates(&rules::SIGNATURE_FIELDS, format!("the upload signature lacks {}", names.join(", ")));
+    }
+    if let Some(sent) = token.field("e").filter(|sent| sent.parse().is_ok_and(|at: u64| at >= MILLISECONDS_FROM)) {
+        reader.deviates(&rules::EXPIRY_SECONDS, format!("the upload signature expires at {sent}, in milliseconds"));
+    } else if let Some(made) = token.field("t").and_then(|made| made.parse::<u64>().ok())
+        && expires > made.saturating_add(LIFE_MAX)
+    {
+        let days = (expires - made) / 86_400;
+        reader.deviates(&rules::EXPIRY_90_DAYS, format!("the upload signature holds for {days} days"));
+    }
+    if let Some(random) = token.field("r")
+        && (random.is_empty() || random.len() > 10 || !random.bytes().all(|b| b.is_ascii_digit()))
+    {
+        reader.deviates(&rules::SIGNATURE_RANDOM, format!("the upload signature's field r has {} bytes", random.len()));
+    }
+    if let Some(upper) = token.field("fs").filter(|sha| sha.bytes().any(|b| b.is_ascii_uppercase())) {
+        reader.deviates(&rules::DIGEST_LOWER_CASE, format!("the upload signature's field fs is {upper}"));
+    }
+    Ok(token)
+}
+
+/// The file, by the query, by the signature, or by both if they agree.
+pub(super) fn file_sha1(reader: &mut Reader<'_>, token: &UploadSignature, action: Action) -> Result<Sha1, Violation> {
+    let signed = token.file_sha1().ok().flatten();
+    if reader.query.pair("fileSha").is_none() {
+        let Some(signed) = signed else { return Err(reader.missing("fileSha")) };
+        if action.role() == Role::Open {
+            reader.deviates(&rules::FILE_SHA_REQUIRED, format!("{action} names no fileSha; the signature's was taken"));
+        } else {
+            reader.deviates(&rules::FILE_SHA_REQUIRED, format!("{action} names no fileSha"));
+        }
+        return Ok(signed);
+    }
+    let asked = reader.file_sha1("fileSha")?;
+    match signed {
+        Some(signed) if signed != asked => {
+            Err(reader.out_of("fileSha", asked, &format!("what the upload signature is for, {signed}")))
+        }
+        _ => Ok(asked),
+    }
+}
+
+/// What the signature says of the file. The query is not heard.
+pub(super) fn facts(reader: &mut Reader<'_>, token: &UploadSignature, limits: &Limits) -> Result<FileFacts, Violation> {
+    let mut fields = Reader::new(token.fields(), params::TOKEN_FIELDS);
+    let name = fields.file_name("f", limits)?;
+    let file_type = match token.field("ft") {
+        Some(_) => fields.file_type("ft")?,
+        // The first version of the documents has no ft; the name has an extension there.
+        None => match name.rsplit_once('.') {
+            Some((_, suffix)) if !suffix.is_empty() => suffix.to_owned(),
+            _ => return Err(fields.missing("ft")),
+        },
+    };
+    let facts = FileFacts {
+        name,
+        file_type,
+        tags: fields.tags("tag.n")?,
+        class_id: fields.optional_number("cid")?,
+        transcode: fields.flag("tc")?,
+        screenshot: fields.flag("ss")?,
+        watermark: fields.flag("wm")?,
+        ..FileFacts::default()
+    };
+    reader.deviations.append(&mut fields.deviations);
+    Ok(facts)
+}
+
+/// What an upload signature is made from, beside what it says of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenTerms<'a> {
+    /// Whose uploads it allows.
+    pub secret_id: &'a str,
+    /// Which file.
+    pub file_sha1: Sha1,
+    /// When it is made, in seconds since 1970.
+    pub made: u64,
+    /// When it expires, in seconds since 1970; at most 90 days later.
+    pub expires: u64,
+    /// A random number of at most 10 digits.
+    pub random: u64,
+    /// The user within the application.
+    pub uid: &'a str,
+}
+
+/// Signs who may upload what until when.
+#[must_use]
+pub fn sign_token(key: &SecretKey, facts: &FileFacts, terms: &TokenTerms<'_>) -> String {
+    let mut original = Query::default();
+    original.push("s", terms.secret_id);
+    original.push("f", &facts.name);
+    original.push("fs", terms.file_sha1);
+    original.push("ft", &facts.file_type);
+    original.push("t", terms.made);
+    original.push("e", terms.expires);
+    original.push("r", terms.random);
+    original.push("uid", terms.uid);
+    for (name, _) in
+        [("tc", facts.transcode), ("ss", facts.screenshot), ("wm", facts.watermark)].into_iter().filter(|(_, on)| *on)
+    {
+        original.push(name, 1);
+    }
+    if let Some(class_id) = facts.class_id {
+        original.push("cid", class_id);
+    }
+    for (at, tag) in facts.tags.iter().enumerate() {
+        original.push(&format!("tag.{}", at + 1), tag);
+    }
+    UploadSignature::sign(key, &original)
+}
