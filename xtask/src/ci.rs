@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::{
     cargo::{Failure, Line},
     clock::Stopwatch,
-    invariants, scenario,
+    docs, invariants, scenario,
 };
 
 /// One step of `cargo xtask ci`, in the order they run.
@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Doc,
     /// What `ARCHITECTURE.md` says cannot be in this workspace is not in it.
     Invariants,
+    /// The tables in `docs/` are as `vod-proto` says.
+    Docs,
     /// Every scenario passes on both targets.
     Scenarios,
 }
@@ -70,6 +72,7 @@ impl Step {
                 command(&Line::cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))
             }
             Self::Invariants => invariants::check().map_err(|failure| self.broken(failure)),
+            Self::Docs => docs::check().map_err(|failure| self.broken(failure)),
             Self::Scenarios => self.scenarios(),
         }
     }

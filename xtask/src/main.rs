@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask scenario | test | ci`.
+//! The project's own commands: `cargo xtask scenario | test | ci | docs`.
 //!
 //! - [`cargo`]: runs cargo and others from the root of the workspace, and says what it runs.
 //! - [`scenario`]: builds the scenario runner and hands over to it.
 //! - [`suite`]: the tests.
 //! - [`ci`]: what must hold before a change is done, step by step.
+//! - [`docs`]: the tables in `docs/` that are printed from `vod-proto`.
 //! - [`invariants`]: the step that reads dependencies, sources and `ARCHITECTURE.md`.
 //!
 //! Everything said here goes to stderr; stdout belongs to the programs that are run.
@@ -11,9 +12,12 @@
 mod cargo;
 mod ci;
 mod clock;
+mod docs;
 mod invariants;
+mod proof;
 mod scenario;
 mod suite;
+mod tracked;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -50,6 +54,8 @@ enum Command {
         #[arg(long, value_enum)]
         only: Vec<ci::Step>,
     },
+    /// Prints the tables of `docs/` anew, from the data of `vod-proto`.
+    Docs,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Command::Scenario { release, args } => scenario::run(release, &args),
         Command::Test { args } => suite::run(&args),
         Command::Ci { only } => ci::run(&only),
+        Command::Docs => docs::print(),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");

@@ -1,9 +1,6 @@
 //! Every invariant that `ARCHITECTURE.md` states names its proof, and the proof exists.
 
-use clap::Parser as _;
-
-use super::Source;
-use crate::{Cli, Command};
+use crate::{proof, tracked::Source};
 
 const PAGE: &str = "ARCHITECTURE.md";
 const SECTION: &str = "## Invariants";
@@ -22,7 +19,7 @@ pub(super) fn breaches(files: &[Source]) -> Vec<String> {
         if proofs.is_empty() {
             breaches.push(format!("{PAGE}:{line}: {title:?} names no proof"));
         }
-        let missing = proofs.iter().filter_map(|proof| missing(proof, files));
+        let missing = proofs.iter().filter_map(|proof| proof::missing(proof, files));
         breaches.extend(missing.map(|why| format!("{PAGE}:{line}: {title:?}: {why}")));
     }
     breaches
@@ -49,40 +46,6 @@ fn invariants(page: &str) -> Vec<Invariant> {
         }
     }
     invariants
-}
-
-/// Why a proof is not there; none if it is.
-///
-/// A proof is a command of ours, a tracked file, or `file::function` for a test in it.
-fn missing(proof: &str, files: &[Source]) -> Option<String> {
-    if proof.starts_with("cargo ") {
-        return missing_command(proof, files);
-    }
-    let (path, function) = match proof.split_once("::") {
-        Some((path, function)) => (path, Some(function)),
-        None => (proof, None),
-    };
-    let Some(file) = files.iter().find(|file| file.path == path) else {
-        return Some(format!("no file {path} is tracked"));
-    };
-    let function = function.filter(|name| !file.text.contains(&format!("fn {name}(")))?;
-    Some(format!("{path} has no function {function}"))
-}
-
-fn missing_command(proof: &str, files: &[Source]) -> Option<String> {
-    let Some(rest) = proof.strip_prefix("cargo xtask ") else {
-        return Some(format!("`{proof}` is no command of ours: expected `cargo xtask …`"));
-    };
-    let words = std::iter::once("cargo xtask").chain(rest.split_whitespace());
-    match Cli::try_parse_from(words) {
-        Err(error) => Some(format!("`{proof}`: {}", error.to_string().lines().next().unwrap_or_default())),
-        Ok(Cli { command: Command::Scenario { args, .. } }) => {
-            let name = args.first()?.to_str()?;
-            let path = format!("scenarios/{name}.toml");
-            (!files.iter().any(|file| file.path == path)).then(|| format!("no file {path} is tracked"))
-        }
-        Ok(_) => None,
-    }
 }
 
 #[cfg(test)]

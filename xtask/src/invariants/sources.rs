@@ -1,6 +1,6 @@
 //! What no tracked file may hold.
 
-use super::Source;
+use crate::tracked::Source;
 
 /// Paths that mean nothing in a clone of this repository. Written in two pieces, so that this file passes.
 const FOREIGN_PATHS: [&str; 2] = [concat!("..", "/shared"), concat!("/wo", "rk/")];
