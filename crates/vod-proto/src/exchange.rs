@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Action, Code, Md5, PartSpan, Query, Sha1,
     action::Role,
-    reply::{self, InitReply, NextReply, Reply, Stored},
+    reply::{self, InitReply, NextReply, Rejected, Reply, Stored},
 };
 
 /// The format that this version writes, in each line's `v`.
@@ -231,6 +231,49 @@ impl Exchange {
                 Some(stored)
             }
             Reply::Init(_) | Reply::Part | Reply::Next(NextReply::Continue { .. }) | Reply::Rejected(_) => None,
+        }
+    }
+
+    /// When it was over, in microseconds since 1970: the reply was handed over, or the exchange was given up.
+    #[must_use]
+    pub fn over_us(&self) -> i64 {
+        let Times { first_byte, body_done, reply_done } = self.times;
+        self.us_after_start([first_byte, body_done, reply_done].into_iter().flatten().max().unwrap_or(0))
+    }
+
+    /// When its body had come, in microseconds since 1970; the start, where there was none.
+    #[must_use]
+    pub fn body_done_us(&self) -> i64 {
+        self.us_after_start(self.times.body_done.unwrap_or(0))
+    }
+
+    fn us_after_start(&self, us: u64) -> i64 {
+        self.start.as_microsecond().saturating_add(i64::try_from(us).unwrap_or(i64::MAX))
+    }
+
+    /// The reply, if the client got it as it stands here: wholly written, and not cut or garbled by a fault.
+    #[must_use]
+    pub fn whole_reply(&self) -> Option<&ReplyRecord> {
+        let garbled = self.faults.iter().any(|fault| fault.on_reply && fault.verdict.ends_with("-reply"));
+        self.reply.as_ref().filter(|_| self.end == End::Replied && !garbled)
+    }
+
+    /// What the client was told, if it was told no in the words of the protocol.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Rejected> {
+        match self.whole_reply().and_then(|_| self.parsed_reply())? {
+            Reply::Rejected(rejected) => Some(rejected),
+            _ => None,
+        }
+    }
+
+    /// Its action and part, and its number: as reports call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let action = self.action.as_deref().unwrap_or("a request without action");
+        match self.part {
+            Some(part) => format!("{action} {part} (request {})", self.seq),
+            None => format!("{action} (request {})", self.seq),
         }
     }
 

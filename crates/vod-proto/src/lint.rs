@@ -1,0 +1,102 @@
+//! The linter: every rule of the catalogue against a list of exchanges.
+//!
+//! - `wire`: what one request looks like.
+//! - `order`: what comes before what.
+//! - `conduct`: how a client takes what it is told.
+//! - `upload`: the exchanges of one upload in the order of time; `told`: what its clients have been told so far.
+//! - `retry`: when a request may be sent again. A scenario's judge asks it too.
+//!
+//! A rule never accuses a client that may be right, and therefore often keeps silent. What it allows for:
+//!
+//! - **Time.** A client has read an answer only if that was over before the client's next request came in.
+//! - **Lost answers.** What was cut, closed, reset or garbled told nothing, whatever the server made of the request.
+//! - **Several clients.** Whoever was answered by code 0 or 1 may be at work on the upload: with two such answers the
+//!   same part may be acknowledged twice, or be refused for good twice, without anybody's having sent it again.
+//! - **Clients that start again.** A new process knows only what its own `InitUpload` was answered. The request that an
+//!   upload begins with may therefore come once more although an earlier process was refused.
+//! - **A list that begins in the middle.** Where the lowest number is above 1, exchanges were evicted: what came before
+//!   counts as one client more, and rules that need an upload's beginning keep silent. A list that begins with 1 is taken
+//!   for everything; of a server that was started again with a new journal and without its memory, a client that gives up
+//!   instead of opening anew is told to have opened nothing.
+
+mod conduct;
+#[cfg(test)]
+mod crafted;
+mod order;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod told;
+mod upload;
+mod wire;
+
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
+use crate::{
+    Exchange, Limits, Sha1,
+    rules::{self, Rule},
+};
+
+pub use retry::{GAP_LEAST_US, least_gap_us};
+pub use told::lists;
+
+/// A breach of a rule, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which rule.
+    pub rule: &'static Rule,
+    /// What was done instead.
+    pub found: String,
+    /// The numbers of the exchanges that prove it, in order.
+    pub exchanges: Vec<u64>,
+    /// Whose upload it is, by name.
+    pub account: Option<String>,
+    /// Of which file.
+    pub file_sha1: Option<Sha1>,
+}
+
+/// What `GET /__vod/findings` shows.
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { rule, found, exchanges, account, file_sha1 } = self;
+        let mut shown = serializer.serialize_struct("Finding", 8)?;
+        shown.serialize_field("rule", rule.id)?;
+        shown.serialize_field("severity", &rule.severity)?;
+        shown.serialize_field("says", rule.says)?;
+        shown.serialize_field("source", rule.source)?;
+        shown.serialize_field("found", found)?;
+        shown.serialize_field("exchanges", exchanges)?;
+        shown.serialize_field("account", account)?;
+        shown.serialize_field("file-sha1", file_sha1)?;
+        shown.end()
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rule, found, exchanges, .. } = self;
+        let seqs: Vec<_> = exchanges.iter().map(u64::to_string).collect();
+        write!(f, "{} {}: {found} (exchanges {})", rule.severity, rule.id, seqs.join(", "))
+    }
+}
+
+/// Holds a list of exchanges against every rule. Findings come in the order of the exchanges that begin their proof.
+///
+/// `limits` are those of the server that was asked. The order of the list does not matter; its numbers do.
+#[must_use]
+pub fn lint(exchanges: &[Exchange], limits: &Limits) -> Vec<Finding> {
+    let mut findings = wire::check(exchanges, limits);
+    for upload in upload::all(exchanges) {
+        upload.check(&mut findings);
+    }
+    let place = |rule: &Rule| rules::ALL.iter().position(|other| *other == rule);
+    findings.sort_by_cached_key(|finding| (finding.exchanges.first().copied(), place(finding.rule)));
+    findings
+}
+
+/// One line of JSON a finding: what `vod-mock --findings` writes.
+#[must_use]
+pub fn to_lines(findings: &[Finding]) -> String {
+    let line = |finding| serde_json::to_string(finding).map_or_else(|_| String::new(), |line| line + "\n");
+    findings.iter().map(line).collect()
+}
