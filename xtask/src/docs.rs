@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn a_table_that_no_page_has_is_missed() {
         let mut page = whole();
-        page.text = page.text.replace("<!-- table: rules -->", "");
+        page.text = page.text.replace("<!-- table: rules order -->", "");
         let faults = breaches(&[page]).join("\n");
-        assert!(faults.contains("no page has the table rules"), "{faults}");
+        assert!(faults.contains("no page has the table rules order"), "{faults}");
     }
 }

@@ -1,12 +1,12 @@
 //! The tables that are printed from `vod-proto`.
 
 use vod_proto::{
-    Action, Code, Family,
+    Action, Family,
     code::{self, RetryClass},
     event::{self, TranscodeFault},
     params::{self, Param},
     retry::{self, LostReply, Repeat},
-    rules,
+    rules::{self, Rule},
 };
 
 /// The fields of an upload signature, among the tables of parameters.
@@ -18,8 +18,8 @@ const COMMON: &str = "common";
 /// The names of all tables.
 pub(super) fn names() -> Vec<String> {
     let parameters = [COMMON, SIGNATURE].into_iter().chain(Action::ALL.map(Action::wire_name));
-    let single = ["codes", "actions", "rules", "transcode-codes"].map(str::to_owned);
-    single.into_iter().chain(parameters.map(|of| format!("parameters {of}"))).collect()
+    let single = ["codes", "actions", "rules wire", "rules order", "rules conduct", "transcode-codes"];
+    single.map(str::to_owned).into_iter().chain(parameters.map(|of| format!("parameters {of}"))).collect()
 }
 
 /// A table, by its name.
@@ -30,7 +30,9 @@ pub(super) fn render(name: &str) -> Result<String, String> {
     Ok(match name {
         "codes" => codes(),
         "actions" => actions(),
-        "rules" => rules_table(),
+        "rules wire" => rules_table(rules::WIRE),
+        "rules order" => rules_table(rules::ORDER),
+        "rules conduct" => rules_table(rules::CONDUCT),
         "transcode-codes" => transcode_codes(),
         _ => match name.strip_prefix("parameters ") {
             Some(COMMON) => common(),
@@ -96,12 +98,12 @@ fn cells(param: &Param) -> [String; 4] {
     [code_span(param.name), required.to_owned(), param.expected.to_owned(), param.refusal.to_string()]
 }
 
-fn rules_table() -> String {
-    let rows = rules::ALL.iter().map(|rule| {
-        let refusal = rule.refusal.map_or_else(|| "never refused".to_owned(), |code: Code| code.to_string());
-        [code_span(rule.id), rule.says.to_owned(), rule.source.to_owned(), refusal]
+fn rules_table(section: &[&Rule]) -> String {
+    let rows = section.iter().map(|rule| {
+        let refusal = rule.refusal.map_or_else(|| "like `observed`".to_owned(), |code| code.to_string());
+        [code_span(rule.id), rule.severity.to_string(), rule.says.to_owned(), rule.source.to_owned(), refusal]
     });
-    table(["rule", "demand", "where it stands", "`documented` answers"], rows)
+    table(["rule", "severity", "demand", "where it stands", "`documented` answers"], rows)
 }
 
 fn transcode_codes() -> String {
