@@ -172,7 +172,10 @@ impl Open {
         let exchange = &mut state.exchange;
         exchange.request.body.len = exchange.request.body.len.max(read);
         exchange.end = end;
-        exchange.times.reply_done = Some(micros_since(self.started));
+        // A client may act on a reply before its delivery is reported here: the time it was handed over stands.
+        if end != End::Replied || exchange.times.reply_done.is_none() {
+            exchange.times.reply_done = Some(micros_since(self.started));
+        }
         self.journal.close(exchange.clone());
     }
 
