@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use vod_proto::{Exchange, Sha1, findings};
+use vod_proto::{Exchange, Sha1, lint::Finding};
 use vod_serve::{fault::Account as FaultAccount, host::AsideBody};
 
 use crate::{callbacks::Callbacks, mind::Mind};
@@ -120,21 +120,9 @@ async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<FaultAccount>> {
     Json(mind.engine().account())
 }
 
-/// What the requests so far deviate from the documents in.
-async fn findings(State(mind): State<Arc<Mind>>) -> Json<Value> {
-    let mut found = Vec::new();
-    for exchange in mind.journal().exchanges() {
-        for deviation in findings::of_exchange(&exchange, mind.limits()) {
-            found.push(json!({
-                "rule": deviation.rule.id,
-                "says": deviation.rule.says,
-                "source": deviation.rule.source,
-                "found": deviation.found,
-                "seq": exchange.seq,
-            }));
-        }
-    }
-    Json(Value::Array(found))
+/// The breaches of rules that the exchanges so far prove.
+async fn findings(State(mind): State<Arc<Mind>>) -> Json<Vec<Finding>> {
+    Json(mind.findings())
 }
 
 #[derive(Deserialize)]

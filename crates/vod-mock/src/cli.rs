@@ -14,7 +14,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
-use vod_proto::{Limits, rules::Profile};
+use vod_proto::{Limits, lint, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, clock::fresh_seed, journal::JournalError};
 
 use crate::{
@@ -56,6 +56,9 @@ struct Args {
     /// Append every exchange to this file, as lines of JSON; an existing one is taken up
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// When stopped, write the rules that clients broke to this file, one finding a line of JSON
+    #[arg(long, value_name = "FILE")]
+    findings: Option<PathBuf>,
     /// Another host that clients may sign for
     #[arg(long, value_name = "HOST")]
     sign_host: Vec<String>,
@@ -105,6 +108,8 @@ enum Failure {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error("cannot write the findings to {path}: {source}")]
+    Findings { path: PathBuf, source: io::Error },
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
 }
@@ -116,7 +121,7 @@ impl Failure {
                 exit::USAGE
             }
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
-            Self::Disk(_) | Self::Journal(_) => exit::STORE,
+            Self::Disk(_) | Self::Journal(_) | Self::Findings { .. } => exit::STORE,
         }
     }
 }
@@ -186,6 +191,9 @@ async fn run(args: Args) -> Result<(), Failure> {
         Some(path) => Journal::file(path, seed)?,
         None => Journal::memory(seed),
     };
+    if let Some(path) = &args.findings {
+        no_findings(path)?;
+    }
     let usual = CallbackPolicy::default();
     let config = Config {
         accounts,
@@ -224,7 +232,19 @@ async fn run(args: Args) -> Result<(), Failure> {
     for id in mock.unfired() {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
     }
+    if let Some(path) = args.findings {
+        std::fs::write(&path, lint::to_lines(&mock.findings())).map_err(|source| Failure::Findings { path, source })?;
+    }
     Ok(())
+}
+
+/// Makes sure that findings can be written, and that none of an earlier run are there: a mock that is killed leaves none.
+fn no_findings(path: &Path) -> Result<(), Failure> {
+    let cleared = std::fs::write(path, "").and_then(|()| {
+        // A pipe or a link is somebody else's to take away.
+        if path.symlink_metadata()?.is_file() { std::fs::remove_file(path) } else { Ok(()) }
+    });
+    cleared.map_err(|source| Failure::Findings { path: path.to_owned(), source })
 }
 
 /// Waits for Ctrl-C or SIGTERM.

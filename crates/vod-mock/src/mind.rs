@@ -9,10 +9,12 @@ use std::{
 
 use tokio::sync::Mutex as AsyncMutex;
 use vod_proto::{
-    Action, Code, Family, InitUpload, Limits, Md5, NextPart, Request, Sha1, SmallFile, UploadPart,
+    Action, Code, Family, InitUpload, Md5, NextPart, Request, Sha1, SmallFile, UploadPart,
     action::Role,
     digest::Sha1Hasher,
-    findings, params,
+    findings,
+    lint::{Finding, lint},
+    params,
     reply::{InitReply, NextReply, Rejected, Reply, Stored},
     request::Claims,
     rules::Profile,
@@ -162,8 +164,9 @@ impl Mind {
         &self.engine
     }
 
-    pub(crate) const fn limits(&self) -> &Limits {
-        &self.standards.limits
+    /// The breaches of rules that the exchanges kept in memory prove.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        lint(&self.journal.exchanges(), &self.standards.limits)
     }
 
     /// Every upload, in order of account and digest.

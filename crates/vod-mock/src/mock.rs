@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, sync::Arc};
 
-use vod_proto::{Exchange, Limits, limits::LimitsError, rules::Profile};
+use vod_proto::{Exchange, Limits, limits::LimitsError, lint::Finding, rules::Profile};
 use vod_serve::{
     Answer, Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, ReplyOut, Server, Stakes, Subject, Transport,
     WallClock,
@@ -184,6 +184,12 @@ impl Mock {
     #[must_use]
     pub fn fault_account(&self) -> Vec<FaultAccount> {
         self.mind.engine().account()
+    }
+
+    /// The rules that clients broke so far, each with the exchanges that prove it.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.mind.findings()
     }
 
     /// The planned faults that never struck.

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use tokio::{net::TcpListener, task::JoinHandle};
-use vod_proto::{Exchange, Sha1};
+use vod_proto::{Exchange, Sha1, lint::Finding};
 
 use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, UploadView};
 
@@ -78,6 +78,12 @@ impl VodMock {
         self.serving.abort();
         // An aborted task ends in an error that says just that.
         let _ = (&mut self.serving).await;
+    }
+
+    /// The rules that clients broke so far, each with the exchanges that prove it.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.mock.findings()
     }
 
     /// The planned faults that never struck.

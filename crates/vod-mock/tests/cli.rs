@@ -37,19 +37,51 @@ impl Drop for Running {
     }
 }
 
-#[test]
-fn the_first_line_says_where_it_listens_and_it_does() {
-    let mut child = Running(vod_mock(&["--seed", "7"]).stdout(Stdio::piped()).spawn().unwrap());
+/// A mock that listens, what it said first, and where.
+fn listening(args: &[&str]) -> (Running, serde_json::Value, String) {
+    let mut child = Running(vod_mock(args).stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(ready["seed"], 7);
-    let addr = ready["listening"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let addr = ready["listening"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    (child, ready, addr)
+}
+
+fn ask(addr: &str, request_line: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
-    stream.write_all(b"GET /__vod/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let head = format!("{request_line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_first_line_says_where_it_listens_and_it_does() {
+    let (_child, ready, addr) = listening(&["--seed", "7"]);
+    assert_eq!(ready["seed"], 7);
+    let answer = ask(&addr, "GET /__vod/health");
     assert!(answer.contains(r#""status":"ok""#), "{answer}");
+}
+
+#[test]
+fn findings_are_shown_while_it_runs_and_written_when_it_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("findings.jsonl");
+    std::fs::write(&path, "of an earlier run\n").unwrap();
+    let (mut child, _, addr) = listening(&["--findings", path.to_str().unwrap()]);
+    assert!(!path.exists(), "what an earlier run found is not what this one will find");
+    ask(&addr, "GET /v3/index.php?Action=FinishUpload&fileSha=b4a5c70c76e79e01ab3a5c306de3d9eedeadeca9");
+    let shown = ask(&addr, "GET /__vod/findings");
+    let shown: Vec<serde_json::Value> = serde_json::from_str(&shown[shown.find("\r\n\r\n").unwrap()..]).unwrap();
+    let stopped = Command::new("kill").arg(child.0.id().to_string()).status().unwrap();
+    assert!(stopped.success() && child.0.wait().unwrap().success());
+    let written = std::fs::read_to_string(&path).unwrap();
+    let written: Vec<serde_json::Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(written, shown);
+    let rules: Vec<_> = written.iter().map(|finding| (&finding["rule"], &finding["exchanges"])).collect();
+    let expected = serde_json::json!([["documented-path", [1]], ["parameters", [1]]]);
+    assert_eq!(serde_json::json!(rules), expected);
 }
 
 #[test]
@@ -71,6 +103,7 @@ fn a_directory_that_cannot_be_used_is_named() {
     let below = file.path().join("data");
     refused(&["--data-dir", below.to_str().unwrap()], exit::STORE, &["data directory", below.to_str().unwrap()]);
     refused(&["--journal", below.to_str().unwrap()], exit::STORE, &["journal", below.to_str().unwrap()]);
+    refused(&["--findings", below.to_str().unwrap()], exit::STORE, &["findings", below.to_str().unwrap()]);
 }
 
 #[test]
