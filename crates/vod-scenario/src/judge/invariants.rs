@@ -107,22 +107,6 @@ fn key(exchange: &Exchange) -> Key<'_> {
     (exchange.account.as_deref(), exchange.known_action(), exchange.file_sha1, exchange.part)
 }
 
-/// When an exchange was over, in microseconds since 1970.
-fn over_at(exchange: &Exchange) -> i64 {
-    let times = &exchange.times;
-    let last = [times.first_byte, times.body_done, times.reply_done].into_iter().flatten().max().unwrap_or(0);
-    exchange.start.as_microsecond().saturating_add(i64::try_from(last).unwrap_or(i64::MAX))
-}
-
-/// An exchange as reports call it.
-fn named(exchange: &Exchange) -> String {
-    let action = exchange.action.as_deref().unwrap_or("a request without action");
-    match exchange.part {
-        Some(part) => format!("{action} {part} (request {})", exchange.seq),
-        None => format!("{action} (request {})", exchange.seq),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::crafted::Story, *};

@@ -1,12 +1,8 @@
 //! What becomes of parts.
 
-use vod_proto::{
-    Action, Exchange,
-    exchange::End,
-    reply::{InitReply, Reply},
-};
+use vod_proto::{Action, Exchange, lint::lists};
 
-use super::{key, named, over_at};
+use super::key;
 use crate::judge::{Case, Finding};
 
 /// An acknowledged part is sent again only if the server lost it:
@@ -20,13 +16,13 @@ pub(super) fn acknowledged_not_resent(case: Case<'_>) -> Vec<Finding> {
         }
         // The last acknowledgement before it is the one that counts: between the two, the server may have lost the part.
         let acknowledged = exchanges[..at].iter().rposition(|first| {
-            key(first) == key(again) && first.acknowledged() && over_at(first) <= again.start.as_microsecond()
+            key(first) == key(again) && first.acknowledged() && first.over_us() <= again.start.as_microsecond()
         });
         let Some(first) = acknowledged else { continue };
         if !lost(&exchanges[first], &exchanges[first + 1..at]) {
             findings.push(Finding::broken(format!(
                 "{} was sent although request {} of the same part was acknowledged",
-                named(again),
+                again.name(),
                 exchanges[first].seq
             )));
         }
@@ -42,23 +38,7 @@ fn lost(acknowledged: &Exchange, between: &[Exchange]) -> bool {
 
 /// Is this an `InitUpload` of the same file, answered without that part?
 fn is_init_without(exchange: &Exchange, part: &Exchange) -> bool {
-    if exchange.known_action() != Some(Action::InitUpload)
-        || exchange.file_sha1 != part.file_sha1
-        || exchange.end != End::Replied
-    {
-        return false;
-    }
-    let Some(reply) = &exchange.reply else { return false };
-    match Reply::parse(Action::InitUpload, &reply.body).map(|parsed| parsed.reply) {
-        Ok(Reply::Init(InitReply::Fresh)) => true,
-        // A listed part whose length or MD5 is not that of the bytes is not to be trusted: to the client it is lost.
-        Ok(Reply::Init(InitReply::Resume { parts, .. })) => !parts.iter().any(|listed| {
-            part.part.is_some_and(|span| listed.offset == span.offset && listed.len == Some(span.len))
-                && listed.md5.is_some()
-                && part.request.body.md5.is_none_or(|md5| listed.md5 == Some(md5))
-        }),
-        _ => false,
-    }
+    exchange.file_sha1 == part.file_sha1 && lists(exchange, part) == Some(false)
 }
 
 #[cfg(test)]

@@ -2,22 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use vod_proto::{
-    Action, Code, Exchange,
-    code::RetryClass,
-    exchange::End,
-    reply::{Rejected, Reply},
-};
+use vod_proto::{Action, Code, Exchange, code::RetryClass, exchange::End, lint::least_gap_us};
 
-use super::{key, named, over_at};
+use super::key;
 use crate::judge::{Case, Finding};
-
-/// The shortest wait before a request is sent again, in microseconds.
-/// Half of the client's own shortest delay of 50 ms, so that no clock's grain ever makes a good client look bad.
-const GAP_LEAST_US: i64 = 25_000;
-
-/// A whole `Retry-After` may be cut short by this much, in microseconds: both ends round their clocks.
-const GRAIN_US: i64 = 2_000;
 
 /// A request is sent as often as the policy allows, and never sooner than it or `Retry-After` allows.
 ///
@@ -36,7 +24,7 @@ pub(super) fn attempts_and_gaps(case: Case<'_>) -> Vec<Finding> {
             }
             // Only the first one too many is told: the rest is the same mistake.
             if is_charged(exchange) && charged(sent) == u64::from(most) + 1 {
-                findings.push(Finding::broken(format!("{} is attempt {} of {most}", named(exchange), most + 1)));
+                findings.push(Finding::broken(format!("{} is attempt {} of {most}", exchange.name(), most + 1)));
             }
             if exchange.known_action() == Some(Action::InitUpload) && answered(exchange) {
                 round += 1;
@@ -48,7 +36,7 @@ pub(super) fn attempts_and_gaps(case: Case<'_>) -> Vec<Finding> {
 
 /// Waits for a quota are charged to nobody.
 fn is_charged(exchange: &Exchange) -> bool {
-    refusal(exchange).is_none_or(|rejected| rejected.retry_class() != RetryClass::AfterWait)
+    exchange.refusal().is_none_or(|rejected| rejected.retry_class() != RetryClass::AfterWait)
 }
 
 fn charged(sent: &[&Exchange]) -> u64 {
@@ -62,27 +50,21 @@ fn answered(init: &Exchange) -> bool {
 
 fn too_soon(earlier: &Exchange, later: &Exchange) -> Option<Finding> {
     let failed = earlier.end != End::Replied || earlier.code() != Some(Code::OK);
-    let gap = later.start.as_microsecond() - over_at(earlier);
+    let gap = later.start.as_microsecond() - earlier.over_us();
     // The same request twice at once is no retry, and a success is no failure: both are judged elsewhere.
     if !failed || gap < 0 {
         return None;
     }
-    let asked = retry_after_s(earlier).map_or(0, |seconds| seconds.saturating_mul(1_000_000) - GRAIN_US);
-    let least = asked.max(GAP_LEAST_US);
+    let least = least_gap_us(earlier);
     (gap < least).then(|| {
         Finding::broken(format!(
             "{} came {} ms after request {} had failed, {} ms is the least",
-            named(later),
+            later.name(),
             gap / 1000,
             earlier.seq,
             least / 1000
         ))
     })
-}
-
-fn retry_after_s(exchange: &Exchange) -> Option<i64> {
-    let reply = exchange.reply.as_ref().filter(|_| exchange.end == End::Replied)?;
-    reply.headers.iter().find(|(name, _)| name == "retry-after")?.1.parse().ok()
 }
 
 /// A request that was refused for good is not sent again in the same step.
@@ -95,14 +77,14 @@ pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
             let Some(code) = final_refusal(refused) else { continue };
             let again = exchanges[at + 1..]
                 .iter()
-                .position(|other| key(other) == key(refused) && other.start.as_microsecond() >= over_at(refused));
+                .position(|other| key(other) == key(refused) && other.start.as_microsecond() >= refused.over_us());
             let Some(offset) = again else { continue };
             if refused.known_action() == Some(Action::FinishUpload) && mended(&exchanges[at + 1..at + 1 + offset]) {
                 continue;
             }
             findings.push(Finding::broken(format!(
                 "{} was sent although request {} had been answered {code}, which is final",
-                named(&exchanges[at + 1 + offset]),
+                exchanges[at + 1 + offset].name(),
                 refused.seq
             )));
         }
@@ -110,18 +92,9 @@ pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What the client was told, where it was told no.
-fn refusal(exchange: &Exchange) -> Option<Rejected> {
-    let reply = exchange.reply.as_ref().filter(|_| exchange.end == End::Replied)?;
-    match Reply::parse(exchange.known_action()?, &reply.body).ok()?.reply {
-        Reply::Rejected(rejected) => Some(rejected),
-        _ => None,
-    }
-}
-
 /// Was the client told no for good?
 fn final_refusal(exchange: &Exchange) -> Option<Code> {
-    refusal(exchange).filter(|rejected| rejected.retry_class() == RetryClass::Final).map(|rejected| rejected.code)
+    exchange.refusal().filter(|rejected| rejected.retry_class() == RetryClass::Final).map(|rejected| rejected.code)
 }
 
 fn mended(since: &[Exchange]) -> bool {
