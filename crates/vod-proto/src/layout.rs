@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Limits;
+
 /// One piece of a file: `len` bytes from `offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartSpan {
@@ -131,6 +133,72 @@ impl Layout {
     }
 }
 
+/// How a file is cut where the server dictates the offsets, as the legacy family does: a first part of a length of its
+/// own, then parts of one size, whatever the offset they begin at; the last is what remains.
+///
+/// Source: `docs/protocol.md`, *Parts*.
+///
+/// ```
+/// use vod_proto::{LegacyLayout, Limits, PartSpan};
+///
+/// let layout = LegacyLayout::new(6_000_000, 5_242_880, &Limits::default()).unwrap();
+/// assert_eq!(layout.part_at(0), Some(PartSpan { offset: 0, len: 524_288 }));
+/// assert_eq!(layout.part_at(524_288), Some(PartSpan { offset: 524_288, len: 5_242_880 }));
+/// assert_eq!(layout.part_at(5_767_168), Some(PartSpan { offset: 5_767_168, len: 232_832 }));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegacyLayout {
+    file_size: u64,
+    first_part: u64,
+    part_size: u64,
+}
+
+impl LegacyLayout {
+    /// The cut of a file of `file_size` bytes in parts of `part_size`; none for a part size of 0.
+    #[must_use]
+    pub const fn new(file_size: u64, part_size: u64, limits: &Limits) -> Option<Self> {
+        let first_part = limits.legacy_first_part;
+        if part_size == 0 || first_part == 0 { None } else { Some(Self { file_size, first_part, part_size }) }
+    }
+
+    /// The size of the whole file in bytes.
+    #[must_use]
+    pub const fn file_size(&self) -> u64 {
+        self.file_size
+    }
+
+    /// The size of every part but the first and the last, in bytes.
+    #[must_use]
+    pub const fn part_size(&self) -> u64 {
+        self.part_size
+    }
+
+    /// The part to send where this offset is wanted; none at and behind the end of the file.
+    #[must_use]
+    pub fn part_at(&self, offset: u64) -> Option<PartSpan> {
+        let left = self.file_size.checked_sub(offset).filter(|left| *left > 0)?;
+        let most = if offset == 0 { self.first_part } else { self.part_size };
+        Some(PartSpan { offset, len: most.min(left) })
+    }
+
+    /// Is it the part that ends the file?
+    #[must_use]
+    pub const fn is_last(&self, part: PartSpan) -> bool {
+        part.end() == self.file_size
+    }
+
+    /// How many parts bring an upload from one offset to the other.
+    #[must_use]
+    pub fn count(&self, from: u64, to: u64) -> u64 {
+        let (from, to) = (from.min(self.file_size), to.min(self.file_size));
+        if from >= to {
+            return 0;
+        }
+        let first = self.part_at(from).map_or(to, PartSpan::end).min(to);
+        1 + (to - first).div_ceil(self.part_size)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +246,26 @@ mod tests {
                 next = span.end();
             }
             proptest::prop_assert_eq!(next, size);
+        }
+
+        #[test]
+        fn dictated_parts_cover_the_file_from_wherever_they_begin(
+            size in 0..50_000_000_u64,
+            part in 524_288..5_242_880_u64,
+            from in 0..50_000_000_u64,
+        ) {
+            let limits = Limits::default();
+            let layout = LegacyLayout::new(size, part, &limits).unwrap();
+            let (mut at, mut count) = (from, 0);
+            while let Some(span) = layout.part_at(at) {
+                proptest::prop_assert_eq!(span.offset, at);
+                let len = if at == 0 { limits.legacy_first_part } else { part };
+                proptest::prop_assert!(span.len == len || (span.len < len && layout.is_last(span)), "{}", span);
+                (at, count) = (span.end(), count + 1);
+                proptest::prop_assert_eq!(layout.count(from, at), count);
+            }
+            proptest::prop_assert_eq!(at, from.max(size));
+            proptest::prop_assert_eq!(layout.count(from, size), count);
         }
     }
 }

@@ -40,7 +40,7 @@ pub use code::Code;
 pub use digest::{Md5, Sha1};
 pub use exchange::Exchange;
 pub use facts::FileFacts;
-pub use layout::{Layout, PartSpan};
+pub use layout::{Layout, LegacyLayout, PartSpan};
 pub use limits::Limits;
 pub use query::Query;
 pub use request::{FinishUpload, InitUpload, NextPart, Request, SmallFile, UploadPart};
