@@ -74,8 +74,8 @@ struct UploadArgs {
     secret_id: String,
 
     /// The size of a part; a resumed upload keeps the one it began with
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = values::size)]
-    part_size: u64,
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    part_size: Option<u64>,
 
     /// How many parts are sent at once
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -86,8 +86,8 @@ struct UploadArgs {
     dialect: DialectArg,
 
     /// The host to sign for, whatever the endpoint
-    #[arg(long, value_name = "HOST", default_value = vod_proto::SIGN_HOST)]
-    sign_host: String,
+    #[arg(long, value_name = "HOST")]
+    sign_host: Option<String>,
 
     /// The name to show [default: the file's, without extension]
     #[arg(long)]
@@ -301,7 +301,7 @@ mod tests {
                     --dialect observed --sign-host s --name n --type t --class-id 3 --tag a --tag b --transcode \
                     --screenshot --watermark --attempts 2 --deadline 10m --stall-timeout 1500ms --seed 7 --json --quiet";
         let Command::Upload(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command;
-        assert_eq!((args.part_size, args.parallel, args.attempts, args.seed), (524_288, 8, 2, Some(7)));
+        assert_eq!((args.part_size, args.parallel, args.attempts, args.seed), (Some(524_288), 8, 2, Some(7)));
         assert_eq!(args.deadline, Some(Duration::from_secs(600)));
         assert_eq!(args.stall_timeout, Duration::from_millis(1500));
         assert_eq!((args.tags, args.class_id), (vec!["a".to_owned(), "b".to_owned()], Some(3)));

@@ -23,6 +23,12 @@ pub(crate) fn draw_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+/// A time in seconds since 1970 as people read it; the number itself where no calendar reaches.
+pub(crate) fn shown(seconds: u64) -> String {
+    let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.to_string())
+}
+
 /// Time since it was started, in tokio's time: a paused runtime stops it too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {

@@ -14,7 +14,7 @@ mod upload;
 
 pub use self::retry::RetryPolicy;
 pub(crate) use self::{
-    dice::CallId,
+    dice::{CallId, Dice},
     retry::{Delivery, Trouble},
     upload::{Answered, Job, Plan, Send, Step, Upload, What},
 };

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use ::http::Method;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use vod_proto::{
-    Family, FileFacts, InitUpload, Md5, Request, UploadPart,
-    reply::Reply,
-    sign::{self, SignatureMethod},
-};
+use vod_proto::{FileFacts, InitUpload, Md5, NextPart, Request, UploadPart, reply::Reply};
 
 use crate::{
     clock::Stopwatch,
@@ -18,12 +14,10 @@ use crate::{
     event::Event,
     http::{Connect, Http, Outgoing},
     report::UploadReport,
-    source::{self, Source},
-    uploader::Uploader,
+    signer::{self, Line, Signer},
+    source::{self, Source, Work},
+    uploader::{Endpoint, Uploader},
 };
-
-/// The region in every request. The documents say that any will do for this service.
-const REGION: &str = "gz";
 
 /// Runs one upload to its end.
 pub(crate) async fn run<C: Connect>(
@@ -36,18 +30,22 @@ pub(crate) async fn run<C: Connect>(
 ) -> Result<UploadReport, UploadError> {
     let options = &uploader.options;
     tracing::info!(seed = options.seed, endpoint = %uploader.endpoint, name = %facts.name, "upload begins");
+    let early = |error| UploadError::early(error, watch.elapsed());
+    signer::check(&uploader.credentials, options).map_err(early)?;
     let total = source.len();
     let hashed = source::hash(&source, options.work, |done| observe(Event::Hashing { done, total })).await;
     let file_sha1 = hashed.map_err(|error| UploadError::early(error, watch.elapsed()))?;
     observe(Event::Hashed { file_sha1 });
+    let signer = Signer::new(&uploader.credentials, options, facts, file_sha1).map_err(early)?;
 
     let mut upload = Upload::new(Plan {
-        init: InitUpload { facts: facts.clone(), file_sha1, file_size: total, part_size: options.part_size },
+        family: options.family,
+        init: InitUpload { facts: facts.clone(), file_sha1, file_size: total, part_size: options.part_size() },
         parallel: options.parallel,
         retry: options.retry.clone(),
         seed: options.seed,
     });
-    let rim = Rim { uploader, http, source };
+    let rim = Rim { endpoint: &uploader.endpoint, work: options.work, signer: &signer, http, facts, source };
     let mut jobs = FuturesUnordered::new();
     loop {
         let step = upload.poll_step(watch.elapsed());
@@ -100,15 +98,18 @@ impl Ended {
 
 /// What jobs are done with.
 struct Rim<'a, C> {
-    uploader: &'a Uploader<C>,
+    endpoint: &'a Endpoint,
+    work: Work,
+    signer: &'a Signer<'a>,
     http: &'a Http<C>,
+    facts: &'a FileFacts,
     source: Arc<dyn Source>,
 }
 
 impl<'a, C: Connect> Rim<'a, C> {
     fn perform(&self, upload: &Upload, job: Job) -> BoxFuture<'a, Ended> {
-        let Self { uploader, http, .. } = *self;
-        let (source, work) = (Arc::clone(&self.source), uploader.options.work);
+        let Self { endpoint, work, signer, http, facts, .. } = *self;
+        let source = Arc::clone(&self.source);
         match job {
             Job::CheckSource => async move { Ended::Checked(work.run(move || source.check_unchanged()).await) }.boxed(),
             Job::Compare { index, span, md5 } => async move {
@@ -119,7 +120,7 @@ impl<'a, C: Connect> Rim<'a, C> {
             }
             .boxed(),
             Job::Send(attempt) => {
-                let file_sha1 = upload.file_sha1();
+                let (file_sha1, file_size) = (upload.file_sha1(), source.len());
                 async move {
                     let Attempt { call, what, nonce, .. } = attempt;
                     let (request, body, part_md5) = match what {
@@ -131,8 +132,17 @@ impl<'a, C: Connect> Rim<'a, C> {
                             }
                             Err(error) => return Ended::SourceFailed(error),
                         },
+                        What::Next(span) => match source::read_part(&source, work, span).await {
+                            Ok((bytes, _)) => {
+                                let facts = facts.clone();
+                                (Request::Next(NextPart { facts, file_sha1, file_size, span }), bytes, None)
+                            }
+                            Err(error) => return Ended::SourceFailed(error),
+                        },
                     };
-                    let outgoing = sign_request(uploader, &request, body, nonce);
+                    let Line { action, method, target } = signer.line(&request, nonce);
+                    let method = Method::from_bytes(method.as_bytes()).expect("GET and POST are methods");
+                    let outgoing = Outgoing { action, method, uri: endpoint.uri(&target), body };
                     let (result, bytes): (Result<Reply, Trouble>, u64) = http.send(outgoing).await;
                     Ended::Answered { call, answered: Answered { result, part_md5, bytes } }
                 }
@@ -140,22 +150,6 @@ impl<'a, C: Connect> Rim<'a, C> {
             }
         }
     }
-}
-
-/// Completes a request with what every request carries, the signature last.
-fn sign_request<C>(uploader: &Uploader<C>, request: &Request, body: Bytes, nonce: u64) -> Outgoing {
-    let Uploader { endpoint, credentials, options, .. } = uploader;
-    let action = request.action(Family::Server);
-    let (method, path) = options.dialect.request_line(action);
-    let mut query = request.to_query(Family::Server);
-    query.push("Region", REGION);
-    query.push("Timestamp", options.clock.seconds());
-    query.push("Nonce", nonce);
-    query.push("SecretId", &credentials.secret_id);
-    let algorithm = SignatureMethod::HmacSha1;
-    sign::sign_query(&credentials.secret_key, algorithm, method, &options.sign_host, path, &mut query);
-    let method = Method::from_bytes(method.as_bytes()).expect("GET and POST are methods");
-    Outgoing { action, method, uri: endpoint.uri(&format!("{path}?{query}")), body }
 }
 
 fn log(event: &Event) {

@@ -189,6 +189,9 @@ pub enum ConfigError {
     /// Something said about the file that the service would refuse.
     #[error("{0}")]
     Facts(String),
+    /// The upload signature cannot be used. It is a secret, and not repeated.
+    #[error("the upload signature {0}")]
+    Signature(String),
     /// There is no key to sign with.
     #[error("the environment variable {0} is not set: it holds the secret key")]
     NoSecretKey(&'static str),
@@ -209,7 +212,7 @@ pub struct UploadError {
     pub may_be_committed: bool,
     /// The request that failed; none where no request was to blame.
     pub action: Option<Action>,
-    /// Its part, where it was an `UploadPart`.
+    /// Its part, where it was to send one.
     pub span: Option<PartSpan>,
     /// How often that request was sent. 0 where it never was.
     pub attempts: u32,

@@ -37,7 +37,7 @@ pub enum Event {
     AttemptStarted {
         /// Which action.
         action: Action,
-        /// Which part, for an `UploadPart`.
+        /// Which part, for an action that sends one.
         span: Option<PartSpan>,
         /// The n-th time since the upload was last opened, counted from 1.
         attempt: u32,
@@ -46,7 +46,7 @@ pub enum Event {
     AttemptFailed {
         /// Which action.
         action: Action,
-        /// Which part, for an `UploadPart`.
+        /// Which part, for an action that sends one.
         span: Option<PartSpan>,
         /// The n-th time since the upload was last opened, counted from 1.
         attempt: u32,
@@ -62,7 +62,7 @@ pub enum Event {
         /// It had it before, with the same bytes.
         skipped: bool,
     },
-    /// `InitUpload` is asked again, to learn what the server has.
+    /// The opening action is asked again, to learn what the server has.
     Reopening {
         /// Why.
         because: Failure,

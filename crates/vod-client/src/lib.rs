@@ -3,7 +3,8 @@
 //! - [`Uploader`]: takes a source to an endpoint, and tells an [`UploadReport`] or an [`UploadError`].
 //! - `core`: the machine that decides. No I/O, no runtime, no clock: `now` is an argument. `core/retry.rs` is the only
 //!   place that answers *may this be tried again, and when*.
-//! - `driver`: does what the core says, over tokio; `http`: one request, its stall watchdog, what came of it.
+//! - `driver`: does what the core says, over tokio; `signer`: the line of a request, as its family and dialect have it;
+//!   `http`: one request, its stall watchdog, what came of it.
 //! - `source`: bytes that can be read again, and their SHA-1; [`FileFacts`]: what the service is told about them.
 //! - `clock`: the only file that reads a clock or draws a seed.
 //! - `error`, `report`, `event`: how it ended, and what happens meanwhile.
@@ -21,6 +22,7 @@ mod event;
 pub mod exit;
 mod http;
 mod report;
+mod signer;
 mod source;
 mod uploader;
 
@@ -34,4 +36,4 @@ pub use crate::{
     source::{BytesSource, FileSource, Source, Work},
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
-pub use vod_proto::FileFacts;
+pub use vod_proto::{Family, FileFacts};

@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// This upload's `FinishUpload` was acknowledged.
+    /// This upload's finish was acknowledged.
     Finished,
-    /// An earlier `FinishUpload` of this upload, whose reply was lost, had stored it.
+    /// An earlier finish of this upload, whose reply was lost, had stored it.
     CommittedEarlier,
     /// The service had the file before (instant upload): nothing was sent.
     Existed,
@@ -39,6 +39,8 @@ pub struct UploadReport {
     pub file_id: String,
     /// Where it can be fetched, if the server said.
     pub url: Option<String>,
+    /// What proves the upload to the application's own server; the UGC family's finish brings it.
+    pub verify_content: Option<String>,
     /// Parts that were sent and acknowledged. One that the server lost and that was sent again counts twice.
     pub parts_sent: u64,
     /// Parts that the server had before, compared by MD5 and not sent.
@@ -66,13 +68,14 @@ mod tests {
             outcome: Outcome::CommittedEarlier,
             file_id: "16092504232103571364".to_owned(),
             url: None,
+            verify_content: None,
             parts_sent: 3,
             parts_skipped: 1,
             attempts: 6,
             bytes_sent: 3_145_728,
             elapsed: Duration::from_micros(1_234_567),
         };
-        expect_test::expect![[r#"{"outcome":"committed-earlier","file-id":"16092504232103571364","url":null,"parts-sent":3,"parts-skipped":1,"attempts":6,"bytes-sent":3145728,"elapsed-ms":1234}"#]]
+        expect_test::expect![[r#"{"outcome":"committed-earlier","file-id":"16092504232103571364","url":null,"verify-content":null,"parts-sent":3,"parts-skipped":1,"attempts":6,"bytes-sent":3145728,"elapsed-ms":1234}"#]]
             .assert_eq(&serde_json::to_string(&report).unwrap());
     }
 

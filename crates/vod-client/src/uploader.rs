@@ -3,7 +3,10 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use vod_proto::{FileFacts, PATH_V2, PATH_V3, SIGN_HOST, sign::SecretKey};
+use vod_proto::{
+    Action, Family, FileFacts, LEGACY_SIGN_HOST, Limits, NextPart, PartSpan, Query, Request, SIGN_HOST, Sha1,
+    sign::SecretKey,
+};
 
 use crate::{
     clock::{self, Stopwatch, WallClock},
@@ -16,18 +19,31 @@ use crate::{
     source::{Source, Work},
 };
 
-/// The key pair of an account. It has no `Debug`, so that it cannot be printed by accident.
+/// What uploads are signed with. It has no `Debug`, so that it cannot be printed by accident.
 #[derive(Clone)]
-pub struct Credentials {
-    pub(crate) secret_id: String,
-    pub(crate) secret_key: SecretKey,
+pub struct Credentials(pub(crate) Proof);
+
+#[derive(Clone)]
+pub(crate) enum Proof {
+    KeyPair { secret_id: String, secret_key: SecretKey },
+    Token(String),
 }
 
 impl Credentials {
-    /// Takes the public and the secret half.
+    /// An account's key pair: its public and its secret half.
+    ///
+    /// In the UGC family one upload signature is made from it when an upload starts, and kept to its end.
     #[must_use]
     pub fn new(secret_id: impl Into<String>, secret_key: SecretKey) -> Self {
-        Self { secret_id: secret_id.into(), secret_key }
+        Self(Proof::KeyPair { secret_id: secret_id.into(), secret_key })
+    }
+
+    /// An upload signature that was made elsewhere, for the UGC family alone.
+    ///
+    /// What it says of the file is what the server hears; the [`FileFacts`] of the upload are not.
+    #[must_use]
+    pub fn token(token: impl Into<String>) -> Self {
+        Self(Proof::Token(token.into()))
     }
 }
 
@@ -92,21 +108,13 @@ impl FromStr for Endpoint {
 /// How requests look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
-    /// As the documents say: `InitUpload` and `FinishUpload` by GET, everything to `/v2/index.php`. The default.
+    /// As the documents say: by GET what has no body, everything to `/v2/index.php`, an upload signature as `signature`
+    /// and nothing beside it. The default.
     #[default]
     Documented,
-    /// As public clients really do: everything by POST to `/v3/index.php`.
+    /// As public clients really do: everything by POST to `/v3/index.php`, an upload signature as `Signature` beside
+    /// the parameters that every other request carries. Clients of the legacy family never left `/v2/index.php`.
     Observed,
-}
-
-impl Dialect {
-    /// The method of an action and the path of all.
-    pub(crate) const fn request_line(self, action: vod_proto::Action) -> (&'static str, &'static str) {
-        match self {
-            Self::Documented => (action.documented_method(), PATH_V2),
-            Self::Observed => ("POST", PATH_V3),
-        }
-    }
 }
 
 /// The largest grid that may be asked for: with the most parts in flight it is 4 GiB of memory.
@@ -114,27 +122,39 @@ const PART_SIZE_MAX: u64 = 64 << 20;
 /// The most parts in flight. More connections than this get in each other's way on any link.
 const PARALLEL_MAX: usize = 64;
 
+/// The longest life of an upload signature.
+const TOKEN_LIFE_MAX: Duration = Duration::from_secs(90 * 86_400);
+
 /// How an upload is done.
 ///
 /// ```
 /// use vod_client::Options;
 ///
 /// let options = Options { parallel: 8, ..Options::default() };
-/// assert_eq!(options.part_size, 1_048_576);
+/// assert_eq!(options.part_size(), 1_048_576);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which calls an upload is made of. Default [`Family::Server`].
+    pub family: Family,
     /// How requests look. Default [`Dialect::Documented`].
     pub dialect: Dialect,
-    /// The grid to ask for, in bytes, 1 to 64 MiB; a resumed upload keeps the server's. Default 1 MiB: the largest that
-    /// the documents allow, so the fewest requests.
-    pub part_size: u64,
+    /// The grid to ask for, in bytes, 1 to 64 MiB; a resumed upload keeps the server's. In the legacy family, the size
+    /// of the parts behind the first, whose size is fixed. Default none: the largest that the documents allow, so the
+    /// fewest requests; 1 MiB, and 5 MiB in the legacy family.
+    pub part_size: Option<u64>,
     /// How many parts are in flight, 1 to 64. Memory is this times the grid. Default 4: enough to hide a round trip.
+    /// The legacy family ignores it: there the reply to a part says which one is next.
     pub parallel: usize,
     /// When a failed request is sent again.
     pub retry: RetryPolicy,
-    /// The host that is signed, whatever the endpoint. Default [`SIGN_HOST`].
-    pub sign_host: String,
+    /// The host that is signed, whatever the endpoint. Default none: by family, [`SIGN_HOST`] or
+    /// [`LEGACY_SIGN_HOST`]. An upload signature is for no host.
+    pub sign_host: Option<String>,
+    /// How long an upload signature holds that is made here, 1 s to 90 days. Default 2 days, as long as the service
+    /// keeps what was begun: one that ends sooner may stop an upload that could go on, one that ends later is only
+    /// longer of use to a thief.
+    pub token_life: Duration,
     /// What every jitter and nonce comes from. Default: drawn.
     pub seed: u64,
     /// Where reading and hashing is done. Default [`Work::Pool`].
@@ -154,11 +174,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            family: Family::default(),
             dialect: Dialect::default(),
-            part_size: 1 << 20,
+            part_size: None,
             parallel: 4,
             retry: RetryPolicy::default(),
-            sign_host: SIGN_HOST.to_owned(),
+            sign_host: None,
+            token_life: Duration::from_secs(2 * 86_400),
             seed: clock::draw_seed(),
             work: Work::default(),
             stall_timeout: Duration::from_secs(30),
@@ -170,10 +192,32 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The grid that is asked for, in bytes.
+    #[must_use]
+    pub fn part_size(&self) -> u64 {
+        let limits = Limits::default();
+        self.part_size.unwrap_or(match self.family {
+            Family::Server | Family::Ugc => limits.part_size_max,
+            Family::Legacy => limits.legacy_part_max,
+        })
+    }
+
+    /// The host that is signed.
+    #[must_use]
+    pub fn sign_host(&self) -> &str {
+        self.sign_host.as_deref().unwrap_or(match self.family {
+            Family::Server | Family::Ugc => SIGN_HOST,
+            Family::Legacy => LEGACY_SIGN_HOST,
+        })
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |name, found| Err(ConfigError::Setting { name, found });
-        if !(1..=PART_SIZE_MAX).contains(&self.part_size) {
-            return wrong("part size", format!("{}: expected 1 to {PART_SIZE_MAX} bytes", self.part_size));
+        if self.family == Family::Legacy {
+            return wrong("family", "legacy: this version uploads in the server and ugc families only".to_owned());
+        }
+        if !(1..=PART_SIZE_MAX).contains(&self.part_size()) {
+            return wrong("part size", format!("{}: expected 1 to {PART_SIZE_MAX} bytes", self.part_size()));
         }
         if !(1..=PARALLEL_MAX).contains(&self.parallel) {
             return wrong("parallel", format!("{}: expected 1 to {PARALLEL_MAX} parts in flight", self.parallel));
@@ -181,11 +225,15 @@ impl Options {
         if self.retry.attempts == 0 {
             return wrong("attempts", "0: expected at least 1".to_owned());
         }
+        if !(Duration::from_secs(1)..=TOKEN_LIFE_MAX).contains(&self.token_life) {
+            let found = format!("{} s: expected 1 s to 90 days", self.token_life.as_secs_f64());
+            return wrong("the life of the upload signature", found);
+        }
         Ok(())
     }
 }
 
-/// Uploads files to one endpoint with one key pair.
+/// Uploads files to one endpoint, signed with one key pair or upload signature.
 ///
 /// Each upload has its own connections, which end with it; nothing is kept between uploads, because the server knows
 /// what it has. To stop an upload, drop its future; the next upload of the same file resumes it.
@@ -240,7 +288,8 @@ impl<C: Connect> Uploader<C> {
         self
     }
 
-    /// Uploads a source, or what the server lacks of it.
+    /// Uploads a source, or what the server lacks of it. An upload signature must be for this very source and still
+    /// hold: otherwise nothing is sent.
     ///
     /// # Errors
     /// With what failed, and whether the server may have stored the file nevertheless.
@@ -261,7 +310,11 @@ impl<C: Connect> Uploader<C> {
         let watch = Stopwatch::start();
         self.options
             .check()
-            .and_then(|()| facts.check().map_err(|violation| ConfigError::Facts(violation.message)))
+            .and_then(|()| match &self.credentials.0 {
+                Proof::KeyPair { .. } => check_facts(self.options.family, &facts),
+                // The signature says what the server hears of the file.
+                Proof::Token(_) => Ok(()),
+            })
             .map_err(|error| UploadError::early(error, watch.elapsed()))?;
         if source.is_empty() {
             return Err(UploadError::early(SourceError::Empty, watch.elapsed()));
@@ -274,6 +327,30 @@ impl<C: Connect> Uploader<C> {
         let http = Http::new(self.connector.clone(), patience);
         driver::run(self, &http, Arc::new(source), &facts, watch, observe).await
     }
+}
+
+/// Would a server of the family take these, and has it a place for all of them?
+fn check_facts(family: Family, facts: &FileFacts) -> Result<(), ConfigError> {
+    let homeless = |what: &str, home: &str| {
+        Err(ConfigError::Facts(format!("the {family} family has no {what}: only the {home} family does")))
+    };
+    if family != Family::Server && facts.cover_of.is_some() {
+        return homeless("covers", "server");
+    }
+    if family != Family::Legacy && facts.notify_url.is_some() {
+        return homeless("notify URL", "legacy");
+    }
+    let refused = |violation: vod_proto::request::Violation| ConfigError::Facts(violation.message);
+    if family == Family::Legacy {
+        // As the server will read them, of a file that is one small part.
+        let span = PartSpan { offset: 0, len: 1 };
+        let next = NextPart { facts: facts.clone(), file_sha1: Sha1::of(b""), file_size: 1, span };
+        let query: Query = Request::Next(next).to_query(family);
+        return Request::from_query(Action::MultipartUploadVodFile, &query, &Limits::default())
+            .map(drop)
+            .map_err(refused);
+    }
+    facts.check().map_err(refused)
 }
 
 #[cfg(test)]
@@ -324,6 +401,42 @@ mod tests {
         let good = Options::default();
         expect!["parallel is 65: expected 1 to 64 parts in flight"]
             .assert_eq(&wrong(Options { parallel: 65, ..good.clone() }));
-        expect!["part size is 0: expected 1 to 67108864 bytes"].assert_eq(&wrong(Options { part_size: 0, ..good }));
+        expect!["part size is 0: expected 1 to 67108864 bytes"]
+            .assert_eq(&wrong(Options { part_size: Some(0), ..good.clone() }));
+        expect!["the life of the upload signature is 7776001 s: expected 1 s to 90 days"]
+            .assert_eq(&wrong(Options { token_life: Duration::from_secs(90 * 86_400 + 1), ..good }));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_family() {
+        let check = |family, part_size, host| {
+            let options = Options { family, ..Options::default() };
+            assert_eq!((options.part_size(), options.sign_host()), (part_size, host), "{family}");
+        };
+        check(Family::Server, 1_048_576, "vod2.qcloud.com");
+        check(Family::Ugc, 1_048_576, "vod2.qcloud.com");
+        check(Family::Legacy, 5_242_880, "vod.qcloud.com");
+    }
+
+    #[test]
+    fn what_a_family_has_no_place_for_is_refused() {
+        let named = FileFacts { name: "n".to_owned(), file_type: "mp4".to_owned(), ..FileFacts::default() };
+        let check = |family, facts: &FileFacts, expected: Expect| {
+            let shown = check_facts(family, facts).map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+            expected.assert_eq(&shown);
+        };
+        let cover = FileFacts { cover_of: Some("7".to_owned()), ..named.clone() };
+        check(Family::Server, &cover, expect!["ok"]);
+        check(Family::Ugc, &cover, expect!["the ugc family has no covers: only the server family does"]);
+        check(Family::Legacy, &cover, expect!["the legacy family has no covers: only the server family does"]);
+        let notified = |url: &str| FileFacts { notify_url: Some(url.to_owned()), ..named.clone() };
+        let good = notified("http://a.example/b");
+        check(Family::Server, &good, expect!["the server family has no notify URL: only the legacy family does"]);
+        check(Family::Legacy, &good, expect!["ok"]);
+        check(
+            Family::Legacy,
+            &notified("nowhere"),
+            expect![[r#"parameter notifyUrl is "nowhere": expected an http or https URL"#]],
+        );
     }
 }

@@ -63,17 +63,28 @@ fn json(line: &impl Serialize) -> String {
 }
 
 fn in_words(report: &UploadReport) -> String {
-    let UploadReport { outcome, file_id, url, parts_sent, parts_skipped, attempts, bytes_sent, elapsed } = report;
+    let UploadReport {
+        outcome,
+        file_id,
+        url,
+        verify_content,
+        parts_sent,
+        parts_skipped,
+        attempts,
+        bytes_sent,
+        elapsed,
+    } = report;
     let what = match outcome {
         Outcome::Finished => "stored",
         Outcome::CommittedEarlier => "stored (its first confirmation was lost)",
         Outcome::Existed => "was stored already",
     };
     let url = url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    let proof = verify_content.as_ref().map(|proof| format!("\nverify_content {proof}")).unwrap_or_default();
     let parts = if *parts_sent == 1 { "part" } else { "parts" };
     format!(
         "file {file_id} {what}{url}\n{parts_sent} {parts} sent, {parts_skipped} skipped, {attempts} requests, \
-         {bytes_sent} bytes in {}",
+         {bytes_sent} bytes in {}{proof}",
         Seconds(*elapsed)
     )
 }
@@ -95,6 +106,7 @@ mod tests {
             outcome: Outcome::Finished,
             file_id: "7".to_owned(),
             url: Some("http://x/f0.mp4".to_owned()),
+            verify_content: Some("bm8=".to_owned()),
             parts_sent: 1,
             parts_skipped: 2,
             attempts: 3,
@@ -104,6 +116,7 @@ mod tests {
         expect_test::expect![[r"
             file 7 stored at http://x/f0.mp4
             1 part sent, 2 skipped, 3 requests, 1048576 bytes in 1.2 s
+            verify_content bm8=
         "]]
         .assert_eq(&(in_words(&report) + "\n"));
     }

@@ -39,6 +39,12 @@ impl Dice {
         1 + self.below(NONCE_MAX, b'n', call, attempt)
     }
 
+    /// The random number of the upload signature that this upload makes: 1 to 2³¹ - 1, of the ten digits allowed.
+    pub(crate) fn token(self) -> u64 {
+        let call = CallId { action: Action::InitUploadEx, part: 0, round: 0 };
+        1 + self.below(NONCE_MAX, b't', call, 0)
+    }
+
     /// A wait between the two, both possible.
     pub(crate) fn between(self, low: Duration, high: Duration, call: CallId, attempt: u32) -> Duration {
         let span = high.saturating_sub(low).as_micros().saturating_add(1);

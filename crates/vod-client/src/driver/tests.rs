@@ -3,14 +3,17 @@
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use ::http::{Request as HttpRequest, Response, Uri};
+use expect_test::expect;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{client::legacy::connect, rt::TokioIo};
 use tokio::io::DuplexStream;
 use vod_proto::{
-    Action, Limits, Query, Sha1,
+    Action, Family, Limits, Query, Sha1,
+    action::Role,
     reply::{InitReply, ListedPart, Stored},
-    sign::SecretKey,
+    sign::{self, SecretKey},
+    ugc::UploadSignature,
 };
 
 use super::*;
@@ -127,8 +130,17 @@ impl Server {
         let target = head.uri.to_string();
         let (path, query) = Query::split_target(&target);
         let method = head.method.as_str();
-        assert!(sign::request_holds(&SecretKey::new(KEY), method, &[vod_proto::SIGN_HOST], path, &query), "{target}");
         let action: Action = query.get("Action").unwrap().parse().unwrap();
+        let key = SecretKey::new(KEY);
+        match action.family() {
+            Family::Ugc => assert!(UploadSignature::of_query(&query).unwrap().1.unwrap().holds(&key), "{target}"),
+            Family::Server => {
+                assert!(sign::request_holds(&key, method, &[vod_proto::SIGN_HOST], path, &query), "{target}");
+            }
+            Family::Legacy => {
+                assert!(sign::request_holds(&key, method, &[vod_proto::LEGACY_SIGN_HOST], path, &query), "{target}");
+            }
+        }
         let parsed = Request::from_query(action, &query, &Limits { part_size_min: 1, ..Limits::default() }).unwrap();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         if let Request::Part(part) = &parsed.request {
@@ -149,13 +161,13 @@ impl Server {
                 let response = Response::builder().status(status).header("Retry-After", retry_after);
                 return Ok(response.body(Full::from("<html>busy</html>")).unwrap());
             }
-            None => match action {
-                Action::InitUpload => Reply::Init(InitReply::Fresh),
-                Action::UploadPart => Reply::Part,
-                Action::FinishUpload => Reply::Finish(stored()),
-                other => panic!("{other} is not called"),
+            None => match action.role() {
+                Role::Open => Reply::Init(InitReply::Fresh),
+                Role::Part => Reply::Part,
+                Role::Finish => Reply::Finish(stored()),
+                _ => panic!("{action} is not called"),
             }
-            .to_json(Family::Server),
+            .to_json(action.family()),
         };
         Ok(Response::new(Full::from(text)))
     }
@@ -209,7 +221,7 @@ fn bytes() -> Vec<u8> {
 
 fn options() -> Options {
     Options {
-        part_size: 100_000,
+        part_size: Some(100_000),
         parallel: 2,
         seed: 7,
         work: Work::Inline,
@@ -248,6 +260,91 @@ async fn the_observed_dialect_posts_everything_to_v3() {
     assert!(server.lines().iter().all(|line| line.starts_with("POST /v3/index.php?")), "{:?}", server.lines());
 }
 
+/// The parameters of each line, but for their values.
+fn names(lines: &[String]) -> Vec<String> {
+    let names = lines.iter().map(|line| {
+        let (path, query) = line.split_once('?').unwrap();
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap());
+        format!("{path} {}", names.collect::<Vec<_>>().join(" "))
+    });
+    names.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ugc_upload_keeps_one_signature_and_brings_a_proof_home() {
+    let proven = Stored { verify_content: Some("cHJvb2Y=".to_owned()), ..stored() };
+    let finish = Act::Say(Reply::Finish(proven).to_json(Family::Ugc));
+    // What is tried again minutes later is signed no other way.
+    let server = Server::default()
+        .on(Action::InitUploadEx, [Act::Status(503, 60)])
+        .on(Action::UploadPartEx, [Act::Close])
+        .on(Action::FinishUploadEx, [finish]);
+    let report = upload(&server, Options { family: Family::Ugc, parallel: 1, ..options() }).await.unwrap();
+    assert_eq!((report.outcome, report.verify_content.as_deref()), (Outcome::Finished, Some("cHJvb2Y=")));
+    let lines = server.lines();
+    expect![[r#"
+        GET /v2/index.php Action fileSha fileSize dataSize signature
+        GET /v2/index.php Action fileSha fileSize dataSize signature
+        POST /v2/index.php Action fileSha offset dataSize dataMd5 signature
+        POST /v2/index.php Action fileSha offset dataSize dataMd5 signature
+        POST /v2/index.php Action fileSha offset dataSize dataMd5 signature
+        POST /v2/index.php Action fileSha offset dataSize dataMd5 signature
+        GET /v2/index.php Action fileSha signature"#]]
+    .assert_eq(&names(&lines).join("\n"));
+    let signature = |line: &String| Query::split_target(line).1.get("signature").unwrap().into_owned();
+    assert!(lines.iter().all(|line| signature(line) == signature(&lines[0])), "{lines:?}");
+    let token = UploadSignature::decode(&signature(&lines[0])).unwrap();
+    let life = token.expires().unwrap() - 1_465_185_768;
+    assert_eq!(
+        (token.file_sha1(), token.field("f").as_deref(), life),
+        (Ok(Some(Sha1::of(&bytes()))), Some("夏天 +1"), 172_800)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_finish_reply_is_asked_about_in_the_ugc_family_too() {
+    let exists = Act::Say(Reply::Init(InitReply::Exists(stored())).to_json(Family::Ugc));
+    let fresh = Act::Say(Reply::Init(InitReply::Fresh).to_json(Family::Ugc));
+    let server = Server::default().on(Action::InitUploadEx, [fresh, exists]).on(Action::FinishUploadEx, [Act::Close]);
+    let report = upload(&server, Options { family: Family::Ugc, ..options() }).await.unwrap();
+    assert_eq!(report.outcome, Outcome::CommittedEarlier);
+    assert!(server.story().ends_with("FinishUploadEx InitUploadEx"), "{}", server.story());
+}
+
+/// Uploads with a signature over these fields, made elsewhere.
+async fn upload_under(server: &Server, family: Family, fields: &str) -> Result<UploadReport, UploadError> {
+    let token = UploadSignature::sign(&SecretKey::new(KEY), &Query::parse(fields));
+    let endpoint = "http://mock.test".parse().unwrap();
+    let uploader = Uploader::with_connector(endpoint, Credentials::token(token), server.connector())
+        .options(Options { family, ..options() });
+    uploader.upload(BytesSource::new(bytes()), FileFacts::default()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_signature_made_elsewhere_is_sent_as_it_is() {
+    let server = Server::default();
+    let fields = format!("f=n&ft=mp4&s=id&fs={}&t=1&r=5&uid=u&e=1465185800", Sha1::of(&bytes()));
+    let report = upload_under(&server, Family::Ugc, &fields).await.unwrap();
+    assert_eq!((report.outcome, report.attempts), (Outcome::Finished, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_signature_that_cannot_serve_is_refused_before_anything_is_sent() {
+    let server = Server::default();
+    let ours = format!("s=id&f=n&ft=mp4&fs={}", Sha1::of(&bytes()));
+    let other = format!("s=id&f=n&ft=mp4&fs={}", Sha1::of(b"other"));
+    let (later, past) = ("&e=1465185800", "&e=1465185767");
+    for (family, fields, why) in [
+        (Family::Ugc, format!("{ours}{past}"), "has expired"),
+        (Family::Ugc, format!("{other}{later}"), "is for another file"),
+        (Family::Server, format!("{ours}{later}"), "is for the ugc family alone"),
+    ] {
+        let error = upload_under(&server, family, &fields).await.unwrap_err();
+        assert!(error.kind() == "config" && error.to_string().contains(why), "{error}");
+    }
+    assert_eq!(server.story(), "");
+}
+
 #[tokio::test(start_paused = true)]
 async fn resume_sends_only_missing_parts() {
     let bytes = bytes();
@@ -256,7 +353,7 @@ async fn resume_sends_only_missing_parts() {
     let resume = say(&Reply::Init(InitReply::Resume { part_size: 100_000, parts }));
     let server = Server::default().on(Action::InitUpload, [resume]);
     // The grid of the server wins over the one asked for.
-    let report = upload(&server, Options { part_size: 50_000, ..options() }).await.unwrap();
+    let report = upload(&server, Options { part_size: Some(50_000), ..options() }).await.unwrap();
     assert_eq!((report.parts_sent, report.parts_skipped), (2, 1));
     // Part 200000 goes out while the local bytes of the two listed ones are compared.
     assert!(!server.story().contains("UploadPart@0"), "{}", server.story());

@@ -140,7 +140,7 @@ impl Story<'_> {
                 format::Dialect::Documented => vod_client::Dialect::Documented,
                 format::Dialect::Observed => vod_client::Dialect::Observed,
             },
-            part_size: client.part_size.bytes(),
+            part_size: Some(client.part_size.bytes()),
             parallel: client.parallel,
             retry: RetryPolicy { attempts: self.scenario.attempts(), ..RetryPolicy::default() },
             seed: self.seed.wrapping_add(number as u64),

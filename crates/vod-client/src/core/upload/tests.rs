@@ -12,6 +12,7 @@ const PART: u64 = 10;
 
 fn plan(file_size: u64) -> Plan {
     Plan {
+        family: Family::Server,
         init: InitUpload {
             facts: vod_proto::FileFacts::default(),
             file_sha1: Sha1::of(b"file"),
@@ -48,7 +49,9 @@ fn answer(send: &Send, name: &str) -> Result<Reply, Trouble> {
             What::Init(_) => Reply::Init(InitReply::Fresh),
             What::Part(_) => Reply::Part,
             What::Finish(_) => Reply::Finish(stored()),
+            What::Next(_) => unreachable!("not in three steps"),
         }),
+        "proven" => Ok(Reply::Finish(Stored { verify_content: Some("proof".to_owned()), ..stored() })),
         "exists" => Ok(Reply::Init(InitReply::Exists(stored()))),
         "reset" => trouble(Failure::Transport(TransportError::Reset), Delivery::MaybeActedOn),
         "refused" => trouble(Failure::Transport(TransportError::Connect("refused".to_owned())), Delivery::NotActedOn),
@@ -75,6 +78,7 @@ fn name_of(send: &Send) -> String {
         What::Init(_) => "init".to_owned(),
         What::Part(span) => format!("part{}", span.offset),
         What::Finish(_) => "finish".to_owned(),
+        What::Next(span) => format!("next{}", span.offset),
     }
 }
 
@@ -85,6 +89,7 @@ struct Run {
     script: BTreeMap<String, Vec<String>>,
     now: Duration,
     story: Vec<String>,
+    actions: Vec<Action>,
     source: Result<(), SourceError>,
     in_flight_max: usize,
 }
@@ -101,7 +106,7 @@ impl Run {
         });
         let script = script.collect();
         let upload = Upload::new(plan);
-        Self { upload, script, now: Duration::ZERO, story: vec![], source: Ok(()), in_flight_max: 0 }
+        Self { upload, script, now: Duration::ZERO, story: vec![], actions: vec![], source: Ok(()), in_flight_max: 0 }
     }
 
     /// Runs to the end. Jobs end in the order they were begun, whenever nothing else is to be done.
@@ -136,6 +141,7 @@ impl Run {
             Job::Send(send) => {
                 let name = name_of(&send);
                 let says = self.script.get_mut(&name).and_then(Vec::pop).unwrap_or_else(|| "ok".to_owned());
+                self.actions.push(send.call.action);
                 self.story.push(if says == "ok" { name } else { format!("{name}={says}") });
                 let part_md5 = if let What::Part(span) = &send.what { Some(md5_at(span.offset)) } else { None };
                 let bytes = if let What::Part(span) = &send.what { span.len } else { 0 };
@@ -176,6 +182,31 @@ fn a_plain_upload_opens_sends_checks_and_finishes() {
         Finished sent=3 skipped=0 attempts=5 bytes=25
     "#]],
     );
+}
+
+#[test]
+fn the_ugc_family_takes_the_same_steps_by_its_own_names() {
+    let script = "init: reset, ok, have 0 10 20; part0: -10004; finish: reset, ok";
+    let actions = |family| {
+        let mut run = Run::with(Plan { family, ..plan(25) }, script);
+        run.run().unwrap();
+        run.actions
+    };
+    let renamed = actions(Family::Server).into_iter().map(|action| match action.role() {
+        Role::Open => Action::InitUploadEx,
+        Role::Part => Action::UploadPartEx,
+        _ => Action::FinishUploadEx,
+    });
+    assert_eq!(actions(Family::Ugc), renamed.collect::<Vec<_>>());
+    let error = Run::with(Plan { family: Family::Ugc, ..plan(25) }, "part10: -10003!").run().unwrap_err();
+    assert_eq!(error.action, Some(Action::UploadPartEx));
+}
+
+#[test]
+fn the_proof_of_a_finish_is_reported() {
+    let mut run = Run::with(Plan { family: Family::Ugc, ..plan(25) }, "finish: proven");
+    assert_eq!(run.run().unwrap().verify_content.as_deref(), Some("proof"));
+    assert_eq!(Run::new("").run().unwrap().verify_content, None);
 }
 
 #[test]
