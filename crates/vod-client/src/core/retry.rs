@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use vod_proto::{code::RetryClass, reply::Rejected};
+use vod_proto::{
+    Action,
+    code::RetryClass,
+    reply::Rejected,
+    retry::{self, LostReply},
+};
 
 use super::dice::{CallId, Dice};
 use crate::error::{Failure, GaveUp};
@@ -80,6 +85,13 @@ pub(crate) struct Trouble {
     pub(crate) delivery: Delivery,
     /// The reply's `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
+}
+
+impl Trouble {
+    /// Must it be asked what became of the request, before it is sent again?
+    pub(crate) fn ask_first(&self, action: Action) -> bool {
+        self.delivery == Delivery::MaybeActedOn && retry::of(action).lost == LostReply::AskFirst
+    }
 }
 
 /// What a failed attempt allows.

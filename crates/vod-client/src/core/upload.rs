@@ -17,7 +17,7 @@ use vod_proto::{
 use super::{
     dice::{CallId, Dice},
     parts::{Next, Parts},
-    retry::{After, Delivery, Retry, RetryPolicy, Tries, Trouble, Verdict},
+    retry::{After, Retry, RetryPolicy, Tries, Trouble, Verdict},
 };
 use crate::{
     error::{Failure, GaveUp, SourceError, UploadError},
@@ -494,7 +494,7 @@ impl Upload {
             Ok(other) => unreachable!("{} is not answered by {other:?}", call.action),
             Err(trouble) => {
                 count_vanished(&mut self.finish_vanished, None);
-                let unclear = trouble.delivery == Delivery::MaybeActedOn;
+                let unclear = trouble.ask_first(call.action);
                 (trouble.failure.clone(), After::from(&trouble), unclear)
             }
         };

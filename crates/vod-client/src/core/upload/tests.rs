@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use vod_proto::{Sha1, reply::ListedPart};
 
 use super::*;
-use crate::error::TransportError;
+use crate::{core::Delivery, error::TransportError};
 
 const PART: u64 = 10;
 
