@@ -1,12 +1,14 @@
 //! The program `vod-client`: its command line, and what it prints.
 //!
 //! - `cli/upload.rs`: `vod-client upload`.
+//! - `cli/facts.rs`: what is said of a file.
 //! - `cli/values.rs`: sizes and durations as people write them.
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
 //! - `cli/progress.rs`: the bar, on a terminal.
 //!
 //! The secret key comes from the environment alone: an argument could be read by every process of the machine.
 
+mod facts;
 mod output;
 mod progress;
 mod upload;
@@ -27,7 +29,7 @@ use crate::{
 const SECRET_KEY: &str = "VOD_SECRET_KEY";
 
 /// Uploads files to the VOD service: in parallel, resumable, honest about what happened.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(
     name = "vod-client",
     version,
@@ -41,7 +43,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Upload a file, or what the service lacks of it
     Upload(Box<upload::UploadArgs>),

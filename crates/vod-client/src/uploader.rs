@@ -310,6 +310,7 @@ impl<C: Connect> Uploader<C> {
         let watch = Stopwatch::start();
         self.options
             .check()
+            .and_then(|()| check_places(self.options.family, &facts))
             .and_then(|()| match &self.credentials.0 {
                 Proof::KeyPair { .. } => check_facts(self.options.family, &facts),
                 // The signature says what the server hears of the file.
@@ -329,8 +330,8 @@ impl<C: Connect> Uploader<C> {
     }
 }
 
-/// Would a server of the family take these, and has it a place for all of them?
-fn check_facts(family: Family, facts: &FileFacts) -> Result<(), ConfigError> {
+/// Has the family a place for all of these?
+fn check_places(family: Family, facts: &FileFacts) -> Result<(), ConfigError> {
     let homeless = |what: &str, home: &str| {
         Err(ConfigError::Facts(format!("the {family} family has no {what}: only the {home} family does")))
     };
@@ -340,6 +341,11 @@ fn check_facts(family: Family, facts: &FileFacts) -> Result<(), ConfigError> {
     if family != Family::Legacy && facts.notify_url.is_some() {
         return homeless("notify URL", "legacy");
     }
+    Ok(())
+}
+
+/// Would a server of the family take these?
+pub(crate) fn check_facts(family: Family, facts: &FileFacts) -> Result<(), ConfigError> {
     let refused = |violation: vod_proto::request::Violation| ConfigError::Facts(violation.message);
     if family == Family::Legacy {
         // As the server will read them, of a file that is one small part.
@@ -422,7 +428,8 @@ mod tests {
     fn what_a_family_has_no_place_for_is_refused() {
         let named = FileFacts { name: "n".to_owned(), file_type: "mp4".to_owned(), ..FileFacts::default() };
         let check = |family, facts: &FileFacts, expected: Expect| {
-            let shown = check_facts(family, facts).map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+            let checked = check_places(family, facts).and_then(|()| check_facts(family, facts));
+            let shown = checked.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
             expected.assert_eq(&shown);
         };
         let cover = FileFacts { cover_of: Some("7".to_owned()), ..named.clone() };

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
-use vod_proto::FileFacts;
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
+use vod_proto::{Family, FileFacts};
 
-use super::{early, output::Output, progress::Progress, secret_key, start_log, values};
+use super::{early, facts::FactsArgs, output::Output, progress::Progress, secret_key, start_log, values};
 use crate::{
     clock::Stopwatch,
     core::RetryPolicy,
@@ -18,11 +18,11 @@ use crate::{
     event::Event,
     exit,
     report::UploadReport,
-    source::FileSource,
+    source::{FileSource, Source as _},
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(super) struct UploadArgs {
     /// The file
     file: PathBuf,
@@ -31,15 +31,41 @@ pub(super) struct UploadArgs {
     #[arg(long, env = "VOD_ENDPOINT", value_name = "URL")]
     endpoint: String,
 
-    /// The public half of the account's key pair
-    #[arg(long, env = "VOD_SECRET_ID", value_name = "ID", hide_env_values = true)]
-    secret_id: String,
+    /// Which calls the upload is made of
+    #[arg(long, value_enum, default_value_t = FamilyArg::Server)]
+    family: FamilyArg,
 
-    /// The size of a part; a resumed upload keeps the one it began with
+    /// The public half of the account's key pair
+    #[arg(
+        long,
+        env = "VOD_SECRET_ID",
+        value_name = "ID",
+        hide_env_values = true,
+        required_unless_present = "signature"
+    )]
+    secret_id: Option<String>,
+
+    /// An upload signature made elsewhere, which says all that is said of the file; for the ugc family, instead of a key
+    /// pair
+    #[arg(
+        long,
+        env = "VOD_SIGNATURE",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new(),
+        conflicts_with_all = ["facts", "expires_in", "notify_url", "cover_of"]
+    )]
+    signature: Option<String>,
+
+    /// How long the upload signature holds that is made from the key pair, in the ugc family [default: 2d]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    expires_in: Option<Duration>,
+
+    /// The size of a part; a resumed upload keeps the one it began with [default: 1MiB, 5MiB in the legacy family]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     part_size: Option<u64>,
 
-    /// How many parts are sent at once
+    /// How many parts are sent at once; one in the legacy family, whatever this says
     #[arg(long, value_name = "N", default_value_t = 4)]
     parallel: usize,
 
@@ -47,37 +73,20 @@ pub(super) struct UploadArgs {
     #[arg(long, value_enum, default_value_t = DialectArg::Documented)]
     dialect: DialectArg,
 
-    /// The host to sign for, whatever the endpoint
+    /// The host to sign for, whatever the endpoint [default: vod2.qcloud.com, vod.qcloud.com in the legacy family]
     #[arg(long, value_name = "HOST")]
     sign_host: Option<String>,
 
-    /// The name to show [default: the file's, without extension]
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    facts: FactsArgs,
 
-    /// The type, such as mp4 [default: the file's extension]
-    #[arg(long = "type", value_name = "TYPE")]
-    file_type: Option<String>,
+    /// Whom to tell when it is transcoded, in the legacy family
+    #[arg(long, value_name = "URL")]
+    notify_url: Option<String>,
 
-    /// The class to file it under
-    #[arg(long, value_name = "ID")]
-    class_id: Option<u64>,
-
-    /// A tag; may be given more than once
-    #[arg(long = "tag", value_name = "TAG")]
-    tags: Vec<String>,
-
-    /// Transcode it after the upload
-    #[arg(long)]
-    transcode: bool,
-
-    /// Take a cover from it, with --transcode
-    #[arg(long, requires = "transcode")]
-    screenshot: bool,
-
-    /// Put the watermark on it, with --transcode
-    #[arg(long, requires = "transcode")]
-    watermark: bool,
+    /// The file is an image: the cover of the video with this id, in the server family
+    #[arg(long, value_name = "FILE-ID")]
+    cover_of: Option<String>,
 
     /// How often a request may be sent, the first time included
     #[arg(long, value_name = "N", default_value_t = RetryPolicy::default().attempts)]
@@ -104,7 +113,27 @@ pub(super) struct UploadArgs {
     quiet: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
+enum FamilyArg {
+    /// Three steps, each request signed with the key pair
+    Server,
+    /// The same steps under one upload signature
+    Ugc,
+    /// One action, part after part
+    Legacy,
+}
+
+impl From<FamilyArg> for Family {
+    fn from(family: FamilyArg) -> Self {
+        match family {
+            FamilyArg::Server => Self::Server,
+            FamilyArg::Ugc => Self::Ugc,
+            FamilyArg::Legacy => Self::Legacy,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum DialectArg {
     /// GET and POST, /v2
     Documented,
@@ -169,27 +198,17 @@ async fn interrupted() {
 async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<UploadReport, UploadError> {
     let watch = Stopwatch::start();
     let endpoint = args.endpoint.parse::<Endpoint>().map_err(early)?;
-    let key = secret_key().map_err(early)?;
+    let credentials = match (args.signature, args.secret_id) {
+        (Some(token), _) => Credentials::token(token),
+        (None, id) => Credentials::new(id.unwrap_or_default(), secret_key().map_err(early)?),
+    };
     let source = FileSource::open(&args.file).map_err(early)?;
-    let mut facts = FileFacts::from_path(&args.file);
-    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
-    if args.name.is_none() && facts.name != stem {
-        tracing::warn!(file = %stem, name = %facts.name, "the service would not take the file's name: it gets another");
-    }
-    if let Some(name) = args.name {
-        facts.name = name;
-    }
-    if let Some(file_type) = args.file_type {
-        facts.file_type = file_type;
-    }
-    facts.tags = args.tags;
-    facts.class_id = args.class_id;
-    facts.transcode = args.transcode;
-    facts.screenshot = args.screenshot;
-    facts.watermark = args.watermark;
+    let total = source.len();
+    let facts = FileFacts { notify_url: args.notify_url, cover_of: args.cover_of, ..args.facts.facts(&args.file) };
 
     let defaults = Options::default();
     let options = Options {
+        family: args.family.into(),
         dialect: match args.dialect {
             DialectArg::Documented => Dialect::Documented,
             DialectArg::Observed => Dialect::Observed,
@@ -198,16 +217,19 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
         parallel: args.parallel,
         retry: RetryPolicy { attempts: args.attempts, deadline: args.deadline, ..RetryPolicy::default() },
         sign_host: args.sign_host,
+        token_life: args.expires_in.unwrap_or(defaults.token_life),
         seed: args.seed.unwrap_or(defaults.seed),
         stall_timeout: args.stall_timeout,
         ..defaults
     };
-    let credentials = Credentials::new(args.secret_id, key);
     let uploader = Uploader::new(endpoint, credentials).options(options);
 
     let mut progress = Progress::new(bar);
     let observe = |event: Event| {
-        if matches!(event, Event::AttemptStarted { action: vod_proto::Action::FinishUpload, .. }) {
+        if let Event::AttemptStarted { action, span, .. } = &event
+            && action.role().can_commit()
+            && span.is_none_or(|span| span.end() == total)
+        {
             finishing.store(true, Ordering::Relaxed);
         }
         progress.show(&event);
@@ -220,7 +242,7 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use clap::{Parser as _, error::ErrorKind};
 
     use super::*;
 
@@ -239,6 +261,26 @@ mod tests {
         assert_eq!((args.part_size, args.parallel, args.attempts, args.seed), (Some(524_288), 8, 2, Some(7)));
         assert_eq!(args.deadline, Some(Duration::from_secs(600)));
         assert_eq!(args.stall_timeout, Duration::from_millis(1500));
-        assert_eq!((args.tags, args.class_id), (vec!["a".to_owned(), "b".to_owned()], Some(3)));
+        assert_eq!((args.facts.tags, args.facts.class_id), (vec!["a".to_owned(), "b".to_owned()], Some(3)));
+        assert_eq!(Family::from(args.family), Family::Server);
+
+        let line = "upload a.mp4 --endpoint http://h --secret-id id --family ugc --expires-in 2d --notify-url http://u \
+                    --cover-of 7";
+        let args = Line::parse_from(line.split_whitespace()).args;
+        assert_eq!((Family::from(args.family), args.expires_in), (Family::Ugc, Some(Duration::from_secs(172_800))));
+        assert_eq!((args.notify_url.as_deref(), args.cover_of.as_deref()), (Some("http://u"), Some("7")));
+    }
+
+    #[test]
+    fn an_upload_signature_takes_the_place_of_the_key_pair_and_of_the_facts() {
+        let refusal = |more: &str| {
+            let line = format!("upload a.mp4 --endpoint http://h {more}");
+            Line::try_parse_from(line.split_whitespace()).err().map(|error| error.kind())
+        };
+        assert_eq!(refusal("--signature s"), None);
+        assert_eq!(refusal(""), Some(ErrorKind::MissingRequiredArgument));
+        for more in ["--name n", "--tag t", "--transcode", "--expires-in 1h", "--cover-of 7"] {
+            assert_eq!(refusal(&format!("--signature s {more}")), Some(ErrorKind::ArgumentConflict), "{more}");
+        }
     }
 }

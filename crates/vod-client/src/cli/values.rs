@@ -17,10 +17,11 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
-/// Reads a duration above zero: `30s`, `1500ms`, `1h 30m`.
+/// Reads a duration above zero: `30s`, `1500ms`, `1h 30m`, `2d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: expected something like 30s, 1500ms or 1h30m");
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    let wrong = || format!("{text:?} is no duration: expected something like 30s, 1500ms, 1h30m or 2d");
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     Duration::try_from(signed).ok().filter(|duration| !duration.is_zero()).ok_or_else(wrong)
 }
 
@@ -46,6 +47,8 @@ mod tests {
         check("30s", Some(Duration::from_secs(30)));
         check("1h30m", Some(Duration::from_secs(5400)));
         check("1500ms", Some(Duration::from_millis(1500)));
+        check("90d", Some(Duration::from_secs(90 * 86_400)));
+        check("1month", None);
         check("0s", None);
         check("-1s", None);
         check("30", None);
