@@ -193,7 +193,7 @@ impl Mind {
     /// nothing yet: no fault may mistake it for the request.
     pub(crate) async fn subject(&self, head: &Head) -> Subject {
         if head.is_preflight() {
-            return Subject::default();
+            return Subject { preflight: true, ..Subject::default() };
         }
         let claims = Claims::of(&head.query);
         let account = self.standards.account(&claims).map(|account| account.name.clone());
@@ -214,7 +214,7 @@ impl Mind {
                 part_number = Some(1);
             }
         }
-        Subject { account, action, file_sha1, part, part_number }
+        Subject { account, action, file_sha1, part, part_number, preflight: false }
     }
 
     /// Checks a request and takes its body in, without any effect.

@@ -66,6 +66,8 @@ pub struct Subject {
     pub part: Option<PartSpan>,
     /// The part's number on the session's grid, from 1.
     pub part_number: Option<u64>,
+    /// It only asks whether the request proper may be sent: no fault strikes it.
+    pub preflight: bool,
 }
 
 /// What a fault wants of the commit.

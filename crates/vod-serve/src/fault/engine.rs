@@ -129,7 +129,8 @@ impl Engine {
     fn fits(&self, fault: &Fault, phase: Phase, subject: &Subject, attempt: u32) -> bool {
         let on = &fault.on;
         let part = subject.part;
-        fault.phase == phase
+        !subject.preflight
+            && fault.phase == phase
             && on.action.is_none_or(|action| subject.action.as_deref() == Some(action.wire_name()))
             && on.part.is_none_or(|number| subject.part_number == Some(number))
             && on.offset.is_none_or(|offset| part.is_some_and(|part| part.offset == offset))
@@ -172,7 +173,17 @@ mod tests {
             file_sha1: Some(Sha1::of(b"f")),
             part: Some(PartSpan { offset: (number - 1) * 10, len: 10 }),
             part_number: Some(number),
+            preflight: false,
         }
+    }
+
+    #[test]
+    fn a_fault_that_strikes_everything_waits_for_a_request_behind_the_preflight() {
+        let engine = engine("[[fault]]\nid = \"f\"\nphase = \"before-read\"\ndo = \"close\"\n", 1);
+        let preflight = Subject { preflight: true, ..Subject::default() };
+        assert_eq!(strike(&engine, Phase::BeforeRead, &preflight, 1), None);
+        assert_eq!(engine.account()[0].matched, 0, "it is not counted either");
+        assert!(strike(&engine, Phase::BeforeRead, &Subject::default(), 1).is_some());
     }
 
     #[test]
