@@ -280,8 +280,9 @@ impl Mind {
             Some(slot) => slot.upload.lock().await.decide_part(asked, self.clock.now(), self.lifetime),
             None => Upload::default().decide_part(asked, self.clock.now(), self.lifetime),
         }?;
-        self.standards.note(findings::empty_tail(asked))?;
-        self.standards.note(findings::part_length(Role::Part, asked.span, content_length))?;
+        let deviations = findings::empty_tail(asked).into_iter();
+        let deviations = deviations.chain(findings::part_length(Role::Part, asked.span, content_length));
+        self.standards.note(Family::Server, deviations)?;
         Ok(check)
     }
 
@@ -291,7 +292,7 @@ impl Mind {
         asked: &NextPart,
         content_length: Option<u64>,
     ) -> Result<NextCheck, Rejected> {
-        self.standards.note(findings::part_length(Role::Next, asked.span, content_length))?;
+        self.standards.note(Family::Legacy, findings::part_length(Role::Next, asked.span, content_length))?;
         match self.slot(key) {
             Some(slot) => slot.upload.lock().await.decide_next(asked, self.clock.now(), self.lifetime),
             None => Upload::default().decide_next(asked, self.clock.now(), self.lifetime),

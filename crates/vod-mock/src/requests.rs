@@ -99,8 +99,8 @@ impl Standards {
             };
             return Err(refuse(code, format!("{action} was sent by {}: expected GET or POST", head.method)));
         }
-        self.note(rules::request_line(action, &head.method, &head.path))?;
-        self.note(rules::transport(action, head.secure))?;
+        let line = rules::request_line(action, &head.method, &head.path);
+        self.note(action.family(), line.into_iter().chain(rules::transport(action, head.secure)))?;
         if action.role() == Role::Next
             && let Some(form) = form_data(head)
         {
@@ -116,14 +116,14 @@ impl Standards {
         };
         self.rates.admit(&account.name, action, &self.limits, now)?;
         let parsed = Request::from_query(action, &head.query, &self.limits).map_err(broken)?;
-        self.note(parsed.deviations)?;
+        self.note(action.family(), parsed.deviations)?;
         Ok(Asked { action, account: account.clone(), request: parsed.request })
     }
 
     /// Checks common parameters, account, signature and its age.
     fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<&Account, Rejected> {
         let params = CommonParams::from_query(family, &head.query).map_err(broken)?;
-        self.note(params.deviations)?;
+        self.note(family, params.deviations)?;
         let account = self
             .accounts
             .of_secret_id(&params.secret_id)
@@ -181,9 +181,9 @@ impl Standards {
     }
 
     /// Notes deviations from the documents, or refuses the first of them.
-    pub(crate) fn note(&self, deviations: impl IntoIterator<Item = Deviation>) -> Result<(), Rejected> {
+    pub(crate) fn note(&self, family: Family, deviations: impl IntoIterator<Item = Deviation>) -> Result<(), Rejected> {
         for deviation in deviations {
-            match (self.profile, deviation.rule.refusal) {
+            match (self.profile, deviation.rule.refusal_in(family)) {
                 (Profile::Documented, Some(code)) => return Err(refuse(code, deviation.to_string())),
                 _ => tracing::debug!(rule = deviation.rule.id, "{}", deviation.found),
             }

@@ -64,8 +64,27 @@ pub struct Rule {
     pub source: &'static str,
     /// How much a breach matters.
     pub severity: Severity,
-    /// What the profile `documented` alone answers; none where a breach is only ever noted, or answered alike by both.
+    /// What the profile `documented` alone answers in the newer families; none where a breach is only ever noted, or answered alike by both.
     pub refusal: Option<Code>,
+}
+
+impl Rule {
+    /// What `documented` answers in a family. The legacy one has codes of its own for the parameters it names, and the
+    /// service's common one for everything else.
+    #[must_use]
+    pub fn refusal_in(&self, family: Family) -> Option<Code> {
+        let upload = [Some(Code::COMMON_PARAMS), Some(Code::PROTOCOL_PARAMS)];
+        if family != Family::Legacy || !upload.contains(&self.refusal) {
+            return self.refusal;
+        }
+        Some(if *self == TAGS_PLURAL {
+            Code::LEGACY_TAG
+        } else if *self == DIGEST_LOWER_CASE {
+            Code::LEGACY_FILE_SHA
+        } else {
+            Code::BAD_PARAMETER
+        })
+    }
 }
 
 macro_rules! catalogue {
@@ -225,6 +244,18 @@ pub fn transport(action: Action, tls: bool) -> Option<Deviation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_legacy_family_is_never_answered_with_a_code_of_the_newer_ones() {
+        for rule in ALL {
+            let legacy = rule.refusal_in(Family::Legacy);
+            assert_eq!(legacy.is_some(), rule.refusal.is_some(), "{}", rule.id);
+            assert_eq!(rule.refusal_in(Family::Server), rule.refusal);
+        }
+        let codes = [&DOCUMENTED_PATH, &TAGS_PLURAL, &DIGEST_LOWER_CASE, &FILE_NAME_NO_PIPE, &LEGACY_CONTENT_LENGTH];
+        let codes = codes.map(|rule| rule.refusal_in(Family::Legacy).map(|code| code.0));
+        assert_eq!(codes, [Some(4000), Some(-25984), Some(-25985), Some(4000), Some(-25982)]);
+    }
 
     #[test]
     fn ids_are_unique() {
