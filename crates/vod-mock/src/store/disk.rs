@@ -116,7 +116,7 @@ fn clear_away(dir: &Path, records: &[Record]) -> io::Result<u64> {
     let mut last = 0;
     for record in records {
         uploads.entry(record.key()).or_default().apply(record);
-        if let Record::Part { body, .. } = record {
+        if let Record::Part { body, .. } | Record::Whole { body, .. } = record {
             last = last.max(body.0);
         }
     }
