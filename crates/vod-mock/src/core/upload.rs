@@ -10,7 +10,7 @@ use vod_proto::{
     reply::{InitReply, ListedPart, Rejected, Stored},
 };
 
-use super::{BodyId, Opened, Prefix, Record, UploadKey, refuse};
+use super::{BodyId, Generation, Opened, Prefix, Record, UploadKey, refuse};
 
 /// Everything known of one upload.
 #[derive(Debug, Default)]
@@ -283,6 +283,9 @@ impl Upload {
     pub fn next_file_id(&self, key: &UploadKey) -> String {
         let mut hash = Sha256::new();
         hash.update(key.account.as_bytes());
+        if key.generation == Generation::Legacy {
+            hash.update(b"legacy");
+        }
         hash.update(key.file_sha1.as_bytes());
         hash.update(self.commits.to_be_bytes());
         let digest = hash.finalize();
