@@ -1,7 +1,7 @@
 //! Uploads as they can be seen from outside.
 
 use serde::{Deserialize, Serialize};
-use vod_proto::Sha1;
+use vod_proto::{FileFacts, Sha1, event::redacted_url};
 
 use crate::{
     core::{Generation, Session, UploadKey},
@@ -20,8 +20,9 @@ pub struct UploadView {
     pub file_sha1: Sha1,
     /// How far it is.
     pub state: UploadState,
-    /// The file's name, as announced.
-    pub file_name: Option<String>,
+    /// What was said of the file, by the first request of its session; a user and password in its `notify-url` are not
+    /// shown.
+    pub file: Option<FileFacts>,
     /// The file's size in bytes, as announced.
     pub file_size: Option<u64>,
     /// The grid in bytes.
@@ -58,12 +59,17 @@ impl std::fmt::Display for UploadState {
     }
 }
 
+/// What may be shown of what was said of a file.
+fn shown(facts: &FileFacts) -> FileFacts {
+    FileFacts { notify_url: facts.notify_url.as_deref().map(redacted_url), ..facts.clone() }
+}
+
 impl Mind {
     /// Every upload as it can be seen from outside; `rehash` reads stored files again.
     pub(crate) async fn views(&self, rehash: bool) -> Vec<UploadView> {
         let mut views = Vec::new();
         for (key, slot) in self.slots() {
-            views.push(self.view(key, &slot, rehash).await);
+            views.extend(self.view(key, &slot, rehash).await);
         }
         views
     }
@@ -75,17 +81,22 @@ impl Mind {
         if rehash {
             for view in &mut views {
                 let key = UploadKey { account: view.account.clone(), generation: view.generation, file_sha1 };
-                if let Some(slot) = self.slot(&key) {
-                    *view = self.view(key, &slot, true).await;
+                if let Some(slot) = self.slot(&key)
+                    && let Some(read) = self.view(key, &slot, true).await
+                {
+                    *view = read;
                 }
             }
         }
         views
     }
 
-    async fn view(&self, key: UploadKey, slot: &Slot, rehash: bool) -> UploadView {
+    async fn view(&self, key: UploadKey, slot: &Slot, rehash: bool) -> Option<UploadView> {
         let (mut view, stored) = {
             let upload = slot.upload.lock().await;
+            if !upload.ever_began() {
+                return None;
+            }
             let session = self.session_of(&upload);
             let facts = session.map(Session::facts).or_else(|| upload.stored().map(|stored| &stored.facts));
             let state = match (session, upload.stored()) {
@@ -99,7 +110,7 @@ impl Mind {
                 generation: key.generation,
                 file_sha1: key.file_sha1,
                 state,
-                file_name: facts.map(|facts| facts.file.name.clone()),
+                file: facts.map(|facts| shown(&facts.file)),
                 file_size: facts.map(|facts| facts.file_size),
                 part_size: facts.and_then(|facts| facts.part_size),
                 parts: kept.map_or(0, |parts| parts as u64),
@@ -112,6 +123,6 @@ impl Mind {
         if let Some(stored) = stored.filter(|_| rehash) {
             view.stored_sha1 = self.sha1_of(&stored.parts).await.ok();
         }
-        view
+        Some(view)
     }
 }

@@ -61,9 +61,15 @@ impl VodMock {
         self.mock.exchanges()
     }
 
-    /// The upload of a file, if there is one. With several accounts, the first by name.
+    /// The upload of a file, if there is one. Of several accounts, the first by name; of two
+    /// generations, the newer.
     pub async fn upload(&self, file_sha1: Sha1) -> Option<UploadView> {
         self.mock.uploads().await.into_iter().find(|upload| upload.file_sha1 == file_sha1)
+    }
+
+    /// Every upload, in order of account, generation and digest.
+    pub async fn uploads(&self) -> Vec<UploadView> {
+        self.mock.uploads().await
     }
 
     /// Every callback to an application's own server, and what became of it.

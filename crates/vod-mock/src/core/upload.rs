@@ -182,6 +182,12 @@ impl Upload {
         self.stored.as_ref()
     }
 
+    /// Was there ever anything of it? A request that came to nothing leaves nothing behind.
+    #[must_use]
+    pub const fn ever_began(&self) -> bool {
+        self.sessions > 0 || self.commits > 0
+    }
+
     /// How often the file was put together.
     #[must_use]
     pub const fn commits(&self) -> u64 {

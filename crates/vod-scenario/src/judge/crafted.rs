@@ -151,7 +151,7 @@ impl Story {
             generation: vod_mock::core::Generation::default(),
             account: "demo".to_owned(),
             file_sha1: sha1,
-            file_name: Some("video".to_owned()),
+            file: None,
             file_size: Some(self.evidence.source.size),
             part_size: None,
             parts: 3,
