@@ -104,10 +104,10 @@ pub(crate) enum Staged {
     Decided(ReplyOut),
     Init(Asker, InitUpload),
     Part(Asker, UploadPart, Received),
-    Finish(Asker),
+    Finish(Asker, Stakes),
     /// Without a body where the part was not the one that is wanted.
-    Next(Asker, NextPart, Option<Received>),
-    Whole(Asker, SmallFile, Received),
+    Next(Asker, NextPart, Option<Received>, Stakes),
+    Whole(Asker, SmallFile, Received, Stakes),
     /// It was heard.
     Report,
 }
@@ -234,7 +234,10 @@ impl Mind {
         match request {
             Request::Report(_) => Ok(Staged::Report),
             Request::Init(asked) => Ok(Staged::Init(asker, asked)),
-            Request::Finish(_) => Ok(Staged::Finish(asker)),
+            Request::Finish(_) => {
+                let file = self.would_finish(&asker.key).await;
+                Ok(Staged::Finish(asker, Stakes { part: false, file }))
+            }
             Request::Part(asked) => {
                 let check = match self.check_part(&asker.key, &asked, length).await {
                     Ok(check) => check,
@@ -251,12 +254,19 @@ impl Mind {
                     Ok(check) => check,
                     Err(rejected) => return refused(rejected),
                 };
+                let file = match check {
+                    NextCheck::Take => asked.is_last(),
+                    NextCheck::Complete => true,
+                    NextCheck::Wanted(_) | NextCheck::Exists(_) => false,
+                };
                 if check != NextCheck::Take {
-                    return Ok(Staged::Next(asker, asked, None));
+                    return Ok(Staged::Next(asker, asked, None, Stakes { part: false, file }));
                 }
+                // The last part is acknowledged by the file it completes: without it there is nothing to say.
+                let stakes = Stakes { part: !file, file };
                 match self.receive(action, asked.span.len, None, body).await? {
                     Err(rejected) => refused(rejected),
-                    Ok(received) => Ok(Staged::Next(asker, asked, Some(received))),
+                    Ok(received) => Ok(Staged::Next(asker, asked, Some(received), stakes)),
                 }
             }
             Request::Whole(asked) => match self.receive(action, asked.file_size, None, body).await? {
@@ -265,9 +275,24 @@ impl Mind {
                     let message = format!("the body has SHA-1 {}: parameter fileSha says {file_sha1}", received.sha1);
                     refused(refuse(asker.mismatch(), message))
                 }
-                Ok(received) => Ok(Staged::Whole(asker, asked, received)),
+                Ok(received) => {
+                    let file = !self.is_stored(&asker.key).await;
+                    Ok(Staged::Whole(asker, asked, received, Stakes { part: false, file }))
+                }
             },
         }
+    }
+
+    /// Would a finish put the file together now, rather than say that it was, or is not all here?
+    async fn would_finish(&self, key: &UploadKey) -> bool {
+        let Some(slot) = self.slot(key) else { return false };
+        let decided = slot.upload.lock().await.decide_finish(key.file_sha1, self.clock.now(), self.lifetime);
+        matches!(decided, Ok(Finish::Hash | Finish::Whole(_)))
+    }
+
+    async fn is_stored(&self, key: &UploadKey) -> bool {
+        let Some(slot) = self.slot(key) else { return false };
+        slot.upload.lock().await.stored().is_some()
     }
 
     async fn check_part(
@@ -346,8 +371,7 @@ impl Mind {
         match staged {
             Staged::Decided(_) | Staged::Init(..) | Staged::Report => Stakes::default(),
             Staged::Part(..) => Stakes { part: true, file: false },
-            Staged::Finish(_) | Staged::Whole(..) => Stakes { part: false, file: true },
-            Staged::Next(_, asked, received) => Stakes { part: received.is_some(), file: asked.is_last() },
+            Staged::Finish(_, stakes) | Staged::Next(.., stakes) | Staged::Whole(.., stakes) => *stakes,
         }
     }
 
@@ -360,11 +384,11 @@ impl Mind {
             Staged::Part(asker, asked, received) => {
                 (asker.action.family(), self.part(&asker, &asked, received, effects).await)
             }
-            Staged::Finish(asker) => (asker.action.family(), self.finish(&asker, effects).await.map(Reply::Finish)),
-            Staged::Next(asker, asked, received) => {
+            Staged::Finish(asker, _) => (asker.action.family(), self.finish(&asker, effects).await.map(Reply::Finish)),
+            Staged::Next(asker, asked, received, _) => {
                 (asker.action.family(), self.next(&asker, &asked, received, effects).await.map(Reply::Next))
             }
-            Staged::Whole(asker, asked, received) => {
+            Staged::Whole(asker, asked, received, _) => {
                 (asker.action.family(), self.whole(&asker, &asked, received, effects).await.map(Reply::Finish))
             }
         };
@@ -452,7 +476,7 @@ impl Mind {
             Some(received) => Some((received.bytes.keep().await.map_err(unwritable)?, received.sha1)),
             None => None,
         };
-        let kept = self.keep_next(&slot, asker, asked, body).await;
+        let kept = self.keep_next(&slot, asker, asked, body, effects).await;
         if let (Some((body, _)), Err(_) | Ok(Some(_))) = (body, &kept) {
             self.store.discard(body).await;
         }
@@ -473,6 +497,7 @@ impl Mind {
         asker: &Asker,
         asked: &NextPart,
         body: Option<(BodyId, Sha1)>,
+        effects: Effects,
     ) -> Result<Option<NextReply>, Rejected> {
         let key = &asker.key;
         let mut upload = slot.upload.lock().await;
@@ -491,7 +516,7 @@ impl Mind {
             (NextCheck::Wanted(offset), _) => Ok(Some(NextReply::Continue { offset })),
             (NextCheck::Complete, _) => {
                 drop(upload);
-                self.finish(asker, Effects::default()).await.map(|stored| Some(NextReply::Stored(stored)))
+                self.finish(asker, effects).await.map(|stored| Some(NextReply::Stored(stored)))
             }
             (NextCheck::Exists(file_id), _) => Ok(Some(NextReply::Stored(Stored::new(file_id)))),
         }

@@ -312,7 +312,7 @@ fn same_size(facts: &Opened, file_size: u64, code: Code) -> Result<(), Rejected>
 /// The refusal of a request for an upload that nobody opened, or that is gone.
 #[must_use]
 pub fn no_session(file_sha1: Sha1) -> Rejected {
-    refuse(Code::CACHE_READ, format!("there is no upload of {file_sha1}: call InitUpload first"))
+    refuse(Code::CACHE_READ, format!("there is no upload of {file_sha1}: call InitUpload or InitUploadEx first"))
 }
 
 impl Session {

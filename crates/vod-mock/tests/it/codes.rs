@@ -12,8 +12,7 @@ use crate::wire::{
 #[track_caller]
 fn assert_says(reply: &Value, code: i64, can_retry: i64, words: &[&str]) {
     assert_code(reply, code, can_retry);
-    let message = reply["message"].as_str().unwrap_or_default();
-    assert!(words.iter().all(|word| message.contains(word)), "expected {words:?} in {message:?}");
+    crate::wire::assert_says(reply, code, words);
 }
 
 #[tokio::test]

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod browsers;
 mod callbacks;
 mod codes;
 mod contract;
+mod covers;
 mod faults;
+mod legacy;
 mod profiles;
+mod ugc;
 mod wire;

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, VodMock};
+use vod_mock::{Accounts, Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, VodMock};
 use vod_proto::{
     Md5, Query, Sha1,
     sign::{SecretKey, SignatureMethod, sign_query},
@@ -21,8 +21,19 @@ pub(crate) const NOW: i64 = 1_500_000_000;
 pub(crate) const PART: usize = 524_288;
 
 pub(crate) fn config() -> Config {
-    let epoch = jiff::Timestamp::from_second(NOW).unwrap();
+    config_at(NOW)
+}
+
+/// A mock at another time of day.
+pub(crate) fn config_at(now: i64) -> Config {
+    let epoch = jiff::Timestamp::from_second(now).unwrap();
     Config { clock: WallClock::fixed(epoch), seed: 1, ..Config::default() }
+}
+
+/// An account file of one account, which is called `test`.
+pub(crate) fn account(more: &str) -> Accounts {
+    let keys = format!("secret-id = {DEMO_SECRET_ID:?}\nsecret-key = {DEMO_SECRET_KEY:?}\n");
+    toml::from_str(&format!("[[account]]\nname = \"test\"\napp-id = 10013\n{keys}{more}\n")).unwrap()
 }
 
 pub(crate) async fn mock(config: Config) -> VodMock {
@@ -34,8 +45,13 @@ pub(crate) fn file(parts: usize) -> Vec<u8> {
     (0..parts * PART + 1000).map(|n| u8::try_from((n / 7 + n / PART) % 251).unwrap()).collect()
 }
 
-/// A signed request target; `change` may spoil it.
+/// A signed request target; `params` may spoil it.
 pub(crate) fn target(method: &str, params: &[(&str, &str)]) -> String {
+    target_at("/v2/index.php", method, params)
+}
+
+/// The same for another path.
+pub(crate) fn target_at(path: &str, method: &str, params: &[(&str, &str)]) -> String {
     let mut query = Query::default();
     for (name, value) in params {
         query.push(name, value);
@@ -48,7 +64,16 @@ pub(crate) fn target(method: &str, params: &[(&str, &str)]) -> String {
         }
     }
     let key = SecretKey::new(DEMO_SECRET_KEY);
-    sign_query(&key, SignatureMethod::HmacSha1, method, "vod2.qcloud.com", "/v2/index.php", &mut query);
+    sign_query(&key, SignatureMethod::HmacSha1, method, "vod2.qcloud.com", path, &mut query);
+    format!("{path}?{query}")
+}
+
+/// A target that is not signed here: an upload signature stands in it, or nothing holds.
+pub(crate) fn unsigned(params: &[(&str, &str)]) -> String {
+    let mut query = Query::default();
+    for (name, value) in params {
+        query.push(name, value);
+    }
     format!("/v2/index.php?{query}")
 }
 
@@ -122,6 +147,27 @@ pub(crate) async fn get(mock: &VodMock, target: &str) -> Value {
 
 pub(crate) async fn post(mock: &VodMock, (target, body): (String, &[u8])) -> Value {
     json(&send(mock, "POST", &target, body).await.unwrap())
+}
+
+/// The rules of form that the requests so far did not keep, each once, as the admin API tells.
+pub(crate) async fn findings(mock: &VodMock) -> Vec<String> {
+    let found = get(mock, "/__vod/findings").await;
+    let mut rules: Vec<String> = Vec::new();
+    for finding in found.as_array().unwrap().iter().filter(|finding| finding["severity"] == "note") {
+        let rule = finding["rule"].as_str().unwrap().to_owned();
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// A code, and words that the message must have.
+#[track_caller]
+pub(crate) fn assert_says(reply: &Value, code: i64, words: &[&str]) {
+    let message = reply["message"].as_str().unwrap_or_default();
+    let said = words.iter().all(|word| message.contains(word));
+    assert!(reply["code"].as_i64() == Some(code) && said, "expected {code} and {words:?} in {reply}");
 }
 
 #[track_caller]
