@@ -25,7 +25,7 @@ use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
-use vod_proto::{Layout, Limits, rules::Profile};
+use vod_proto::{Family, Layout, Limits, rules::Profile};
 use vod_serve::{Plan, fault::Fault};
 
 pub use count::Count;
@@ -102,11 +102,11 @@ pub struct Source {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Client {
-    /// Which generation of the protocol it speaks. Default `server`.
+    /// Which family of the protocol it speaks. Default `server`.
     pub family: Family,
     /// How many parts are under way at a time. Default 4.
     pub parallel: usize,
-    /// The part size it asks for. Default `"1MiB"`.
+    /// The part size it asks for; in the legacy family, of every part but the first and the last. Default `"1MiB"`.
     pub part_size: Size,
     /// How often it sends one request at most. Default 6.
     pub attempts: Option<u32>,
@@ -124,19 +124,6 @@ impl Default for Client {
             dialect: Dialect::default(),
         }
     }
-}
-
-/// A generation of the protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// Server-side upload, signed with the secret key.
-    #[default]
-    Server,
-    /// Client-side upload with a token. Not built yet.
-    Ugc,
-    /// The first generation. Not built yet.
-    Legacy,
 }
 
 /// What a client's requests look like.
@@ -260,10 +247,16 @@ impl Scenario {
         self.client.attempts.unwrap_or(ATTEMPTS)
     }
 
-    /// The grid the client asks for. A checked scenario has one.
+    /// How many parts the source has, cut as the client cuts it.
     #[must_use]
-    pub fn layout(&self) -> Option<Layout> {
-        Layout::new(self.source.size.bytes(), self.client.part_size.bytes())
+    pub fn parts(&self) -> u64 {
+        let (size, part_size) = (self.source.size.bytes(), self.client.part_size.bytes());
+        let first = match self.client.family {
+            Family::Legacy => self.limits.legacy_first_part.min(size),
+            Family::Server | Family::Ugc => 0,
+        };
+        let rest = Layout::new(size - first, part_size).map_or(0, |layout| layout.count());
+        rest + u64::from(first > 0)
     }
 
     /// The same story without its faults and without what the file expects: every step must then finish.

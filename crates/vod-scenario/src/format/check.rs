@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use vod_proto::{Action, Family};
 use vod_serve::{
     KillTarget, Plan,
     fault::{Fault, Verdict},
 };
 
-use super::{Exception, Family, Scenario, StepExpect};
+use super::{Exception, Scenario, StepExpect};
 use crate::judge::invariants;
 
 /// What is wrong, and where.
@@ -49,15 +50,23 @@ fn sections(scenario: &Scenario) -> Result<(), Problem> {
     if scenario.within.is_zero() {
         return refuse("within is 0: a step takes some time");
     }
-    match scenario.client.family {
-        Family::Server => Ok(()),
-        Family::Ugc => refuse("client.family ugc is not built yet: only server is"),
-        Family::Legacy => refuse("client.family legacy is not built yet: only server is"),
+    let family = scenario.client.family;
+    let expected = scenario.expect.requests.keys().chain(scenario.expect.replies.keys());
+    if let Some(foreign) = expected.copied().find(|action| action.family() != family) {
+        return refuse(&format!("expect: {}", foreign_to(family, foreign)));
     }
+    Ok(())
+}
+
+/// What no client of a family ever sends can neither be struck nor counted.
+fn foreign_to(family: Family, action: Action) -> String {
+    let own = Action::ALL.into_iter().filter(|own| own.family() == family);
+    let own: Vec<_> = own.map(Action::wire_name).collect();
+    format!("a client of the {family} family never sends {action}, only {}", own.join(", "))
 }
 
 fn faults(scenario: &Scenario) -> Result<(), Problem> {
-    let parts = scenario.layout().map_or(0, |layout| layout.count());
+    let (family, parts) = (scenario.client.family, scenario.parts());
     let mut plan = Plan::default();
     for spanned in &scenario.faults {
         let fault = spanned.as_ref();
@@ -66,6 +75,9 @@ fn faults(scenario: &Scenario) -> Result<(), Problem> {
         plan.faults.push(fault.clone());
         if let Err(error) = plan.check() {
             return refuse(error.to_string());
+        }
+        if let Some(foreign) = fault.on.action.filter(|action| action.family() != family) {
+            return refuse(format!("fault {:?}: {}", fault.id, foreign_to(family, foreign)));
         }
         if let Some(part) = fault.on.part.filter(|part| *part > parts) {
             let size = scenario.client.part_size;
