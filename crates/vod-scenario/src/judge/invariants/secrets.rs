@@ -1,6 +1,6 @@
 //! No secret stands in the journal or in a log.
 
-use vod_proto::{Exchange, Query};
+use vod_proto::{Exchange, Query, ugc::UploadSignature};
 
 use crate::{
     evidence::Secret,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Parameters whose values are always replaced; see `vod_proto::redact`.
-const SECRET_PARAMETERS: [&str; 2] = ["SecretId", "Signature"];
+const SECRET_PARAMETERS: [&str; 3] = ["SecretId", "Signature", "signature"];
 
 /// Neither the run's own secrets nor any value of a secret parameter can be read anywhere.
 pub(super) fn none_leaked(case: Case<'_>) -> Vec<Finding> {
@@ -40,12 +40,26 @@ fn unredacted(exchange: &Exchange) -> Vec<Finding> {
     let (_, query) = Query::split_target(&exchange.request.target);
     let open = SECRET_PARAMETERS
         .iter()
-        .filter(|name| query.get(name).is_some_and(|value| !value.is_empty() && !value.starts_with("redacted-")));
+        .filter(|name| query.get(name).is_some_and(|value| !value.is_empty() && !is_placeholder(&value)));
     open.map(|name| Finding::broken(format!("the value of {name} stands in {}", place(exchange)))).collect()
+}
+
+/// Of an upload signature everything but the proof and the SecretId is kept, so that it can still be read.
+fn is_placeholder(value: &str) -> bool {
+    let replaced = |text: &str| text.starts_with("redacted-");
+    let token = || UploadSignature::decode(value).ok()?.secret_id().ok();
+    replaced(value) || token().is_some_and(|secret_id| replaced(&secret_id))
 }
 
 #[cfg(test)]
 mod tests {
+    use vod_proto::{
+        Family, FileFacts,
+        request::{TokenTerms, sign_token},
+        sign::SecretKey,
+        ugc::UploadSignature,
+    };
+
     use crate::{evidence::Log, judge::crafted::Story};
 
     const ID: &str = "no-secret-leaked";
@@ -72,5 +86,39 @@ mod tests {
         let mut story = Story::plain();
         story.evidence.exchanges[0].request.target = "/v2/index.php?SecretId=redacted-1&Signature=NSI3Uqq".to_owned();
         story.assert_broken(ID, "the value of Signature stands in the journal, request 1");
+    }
+
+    #[test]
+    fn an_upload_signature_is_kept_only_without_its_proof_and_its_secret_id() {
+        let sign = |secret_id: &str| {
+            let fields = vod_proto::Query::parse(&format!("s={secret_id}&f=video"));
+            UploadSignature::sign(&SecretKey::new("k"), &fields)
+        };
+        let mut target = vod_proto::Query::default();
+        target.push("signature", sign("redacted-n1"));
+        let mut story = Story::of(Family::Ugc);
+        story.evidence.exchanges[0].request.target = format!("/v2/index.php?{target}");
+        story.assert_holds(ID);
+        let mut target = vod_proto::Query::default();
+        target.push("signature", sign("AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA"));
+        story.evidence.exchanges[0].request.target = format!("/v2/index.php?{target}");
+        story.assert_broken(ID, "the value of signature stands in the journal, request 1");
+        // Nor may it stand in a log, whoever wrote it there.
+        let mut story = Story::of(Family::Ugc);
+        story.evidence.secrets = crate::process::secrets();
+        let made = sign_token(
+            &SecretKey::new("k"),
+            &FileFacts::from_path("video.mp4".as_ref()),
+            &TokenTerms {
+                secret_id: vod_mock::DEMO_SECRET_ID,
+                file_sha1: story.evidence.source.sha1,
+                made: 0,
+                expires: 60,
+                random: 7,
+                uid: "u",
+            },
+        );
+        story.evidence.logs.push(Log { origin: "the client's stderr".to_owned(), text: format!("signed {made}") });
+        story.assert_broken(ID, "an upload signature stands in the client's stderr");
     }
 }
