@@ -25,7 +25,7 @@ use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
-use vod_proto::{Family, Layout, Limits, rules::Profile};
+use vod_proto::{Family, Layout, LegacyLayout, Limits, rules::Profile};
 use vod_serve::{Plan, fault::Fault};
 
 pub use count::Count;
@@ -251,12 +251,13 @@ impl Scenario {
     #[must_use]
     pub fn parts(&self) -> u64 {
         let (size, part_size) = (self.source.size.bytes(), self.client.part_size.bytes());
-        let first = match self.client.family {
-            Family::Legacy => self.limits.legacy_first_part.min(size),
-            Family::Server | Family::Ugc => 0,
+        let parts = match self.client.family {
+            Family::Legacy => {
+                LegacyLayout::new(size, part_size, &Limits::default()).map(|layout| layout.count(0, size))
+            }
+            Family::Server | Family::Ugc => Layout::new(size, part_size).map(|layout| layout.count()),
         };
-        let rest = Layout::new(size - first, part_size).map_or(0, |layout| layout.count());
-        rest + u64::from(first > 0)
+        parts.unwrap_or(0)
     }
 
     /// The same story without its faults and without what the file expects: every step must then finish.

@@ -214,11 +214,13 @@ mod tests {
 
     #[test]
     fn a_good_story_passes_and_each_layer_was_judged() {
-        let judgement = Story::plain().judge();
-        assert_eq!(judgement.verdict, Verdict::Pass, "{:?}", judgement.against().collect::<Vec<_>>());
-        for layer in [Layer::Outcome, Layer::Wire, Layer::Invariants] {
-            let (held, judged) = judgement.tally(layer);
-            assert!(held == judged && judged > 0, "{layer}: {held} of {judged}");
+        for family in vod_proto::Family::ALL {
+            let judgement = Story::of(family).judge();
+            assert_eq!(judgement.verdict, Verdict::Pass, "{:?}", judgement.against().collect::<Vec<_>>());
+            for layer in [Layer::Outcome, Layer::Wire, Layer::Invariants] {
+                let (held, judged) = judgement.tally(layer);
+                assert!(held == judged && judged > 0, "{family}, {layer}: {held} of {judged}");
+            }
         }
     }
 

@@ -239,6 +239,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_the_legacy_family_are_numbered_in_their_order() {
+        let mut story = Story::of(vod_proto::Family::Legacy);
+        let wanted = crate::judge::crafted::goes_on(512 << 10);
+        story.push_part(2, &wanted);
+        let text = report(&run(story));
+        let (_, timeline) = text.split_once("came of it\n").unwrap();
+        let lines: Vec<_> = timeline.lines().take(6).map(str::trim).collect();
+        expect![[r#"
+            0.0  MultipartUploadVodFile 1 at 0         1  code 0
+            100.0  MultipartUploadVodFile 2 at 512KiB    1  code 0
+            200.0  MultipartUploadVodFile 3 at 1536KiB   1  code 0
+            300.0  MultipartUploadVodFile 4 at 2560KiB   1  code 0, the file is there
+            ── step 1 finished, 4 parts sent, 0 there already after 1000 ms
+            400.0  MultipartUploadVodFile 3 at 1536KiB   1  code 0, go on at 512KiB"#]]
+        .assert_eq(&lines.join("\n"));
+    }
+
+    #[test]
     fn a_summary_repeats_what_did_not_pass() {
         let mut bad = Story::plain();
         bad.evidence.evicted = 1;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use vod_mock::{UploadState, UploadView};
 use vod_proto::{
-    Action, Exchange, Layout, Md5, PartSpan, Sha1,
+    Action, Exchange, Family, Layout, LegacyLayout, Limits, Md5, PartSpan, Sha1,
     exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times},
+    reply::{NextReply, Reply},
 };
 
 use super::{Case, Finding, Judgement, Ruling, invariants, judge};
@@ -17,6 +18,14 @@ use crate::{
 };
 
 const PART: u64 = 1 << 20;
+
+/// The answer that the file is there, in any family.
+pub(crate) const STORED: &str = r#"{"code":0,"flag":1,"fileId":"1"}"#;
+
+/// The legacy family's answer to go on here.
+pub(crate) fn goes_on(offset: u64) -> String {
+    Reply::Next(NextReply::Continue { offset }).to_json(Family::Legacy)
+}
 
 /// A story and its evidence, good until a test breaks it.
 pub(crate) struct Story {
@@ -32,9 +41,24 @@ impl Story {
 
     /// The same with more text in the scenario's file.
     pub(crate) fn with(more: &str) -> Self {
+        Self::told(Family::Server, more)
+    }
+
+    /// The same in any family; in the legacy one there are four parts, the first and the last of 512 KiB.
+    pub(crate) fn of(family: Family) -> Self {
+        Self::told(family, "")
+    }
+
+    fn told(family: Family, more: &str) -> Self {
+        let (open, opened) = match family {
+            Family::Legacy => ("MultipartUploadVodFile = 4", "MultipartUploadVodFile = [0, 0, 0, 0]"),
+            Family::Ugc => ("InitUploadEx = 1", "InitUploadEx = [0]"),
+            Family::Server => ("InitUpload = 1", "InitUpload = [0]"),
+        };
         let text = format!(
-            "format = 1\nwhy = \"w\"\n[source]\nsize = \"3MiB\"\nseed = 1\n[[step]]\nupload = {{}}\nexpect = \"finished\"\n\
-             [expect]\nrequests = {{ InitUpload = 1 }}\nreplies = {{ InitUpload = [0] }}\n\
+            "format = 1\nwhy = \"w\"\nclient = {{ family = \"{family}\" }}\n[source]\nsize = \"3MiB\"\nseed = 1\n\
+             [[step]]\nupload = {{}}\nexpect = \"finished\"\n\
+             [expect]\nrequests = {{ {open} }}\nreplies = {{ {opened} }}\n\
              parts-sent-twice = 0\nskipped-parts = 0\n{more}"
         );
         let scenario = match Scenario::parse("crafted.toml", &text) {
@@ -46,18 +70,35 @@ impl Story {
         let secret = Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() };
         let evidence = Evidence::begin(Target::Sim, source, vec![secret]);
         let mut story = Self { scenario, evidence };
-        story.push(Action::InitUpload, None, r#"{"code":0}"#);
-        for part in 0..3 {
-            story.push_part(part, r#"{"code":0}"#);
-        }
-        story.push(Action::FinishUpload, None, r#"{"code":0,"fileId":"1"}"#);
+        story.push_upload();
         story.end_step(StepEnd::Reported(ClientReport {
             outcome: ReportedOutcome::Finished,
-            parts_sent: Some(3),
+            parts_sent: Some(story.scenario.parts()),
             parts_skipped: Some(0),
             ..ClientReport::default()
         }));
         story
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.scenario.client.family
+    }
+
+    /// A whole upload, everything acknowledged.
+    fn push_upload(&mut self) {
+        let (family, parts) = (self.family(), self.scenario.parts());
+        if family == Family::Legacy {
+            for part in 0..parts - 1 {
+                self.push_part(part, &goes_on(self.span(part).end()));
+            }
+            self.push_part(parts - 1, STORED);
+            return;
+        }
+        self.push(family.open(), None, r#"{"code":0}"#);
+        for part in 0..parts {
+            self.push_part(part, r#"{"code":0}"#);
+        }
+        self.push(family.finish(), None, STORED);
     }
 
     pub(crate) fn case(&self) -> Case<'_> {
@@ -123,9 +164,20 @@ impl Story {
         &mut self.evidence.exchanges[at]
     }
 
+    /// The part with this index, counted from 0.
+    pub(crate) fn span(&self, index: u64) -> PartSpan {
+        let size = self.evidence.source.size;
+        let part = if self.family() == Family::Legacy {
+            let layout = LegacyLayout::new(size, PART, &Limits::default()).expect("a part has bytes");
+            (0..index).try_fold(0, |at, _| Some(layout.part_at(at)?.end())).and_then(|at| layout.part_at(at))
+        } else {
+            Layout::new(size, PART).and_then(|layout| layout.part(index))
+        };
+        part.expect("a part of the source")
+    }
+
     pub(crate) fn push_part(&mut self, index: u64, reply: &str) -> &mut Exchange {
-        let part = Layout::new(self.evidence.source.size, PART).and_then(|layout| layout.part(index));
-        self.push(Action::UploadPart, part, reply)
+        self.push(self.family().part(), Some(self.span(index)), reply)
     }
 
     /// Puts an exchange at a place and counts anew; exchanges begin 100 ms apart and take 10 ms.
@@ -148,13 +200,13 @@ impl Story {
         let sha1 = self.evidence.source.sha1;
         let stored = end.is_success();
         let upload = UploadView {
-            generation: vod_mock::core::Generation::default(),
+            generation: self.family().into(),
             account: "demo".to_owned(),
             file_sha1: sha1,
             file: None,
             file_size: Some(self.evidence.source.size),
             part_size: None,
-            parts: 3,
+            parts: self.scenario.parts(),
             file_id: None,
             state: if stored { UploadState::Stored } else { UploadState::Open },
             commits: u64::from(stored),

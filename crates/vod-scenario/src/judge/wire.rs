@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vod_proto::{Action, Exchange, PartSpan, Sha1, exchange::End};
+use vod_proto::{Action, Exchange, PartSpan, Sha1, action::Role, exchange::End};
 
 use super::{Case, Check, Finding, Layer, ruled};
 use crate::format::Count;
@@ -89,7 +89,8 @@ fn list(codes: &[i64]) -> String {
 /// How many parts more than one request was seen for.
 fn sent_twice(exchanges: &[Exchange]) -> u64 {
     let mut seen: BTreeMap<(Option<Sha1>, Option<PartSpan>), u64> = BTreeMap::new();
-    for exchange in of(exchanges, Action::UploadPart) {
+    let sends_part = |exchange: &&Exchange| exchange.known_action().map(Action::role).is_some_and(Role::sends_part);
+    for exchange in exchanges.iter().filter(sends_part) {
         *seen.entry((exchange.file_sha1, exchange.part)).or_default() += 1;
     }
     seen.values().filter(|count| **count > 1).count() as u64
@@ -97,6 +98,8 @@ fn sent_twice(exchanges: &[Exchange]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use vod_proto::Family;
+
     use super::*;
     use crate::judge::{Verdict, crafted::Story};
 
@@ -151,5 +154,15 @@ mod tests {
         let mut story = Story::plain();
         story.evidence.exchanges[1].action = Some("UploadPartz".to_owned());
         broken(&story, "UploadPartz of demo");
+    }
+
+    #[test]
+    fn parts_are_known_by_what_they_are_for_and_not_by_the_name_of_their_action() {
+        for family in Family::ALL {
+            let mut story = Story::of(family);
+            let again = story.evidence.exchanges[1].clone();
+            story.insert(2, again);
+            assert_eq!(sent_twice(&story.evidence.exchanges), 1, "{family}");
+        }
     }
 }

@@ -1,14 +1,25 @@
 //! What happened, one line an exchange, in order. Long runs of uneventful parts are folded.
 
-use std::fmt::{self, Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+};
 
-use vod_proto::{Action, Exchange, exchange::End};
+use vod_proto::{
+    Action, Exchange,
+    action::Role,
+    exchange::End,
+    reply::{InitReply, NextReply, Reply},
+};
 
 use super::bytes;
 use crate::evidence::{Event, Evidence, Happening};
 
 /// From so many uneventful parts in a row on they are folded: fewer are as short as the fold.
 const FOLDED_FROM: usize = 4;
+
+/// How wide the requests are shown at least: a part in the middle of a large file.
+const WIDTH_LEAST: usize = 30;
 
 pub(super) fn timeline(evidence: &Evidence) -> String {
     let mut out = String::new();
@@ -22,6 +33,10 @@ struct Timeline<'a> {
     zero: i64,
     /// Part numbers are told where the grid is known.
     part_size: Option<u64>,
+    /// Where the parts of the legacy family begin, which has no grid.
+    offsets: BTreeSet<u64>,
+    /// How wide the longest request is.
+    width: usize,
 }
 
 impl<'a> Timeline<'a> {
@@ -29,14 +44,24 @@ impl<'a> Timeline<'a> {
         let starts = evidence.exchanges.iter().map(|exchange| exchange.start.as_microsecond());
         // Every part but the last has the grid's length, and a first part always has it.
         let part_size = evidence.exchanges.iter().filter_map(|exchange| exchange.part).map(|part| part.len).max();
-        Self { evidence, zero: starts.min().unwrap_or(0), part_size: part_size.filter(|size| *size > 0) }
+        let of_next = evidence.exchanges.iter().filter(|exchange| role(exchange) == Some(Role::Next));
+        let mut timeline = Self {
+            evidence,
+            zero: starts.min().unwrap_or(0),
+            part_size: part_size.filter(|size| *size > 0),
+            offsets: of_next.filter_map(|exchange| exchange.part).map(|part| part.offset).collect(),
+            width: WIDTH_LEAST,
+        };
+        let widths = evidence.exchanges.iter().map(|exchange| timeline.what(exchange).len());
+        timeline.width = widths.fold(WIDTH_LEAST, usize::max);
+        timeline
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
         let mut events = self.evidence.events.iter().peekable();
         let mut steps = self.evidence.steps.iter().enumerate().peekable();
         let mut rest = &self.evidence.exchanges[..];
-        writeln!(out, "  {:>8}  {:<30} {:>3}  came of it", "ms", "request", "try")?;
+        writeln!(out, "  {:>8}  {:<width$} {:>3}  came of it", "ms", "request", "try", width = self.width)?;
         loop {
             let next = rest.first().map_or(u64::MAX, |exchange| exchange.seq);
             if let Some((at, step)) =
@@ -71,8 +96,8 @@ impl<'a> Timeline<'a> {
     }
 
     fn write_exchange(&self, out: &mut String, exchange: &Exchange) -> fmt::Result {
-        let (at, what) = (self.at(exchange), self.what(exchange));
-        writeln!(out, "  {at:>8}  {what:<30} {:>3}  {}", exchange.attempt, came_of(exchange))
+        let (at, what, width) = (self.at(exchange), self.what(exchange), self.width);
+        writeln!(out, "  {at:>8}  {what:<width$} {:>3}  {}", exchange.attempt, came_of(exchange))
     }
 
     /// Milliseconds since the first exchange began.
@@ -85,6 +110,10 @@ impl<'a> Timeline<'a> {
         let action = exchange.action.as_deref().unwrap_or("(no action)");
         match (exchange.part, self.part_size) {
             (Some(part), Some(_)) if part.offset == 0 => format!("{action} 1 at 0"),
+            (Some(part), _) if role(exchange) == Some(Role::Next) => {
+                let number = self.offsets.range(..=part.offset).count();
+                format!("{action} {number} at {}", bytes(part.offset))
+            }
             (Some(part), Some(size)) => format!("{action} {} at {}", part.offset / size + 1, bytes(part.offset)),
             _ => action.to_owned(),
         }
@@ -96,8 +125,14 @@ fn events_done<'a>(events: &mut std::iter::Peekable<impl Iterator<Item = &'a Eve
     events.peek().is_none_or(|event| matches!(event.what, Happening::StepBegan(_)) || event.after_seq > last_seq)
 }
 
+fn role(exchange: &Exchange) -> Option<Role> {
+    exchange.known_action().map(Action::role)
+}
+
 fn uneventful(exchange: &Exchange) -> bool {
-    exchange.known_action() == Some(Action::UploadPart)
+    let stored = matches!(exchange.parsed_reply(), Some(Reply::Next(NextReply::Stored(_))));
+    role(exchange).is_some_and(Role::sends_part)
+        && !stored
         && exchange.attempt == 1
         && exchange.acknowledged()
         && exchange.faults.is_empty()
@@ -115,7 +150,7 @@ fn happening(what: &Happening) -> String {
 fn came_of(exchange: &Exchange) -> String {
     let mut text = match (exchange.end, &exchange.reply) {
         (End::Replied, Some(reply)) => match exchange.code() {
-            Some(code) => format!("code {code}{}", listed(exchange)),
+            Some(code) => format!("code {code}{}", told(exchange)),
             None => format!("HTTP {}", reply.status),
         },
         (end, _) => end.to_string(),
@@ -126,14 +161,14 @@ fn came_of(exchange: &Exchange) -> String {
     text
 }
 
-/// How many parts an `InitUpload` said are there.
-fn listed(exchange: &Exchange) -> String {
-    use vod_proto::reply::{InitReply, Reply};
-    let reply = exchange.reply.as_ref().filter(|_| exchange.known_action() == Some(Action::InitUpload));
-    let parsed = reply.and_then(|reply| Reply::parse(Action::InitUpload, &reply.body).ok());
-    match parsed.map(|parsed| parsed.reply) {
+/// What the reply says that the server has.
+fn told(exchange: &Exchange) -> String {
+    match exchange.parsed_reply() {
         Some(Reply::Init(InitReply::Resume { parts, .. })) => format!(", {} parts are there", parts.len()),
-        Some(Reply::Init(InitReply::Exists(_))) => ", the file is there".to_owned(),
+        Some(Reply::Init(InitReply::Exists(_)) | Reply::Next(NextReply::Stored(_))) => ", the file is there".to_owned(),
+        Some(Reply::Next(NextReply::Continue { offset })) if exchange.part.is_none_or(|part| part.end() != offset) => {
+            format!(", go on at {}", bytes(offset))
+        }
         _ => String::new(),
     }
 }

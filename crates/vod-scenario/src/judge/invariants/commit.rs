@@ -1,7 +1,7 @@
 //! What is stored, how often, and what the client says of it.
 
 use vod_mock::{UploadState, UploadView};
-use vod_proto::{Action, Code, Exchange, exchange::End};
+use vod_proto::Exchange;
 
 use crate::{
     evidence::{ReportedOutcome, StepEvidence},
@@ -61,7 +61,9 @@ pub(super) fn one_commit(case: Case<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Whoever says that the file is there was told so in that very step, by a server that has it.
+/// Whoever says that the file is there was told so in that very step, by a server that has it:
+/// a file that was finished by the finish, one that was there before by the opening action.
+/// The legacy family has one action for both, and one reply.
 pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (step, exchanges) in case.evidence.by_step() {
@@ -71,19 +73,20 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
             findings
                 .push(Finding::broken(format!("step {n} says {report}, and the mock has not put the file together")));
         }
-        let (action, code) = match report.outcome {
-            ReportedOutcome::Finished => (Action::FinishUpload, Code::OK),
-            _ => (Action::InitUpload, Code::EXISTS),
+        let family = case.scenario.client.family;
+        let action = match report.outcome {
+            ReportedOutcome::Finished => family.finish(),
+            _ => family.open(),
         };
         let told = |exchange: &Exchange| {
             exchange.known_action() == Some(action)
-                && exchange.end == End::Replied
-                && exchange.code() == Some(code)
+                && exchange.whole_reply().is_some()
+                && exchange.says_stored().is_some()
                 && exchange.file_sha1 == Some(case.evidence.source.sha1)
         };
         if !exchanges.iter().any(told) {
-            findings
-                .push(Finding::broken(format!("step {n} says {report}, and no {action} was answered {code} in it")));
+            let why = format!("step {n} says {report}, and no {action} in it was answered that the file is there");
+            findings.push(Finding::broken(why));
         }
     }
     findings
@@ -107,7 +110,7 @@ pub(super) fn no_failure_hiding_commit(case: Case<'_>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use vod_proto::Sha1;
+    use vod_proto::{Family, Sha1};
 
     use super::*;
     use crate::{
@@ -157,12 +160,17 @@ mod tests {
 
     #[test]
     fn success_before_the_finish_is_seen_on_both_sides() {
-        let mut story = Story::plain();
-        (story.upload().state, story.upload().commits) = (UploadState::Open, 0);
-        story.assert_broken("no-success-without-commit", "the mock has not put the file together");
-        let mut story = Story::plain();
-        story.evidence.exchanges.pop();
-        story.assert_broken("no-success-without-commit", "no FinishUpload was answered 0");
+        for (family, finish) in
+            Family::ALL.into_iter().zip(["FinishUpload", "FinishUploadEx", "MultipartUploadVodFile"])
+        {
+            let mut story = Story::of(family);
+            (story.upload().state, story.upload().commits) = (UploadState::Open, 0);
+            story.assert_broken("no-success-without-commit", "the mock has not put the file together");
+            let mut story = Story::of(family);
+            story.evidence.exchanges.pop();
+            let told = format!("no {finish} in it was answered that the file is there");
+            story.assert_broken("no-success-without-commit", &told);
+        }
     }
 
     #[test]
@@ -170,7 +178,7 @@ mod tests {
         let mut story = Story::plain();
         let existed = ClientReport { outcome: ReportedOutcome::Existed, ..ClientReport::default() };
         story.step().end = StepEnd::Reported(existed);
-        story.assert_broken("no-success-without-commit", "no InitUpload was answered 2");
+        story.assert_broken("no-success-without-commit", "no InitUpload in it was answered that the file is there");
     }
 
     #[test]

@@ -1,17 +1,26 @@
 //! What becomes of parts.
 
-use vod_proto::{Action, Exchange, lint::lists};
+use vod_proto::{
+    Exchange,
+    action::Role,
+    lint::lists,
+    reply::{NextReply, Reply},
+};
 
-use super::key;
+use super::{key, role, told, told_state};
 use crate::judge::{Case, Finding};
 
-/// An acknowledged part is sent again only if the server lost it:
-/// it was dropped by a fault, or an `InitUpload` in between was answered without it.
+/// An acknowledged part is sent again only if the server lost it: it was dropped by a fault, or the server said in
+/// between what it has, and that part was not in it.
+///
+/// In the legacy family nobody can ask what the server has without sending a part: a client that starts sends the
+/// first one, whatever is there, and is told where to go on. That is how the family resumes, so the first part may
+/// come again once for each client that starts, until that client has been answered.
 pub(super) fn acknowledged_not_resent(case: Case<'_>) -> Vec<Finding> {
     let exchanges = &case.evidence.exchanges;
     let mut findings = Vec::new();
     for (at, again) in exchanges.iter().enumerate() {
-        if again.known_action() != Some(Action::UploadPart) {
+        if !role(again).is_some_and(Role::sends_part) || begins(case, again, &exchanges[..at]) {
             continue;
         }
         // The last acknowledgement before it is the one that counts: between the two, the server may have lost the part.
@@ -30,21 +39,41 @@ pub(super) fn acknowledged_not_resent(case: Case<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Is this how a client of the legacy family starts: with the first part, before it was told anything of the file?
+fn begins(case: Case<'_>, exchange: &Exchange, before: &[Exchange]) -> bool {
+    let earlier_steps = case.evidence.steps.iter().map(|step| step.last_seq).filter(|last| *last < exchange.seq);
+    let process_began = earlier_steps.max().unwrap_or(0);
+    let mut of_process = before.iter().filter(|earlier| earlier.seq > process_began);
+    role(exchange) == Some(Role::Next)
+        && exchange.part.is_some_and(|part| part.offset == 0)
+        && !of_process.any(|earlier| earlier.file_sha1 == exchange.file_sha1 && told_state(earlier))
+}
+
 /// Was the part lost after it was acknowledged, as far as the client could know?
 fn lost(acknowledged: &Exchange, between: &[Exchange]) -> bool {
     let dropped = acknowledged.faults.iter().any(|mark| mark.verdict == "drop-part");
-    dropped || between.iter().any(|exchange| is_init_without(exchange, acknowledged))
+    dropped || between.iter().any(|exchange| says_it_lacks(exchange, acknowledged))
 }
 
-/// Is this an `InitUpload` of the same file, answered without that part?
-fn is_init_without(exchange: &Exchange, part: &Exchange) -> bool {
-    exchange.file_sha1 == part.file_sha1 && lists(exchange, part) == Some(false)
+/// Does this reply say that the server has not got that part?
+fn says_it_lacks(exchange: &Exchange, part: &Exchange) -> bool {
+    if exchange.file_sha1 != part.file_sha1 {
+        return false;
+    }
+    match told(exchange) {
+        // What lies behind the place to go on at is not there.
+        Some(Reply::Next(NextReply::Continue { offset })) => part.part.is_some_and(|span| offset <= span.offset),
+        _ => lists(exchange, part) == Some(false),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::judge::crafted::{Story, mark, part_md5};
-    use vod_proto::{Action, exchange::End};
+    use crate::{
+        evidence::StepEnd,
+        judge::crafted::{STORED, Story, goes_on, mark, part_md5},
+    };
+    use vod_proto::{Action, Family, exchange::End};
 
     const ID: &str = "acknowledged-parts-not-resent";
 
@@ -98,5 +127,48 @@ mod tests {
         let mut story = resent(|_| {});
         story.evidence.exchanges[1].times.reply_done = Some(10_000_000);
         story.assert_holds(ID);
+    }
+
+    /// A story of the legacy family: all its parts but the last were acknowledged when a second client starts.
+    fn restarted() -> Story {
+        let mut story = Story::of(Family::Legacy);
+        story.evidence.exchanges.pop();
+        story.evidence.steps.clear();
+        story.end_step(StepEnd::Killed { fault: "f".to_owned() });
+        story
+    }
+
+    #[test]
+    fn a_legacy_client_that_starts_sends_the_first_part_until_it_is_told_where_to_go_on() {
+        let mut story = restarted();
+        let last = story.span(3).offset;
+        story.push_part(0, &goes_on(last)).end = End::Reset;
+        story.push_part(0, &goes_on(last));
+        story.push_part(3, STORED);
+        story.assert_holds(ID);
+        story.push_part(0, STORED);
+        story.assert_broken(ID, "MultipartUploadVodFile 0+524288 (request 7)");
+    }
+
+    #[test]
+    fn a_legacy_client_that_starts_must_not_send_every_part_again() {
+        let mut story = restarted();
+        story.push_part(0, &goes_on(story.span(3).offset));
+        story.push_part(1, &goes_on(story.span(3).offset));
+        story.assert_broken(ID, "MultipartUploadVodFile 524288+1048576 (request 5)");
+        let mut story = restarted();
+        story.push_part(1, &goes_on(story.span(3).offset));
+        story.assert_broken(ID, "MultipartUploadVodFile 524288+1048576 (request 4)");
+    }
+
+    #[test]
+    fn a_legacy_part_that_the_server_asks_for_again_was_lost() {
+        let mut story = restarted();
+        let second = story.span(1);
+        story.push_part(0, &goes_on(second.offset));
+        story.push_part(1, &goes_on(second.end()));
+        story.assert_holds(ID);
+        story.push_part(1, &goes_on(second.end()));
+        story.assert_broken(ID, "(request 6)");
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use vod_proto::{Action, Code, Exchange, code::RetryClass, exchange::End, lint::least_gap_us};
+use vod_proto::{Code, Exchange, action::Role, code::RetryClass, exchange::End, lint::least_gap_us};
 
-use super::key;
+use super::{key, role, told_state};
 use crate::judge::{Case, Finding};
 
 /// A request is sent as often as the policy allows, and never sooner than it or `Retry-After` allows.
 ///
-/// The count begins anew after an `InitUpload` that was answered: what follows is another try of the upload.
+/// The count begins anew when the client was told what the server has: what follows is another try of the upload.
+/// The opening action is answered so, and in the legacy family every part is.
 pub(super) fn attempts_and_gaps(case: Case<'_>) -> Vec<Finding> {
     let most = case.scenario.attempts();
     let mut findings = Vec::new();
@@ -26,7 +27,7 @@ pub(super) fn attempts_and_gaps(case: Case<'_>) -> Vec<Finding> {
             if is_charged(exchange) && charged(sent) == u64::from(most) + 1 {
                 findings.push(Finding::broken(format!("{} is attempt {} of {most}", exchange.name(), most + 1)));
             }
-            if exchange.known_action() == Some(Action::InitUpload) && answered(exchange) {
+            if told_state(exchange) {
                 round += 1;
             }
         }
@@ -41,11 +42,6 @@ fn is_charged(exchange: &Exchange) -> bool {
 
 fn charged(sent: &[&Exchange]) -> u64 {
     sent.iter().filter(|exchange| is_charged(exchange)).count() as u64
-}
-
-/// Did an `InitUpload` get an answer to go on with?
-fn answered(init: &Exchange) -> bool {
-    init.end == End::Replied && init.code().is_some_and(|code| (Code::OK..=Code::EXISTS).contains(&code))
 }
 
 fn too_soon(earlier: &Exchange, later: &Exchange) -> Option<Finding> {
@@ -69,7 +65,8 @@ fn too_soon(earlier: &Exchange, later: &Exchange) -> Option<Finding> {
 
 /// A request that was refused for good is not sent again in the same step.
 ///
-/// A refused finish may be sent again once a later `InitUpload` was asked and a part was acknowledged since.
+/// A refused finish may be sent again once the server was asked what it has and a part was acknowledged since;
+/// in the legacy family the last part, which finishes, once the file was begun anew.
 pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (_, exchanges) in case.evidence.by_step() {
@@ -79,7 +76,7 @@ pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
                 .iter()
                 .position(|other| key(other) == key(refused) && other.start.as_microsecond() >= refused.over_us());
             let Some(offset) = again else { continue };
-            if refused.known_action() == Some(Action::FinishUpload) && mended(&exchanges[at + 1..at + 1 + offset]) {
+            if mended(refused, &exchanges[at + 1..at + 1 + offset]) {
                 continue;
             }
             findings.push(Finding::broken(format!(
@@ -97,15 +94,23 @@ fn final_refusal(exchange: &Exchange) -> Option<Code> {
     exchange.refusal().filter(|rejected| rejected.retry_class() == RetryClass::Final).map(|rejected| rejected.code)
 }
 
-fn mended(since: &[Exchange]) -> bool {
-    let asked = since.iter().position(|e| e.known_action() == Some(Action::InitUpload) && answered(e));
-    asked.is_some_and(|at| since[at..].iter().any(|e| e.known_action() == Some(Action::UploadPart) && e.acknowledged()))
+fn mended(refused: &Exchange, since: &[Exchange]) -> bool {
+    match role(refused) {
+        Some(Role::Finish) => {
+            let asked = since.iter().position(|e| role(e) == Some(Role::Open) && told_state(e));
+            asked.is_some_and(|at| since[at..].iter().any(|e| role(e) == Some(Role::Part) && e.acknowledged()))
+        }
+        Some(Role::Next) => since.iter().any(|e| e.acknowledged() && e.part.is_some_and(|part| part.offset == 0)),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use vod_proto::{Action, Family};
+
     use super::*;
-    use crate::judge::crafted::{Story, failed};
+    use crate::judge::crafted::{STORED, Story, failed, goes_on};
 
     const FINAL: &str = r#"{"code":-10003,"canRetry":0,"message":"no"}"#;
     const AGAIN: &str = r#"{"code":-10004,"canRetry":1,"message":"busy"}"#;
@@ -235,5 +240,41 @@ mod tests {
         finish(true, false).assert_broken("nothing-after-final", "FinishUpload");
         finish(false, true).assert_broken("nothing-after-final", "FinishUpload");
         finish(false, false).assert_broken("nothing-after-final", "FinishUpload");
+    }
+
+    #[test]
+    fn every_answer_of_the_legacy_family_begins_the_count_anew_and_a_refusal_does_not() {
+        let mut story = Story::of(Family::Legacy);
+        let part = story.span(1);
+        for _ in 0..2 {
+            for _ in 0..5 {
+                story.push_part(1, r#"{"code":6000}"#);
+            }
+            // Told to begin with the part once more.
+            story.push_part(1, &goes_on(part.offset));
+        }
+        story.end_step(failed());
+        story.assert_holds("attempts-and-gaps");
+        for _ in 0..7 {
+            story.push_part(1, r#"{"code":6000}"#);
+        }
+        story.end_step(failed());
+        story.assert_broken("attempts-and-gaps", "is attempt 7 of 6");
+    }
+
+    #[test]
+    fn a_refused_last_part_of_the_legacy_family_may_be_sent_again_only_when_the_file_was_begun_anew() {
+        let last = |again: bool| {
+            let mut story = Story::of(Family::Legacy);
+            story.push_part(3, r#"{"code":-29200,"message":"no"}"#);
+            if again {
+                story.push_part(0, &goes_on(story.span(3).offset));
+            }
+            story.push_part(3, STORED);
+            story.end_step(failed());
+            story
+        };
+        last(true).assert_holds("nothing-after-final");
+        last(false).assert_broken("nothing-after-final", "had been answered -29200, which is final");
     }
 }
