@@ -1,18 +1,22 @@
 //! The program `vod-client`: its command line, and what it prints.
 //!
 //! - `cli/upload.rs`: `vod-client upload`.
+//! - `cli/sign.rs`: `vod-client sign ugc` and `vod-client sign request`.
+//! - `cli/verify.rs`: `vod-client verify`.
 //! - `cli/facts.rs`: what is said of a file.
 //! - `cli/values.rs`: sizes and durations as people write them.
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
 //! - `cli/progress.rs`: the bar, on a terminal.
 //!
-//! The secret key comes from the environment alone: an argument could be read by every process of the machine.
+//! Keys come from the environment alone: an argument could be read by every process of the machine.
 
 mod facts;
 mod output;
 mod progress;
+mod sign;
 mod upload;
 mod values;
+mod verify;
 
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, time::Duration};
 
@@ -20,8 +24,10 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 use vod_proto::sign::SecretKey;
 
+use self::output::Output;
+
 use crate::{
-    error::{ConfigError, UploadError},
+    error::{ConfigError, Failure, UploadError},
     exit,
 };
 
@@ -33,10 +39,11 @@ const SECRET_KEY: &str = "VOD_SECRET_KEY";
 #[command(
     name = "vod-client",
     version,
-    after_help = "The secret key is read from the environment variable VOD_SECRET_KEY, never from an argument.\n\
+    after_help = "The secret key is read from the environment variable VOD_SECRET_KEY, never from an argument; the verify \
+                  key from VOD_VERIFY_KEY.\n\
                   RUST_LOG sets what is logged to stderr (default: warn; error below a progress bar).\n\
-                  Exit codes: 0 stored, 2 usage, 3 configuration, 4 local file, 5 rejected, 6 network or retries spent, \
-                  7 unreadable reply, 8 failed but may be stored, 130 interrupted."
+                  Exit codes: 0 done, 2 usage, 3 configuration, 4 local file, 5 rejected, 6 network or retries spent, \
+                  7 unreadable reply, 8 failed but may be stored, 9 forged, 10 expired, 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +54,11 @@ struct Cli {
 enum Command {
     /// Upload a file, or what the service lacks of it
     Upload(Box<upload::UploadArgs>),
+    /// Sign an upload or a request, and print what comes of it
+    #[command(subcommand)]
+    Sign(sign::SignCommand),
+    /// Check what an upload is proven by, and print what it says
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the program, and says how it went. The first argument is the program's name.
@@ -63,6 +75,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     ExitCode::from(match cli.command {
         Command::Upload(args) => upload::run(*args),
+        Command::Sign(command) => sign::run(command),
+        Command::Verify(args) => verify::run(args),
     })
 }
 
@@ -78,13 +92,31 @@ fn start_log(bar: bool) {
         .try_init();
 }
 
-fn early(error: impl Into<crate::Failure>) -> UploadError {
+fn early(error: impl Into<Failure>) -> UploadError {
     UploadError::early(error, Duration::ZERO)
 }
 
+/// Prints what a command made or found, or why it could not, and says the exit code.
+fn print(result: Result<String, Failure>) -> u8 {
+    match result {
+        Ok(text) => {
+            output::print(&text);
+            exit::OK
+        }
+        Err(failure) => {
+            let error = early(failure);
+            Output { json: false, quiet: false }.error(&error);
+            exit::of(&error)
+        }
+    }
+}
+
 fn secret_key() -> Result<SecretKey, ConfigError> {
-    let key = std::env::var(SECRET_KEY).ok().filter(|key| !key.is_empty());
-    key.map(SecretKey::new).ok_or(ConfigError::NoSecretKey(SECRET_KEY))
+    key_in(SECRET_KEY).ok_or(ConfigError::NoSecretKey(SECRET_KEY))
+}
+
+fn key_in(variable: &str) -> Option<SecretKey> {
+    std::env::var(variable).ok().filter(|key| !key.is_empty()).map(SecretKey::new)
 }
 
 #[cfg(test)]
@@ -99,8 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_key_is_no_argument() {
-        let help = Cli::command().find_subcommand_mut("upload").unwrap().render_long_help().to_string();
-        assert!(!help.contains("--secret-key"), "{help}");
+    fn no_key_is_an_argument() {
+        let mut cli = Cli::command();
+        cli.build();
+        let mut commands = vec![cli];
+        while let Some(command) = commands.pop() {
+            for argument in command.get_arguments() {
+                assert!(!argument.get_id().as_str().contains("key"), "{} {argument}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
     }
 }

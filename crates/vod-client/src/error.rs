@@ -195,6 +195,9 @@ pub enum ConfigError {
     /// There is no key to sign with.
     #[error("the environment variable {0} is not set: it holds the secret key")]
     NoSecretKey(&'static str),
+    /// There is no key to check proofs with.
+    #[error("the environment variable {0} is not set: it holds the verify key")]
+    NoVerifyKey(&'static str),
     /// The runtime could not be started.
     #[error("cannot start: {0}")]
     Start(String),

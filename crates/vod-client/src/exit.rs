@@ -2,7 +2,7 @@
 
 use crate::error::{Failure, UploadError};
 
-/// The file is stored, by this upload or an earlier one.
+/// The file is stored, by this upload or an earlier one; what was to be signed is, and what was to be verified holds.
 pub const OK: u8 = 0;
 /// The command line cannot be understood.
 pub const USAGE: u8 = 2;
@@ -14,10 +14,14 @@ pub const SOURCE: u8 = 4;
 pub const REJECTED: u8 = 5;
 /// The network failed or the server did not recover, and the retries are spent. The same command resumes.
 pub const EXHAUSTED: u8 = 6;
-/// The server answered something that is no reply of this protocol.
+/// The server answered something that is no reply of this protocol, or what was to be verified cannot be read.
 pub const MALFORMED: u8 = 7;
 /// The upload failed, but the server may have stored the file: ask before uploading it again.
 pub const MAY_BE_COMMITTED: u8 = 8;
+/// What was to be verified was not made with this key.
+pub const FORGED: u8 = 9;
+/// What was to be verified was made with this key, and does not hold any more.
+pub const EXPIRED: u8 = 10;
 /// Interrupted by Ctrl-C, as shells have it (128 + SIGINT). The same command resumes.
 pub const INTERRUPTED: u8 = 130;
 

@@ -60,11 +60,7 @@ impl<'a> Signer<'a> {
                 (token.secret_id, How::Token(text.clone()))
             }
             (Proof::KeyPair { secret_id, secret_key }, Family::Ugc) => {
-                let made = seconds(options);
-                let random = Dice::new(options.seed, file_sha1).token();
-                let expires = made + options.token_life.as_secs();
-                let terms = TokenTerms { secret_id, file_sha1, made, expires, random, uid: UID };
-                (secret_id.clone(), How::Token(sign_token(secret_key, facts, &terms)))
+                (secret_id.clone(), How::Token(make_token(secret_id, secret_key, options, facts, file_sha1, UID)))
             }
             (Proof::KeyPair { secret_id, secret_key }, Family::Server | Family::Legacy) => {
                 (secret_id.clone(), How::Requests(secret_key))
@@ -100,6 +96,21 @@ impl<'a> Signer<'a> {
         query.push("Nonce", nonce);
         query.push("SecretId", &self.secret_id);
     }
+}
+
+/// Makes an upload signature that holds from now on.
+pub(crate) fn make_token(
+    secret_id: &str,
+    secret_key: &SecretKey,
+    options: &Options,
+    facts: &FileFacts,
+    file_sha1: Sha1,
+    uid: &str,
+) -> String {
+    let made = seconds(options);
+    let random = Dice::new(options.seed, file_sha1).token();
+    let expires = made + options.token_life.as_secs();
+    sign_token(secret_key, facts, &TokenTerms { secret_id, file_sha1, made, expires, random, uid })
 }
 
 /// Checks all that can be said of the credentials before the file is read, which may take minutes.

@@ -211,7 +211,7 @@ impl Options {
         })
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |name, found| Err(ConfigError::Setting { name, found });
         if self.family == Family::Legacy {
             return wrong("family", "legacy: this version uploads in the server and ugc families only".to_owned());

@@ -53,9 +53,14 @@ impl Output {
         if self.json {
             print(&json(&FailedLine { outcome: "failed", kind, code, may_be_committed, message }));
         } else {
-            let _ = writeln!(std::io::stderr().lock(), "error: {message}");
+            complain(message);
         }
     }
+}
+
+/// Says on stderr why nothing came of it.
+pub(super) fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "error: {message}");
 }
 
 fn json(line: &impl Serialize) -> String {
@@ -89,7 +94,7 @@ fn in_words(report: &UploadReport) -> String {
     )
 }
 
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     // A reader that has gone away needs no answer any more.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
