@@ -188,7 +188,13 @@ fn what_a_family_has_no_place_for_is_named() {
     let upload = |more: &[&str]| {
         run(&[&["upload", file.to_str().unwrap(), "--endpoint", "http://127.0.0.1:1"], more].concat()).stderr
     };
-    let last = |stderr: String| stderr.lines().last().unwrap_or_default().to_owned();
-    expect!["error: the server family has no notify URL: only the legacy family does"].assert_eq(&last(upload(&["--notify-url", "http://a.example/b"])));
-    expect!["error: the ugc family has no covers: only the server family does"].assert_eq(&last(upload(&["--family", "ugc", "--cover-of", "7"])));
+    let refusal = |more: &[&str]| upload(more).lines().last().unwrap_or_default().to_owned();
+    expect!["error: the server family has no notify URL: only the legacy family does"]
+        .assert_eq(&refusal(&["--notify-url", "http://a.example/b"]));
+    expect!["error: the ugc family has no covers: only the server family does"].assert_eq(&refusal(&[
+        "--family",
+        "ugc",
+        "--cover-of",
+        "7",
+    ]));
 }
