@@ -2,19 +2,24 @@
 //!
 //! No I/O, no runtime, no clock: every method is handed `now`, the time since the upload's start.
 //!
+//! - [`machine`]: one of the next two, by family.
 //! - [`upload`]: the states of an upload; `handle_*` when something happened, `poll_*` for what to do now.
+//! - [`sequence`]: the same, where one action does all and the server dictates the order.
 //! - [`parts`]: which part is where: to be sent, in flight, waiting, held by the server.
 //! - [`retry`]: may this be tried again, and when; the only home of that question.
 //! - [`dice`]: chance that concurrency cannot reshuffle.
 
 mod dice;
+mod machine;
 mod parts;
 mod retry;
+mod sequence;
 mod upload;
 
 pub use self::retry::RetryPolicy;
 pub(crate) use self::{
     dice::{CallId, Dice},
+    machine::Machine,
     retry::{Delivery, Trouble},
-    upload::{Answered, Job, Plan, Send, Step, Upload, What},
+    upload::{Answered, Job, Plan, Send, Step, What},
 };

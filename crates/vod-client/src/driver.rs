@@ -9,7 +9,7 @@ use vod_proto::{FileFacts, InitUpload, Md5, NextPart, Request, UploadPart, reply
 
 use crate::{
     clock::Stopwatch,
-    core::{Answered, CallId, Job, Plan, Send as Attempt, Step, Trouble, Upload, What},
+    core::{Answered, CallId, Job, Machine, Plan, Send as Attempt, Step, Trouble, What},
     error::{SourceError, UploadError},
     event::Event,
     http::{Connect, Http, Outgoing},
@@ -38,7 +38,7 @@ pub(crate) async fn run<C: Connect>(
     observe(Event::Hashed { file_sha1 });
     let signer = Signer::new(&uploader.credentials, options, facts, file_sha1).map_err(early)?;
 
-    let mut upload = Upload::new(Plan {
+    let mut upload = Machine::new(Plan {
         family: options.family,
         init: InitUpload { facts: facts.clone(), file_sha1, file_size: total, part_size: options.part_size() },
         parallel: options.parallel,
@@ -85,7 +85,7 @@ enum Ended {
 }
 
 impl Ended {
-    fn tell(self, upload: &mut Upload, watch: Stopwatch) {
+    fn tell(self, upload: &mut Machine, watch: Stopwatch) {
         let now = watch.elapsed();
         match self {
             Self::Answered { call, answered } => upload.handle_answer(call, answered, now),
@@ -107,7 +107,7 @@ struct Rim<'a, C> {
 }
 
 impl<'a, C: Connect> Rim<'a, C> {
-    fn perform(&self, upload: &Upload, job: Job) -> BoxFuture<'a, Ended> {
+    fn perform(&self, upload: &Machine, job: Job) -> BoxFuture<'a, Ended> {
         let Self { endpoint, work, signer, http, facts, .. } = *self;
         let source = Arc::clone(&self.source);
         match job {

@@ -22,15 +22,17 @@ pub enum Event {
         /// The SHA-1 of the whole file.
         file_sha1: Sha1,
     },
-    /// The server opened the upload, or told what it has of it.
+    /// The server opened the upload, or told what it has of it. In the legacy family, whenever it goes on elsewhere
+    /// than behind the part it was sent.
     Opened {
-        /// The grid in force, in bytes.
+        /// The grid in force, in bytes; in the legacy family, the size of the parts behind the first.
         part_size: u64,
         /// How many parts the file has.
         parts: u64,
         /// How many of them the server says it has.
         listed: u64,
-        /// The bytes of those that need no second look, because this upload sent or compared them before.
+        /// The bytes of those that need no second look, because this upload sent or compared them before; in the legacy
+        /// family, which allows no look, of all.
         held_bytes: u64,
     },
     /// A request goes out.
@@ -67,6 +69,7 @@ pub enum Event {
         /// Why.
         because: Failure,
     },
-    /// Every part is there, and the server is asked to put them together.
+    /// Every part is there, and the server is asked to put them together. In the legacy family the last part is still
+    /// to come: that is how the server is asked.
     Finishing,
 }

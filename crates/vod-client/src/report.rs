@@ -10,9 +10,11 @@ use serde::{Serialize, Serializer};
 pub enum Outcome {
     /// This upload's finish was acknowledged.
     Finished,
-    /// An earlier finish of this upload, whose reply was lost, had stored it.
+    /// An earlier finish of this upload, whose reply was lost, had stored it. In the legacy family, whose last part is
+    /// the finish and is sent again when its reply is lost, the second may have done it: the replies are the same.
     CommittedEarlier,
-    /// The service had the file before (instant upload): nothing was sent.
+    /// The service had the file before (instant upload): nothing was sent, but in the legacy family the first part,
+    /// which is how to ask. There a file of a single part counts as finished: the reply does not tell.
     Existed,
 }
 
@@ -43,7 +45,8 @@ pub struct UploadReport {
     pub verify_content: Option<String>,
     /// Parts that were sent and acknowledged. One that the server lost and that was sent again counts twice.
     pub parts_sent: u64,
-    /// Parts that the server had before, compared by MD5 and not sent.
+    /// Parts that the server had before, compared by MD5 and not sent; in the legacy family, where nothing can be
+    /// compared, those that it did not ask for.
     pub parts_skipped: u64,
     /// Requests that were sent, of every action.
     pub attempts: u64,

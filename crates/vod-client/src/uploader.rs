@@ -213,9 +213,6 @@ impl Options {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |name, found| Err(ConfigError::Setting { name, found });
-        if self.family == Family::Legacy {
-            return wrong("family", "legacy: this version uploads in the server and ugc families only".to_owned());
-        }
         if !(1..=PART_SIZE_MAX).contains(&self.part_size()) {
             return wrong("part size", format!("{}: expected 1 to {PART_SIZE_MAX} bytes", self.part_size()));
         }

@@ -12,9 +12,9 @@ use vod_proto::{Action, Sha1};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallId {
     pub(crate) action: Action,
-    /// The part's index; 0 for the other actions.
+    /// The part's index, or its offset where the server dictates it; 0 for the other actions.
     pub(crate) part: u64,
-    /// How often the upload had been opened when this was first asked.
+    /// How often the upload had been opened, or turned back by the server, when this was first asked.
     pub(crate) round: u32,
 }
 

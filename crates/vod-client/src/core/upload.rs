@@ -78,7 +78,6 @@ pub(crate) enum What {
     Part(PartSpan),
     Finish(FinishUpload),
     /// The bytes that the legacy family's server wants next.
-    #[expect(dead_code, reason = "the machine of the legacy family asks for it")]
     Next(PartSpan),
 }
 
@@ -115,7 +114,7 @@ pub(crate) struct Answered {
 
 /// When the one request of a state is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(super) enum When {
     At(Duration),
     InFlight,
 }
@@ -614,7 +613,7 @@ impl Upload {
 }
 
 /// What to wait for, if a request is not due now.
-fn not_due(when: When, now: Duration, deadline: Option<Duration>) -> Option<Step> {
+pub(super) fn not_due(when: When, now: Duration, deadline: Option<Duration>) -> Option<Step> {
     match when {
         When::InFlight => Some(Step::Wait(deadline)),
         When::At(at) if at > now => Some(Step::Wait(earlier(Some(at), deadline))),
@@ -627,7 +626,7 @@ fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     [a, b].into_iter().flatten().min()
 }
 
-fn failed_by(rejected: Rejected) -> (Failure, After) {
+pub(super) fn failed_by(rejected: Rejected) -> (Failure, After) {
     let after = After::from(&rejected);
     (Failure::Rejected(rejected), after)
 }

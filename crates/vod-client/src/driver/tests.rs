@@ -11,7 +11,7 @@ use tokio::io::DuplexStream;
 use vod_proto::{
     Action, Family, Limits, Query, Sha1,
     action::Role,
-    reply::{InitReply, ListedPart, Stored},
+    reply::{InitReply, ListedPart, NextReply, Stored},
     sign::{self, SecretKey},
     ugc::UploadSignature,
 };
@@ -76,6 +76,8 @@ enum Act {
     Status(u16, u64),
     /// Closes the connection instead of answering.
     Close,
+    /// Does what is asked, and then closes the connection instead of answering.
+    Lose,
     /// Never answers.
     Hang,
 }
@@ -93,6 +95,8 @@ struct Inner {
     acts: Vec<(Action, VecDeque<Act>)>,
     lines: Vec<String>,
     bytes: u64,
+    /// What the legacy family's server has of the file.
+    held: Vec<u8>,
     /// Connections that are refused before one is taken.
     refuse: u32,
 }
@@ -153,6 +157,7 @@ impl Server {
             let script = inner.acts.iter_mut().find(|(on, acts)| *on == action && !acts.is_empty());
             script.and_then(|(_, acts)| acts.pop_front())
         };
+        let lost = matches!(act, Some(Act::Lose));
         let text = match act {
             Some(Act::Say(text)) => text,
             Some(Act::Close) => return Err(std::io::ErrorKind::ConnectionAborted.into()),
@@ -161,15 +166,35 @@ impl Server {
                 let response = Response::builder().status(status).header("Retry-After", retry_after);
                 return Ok(response.body(Full::from("<html>busy</html>")).unwrap());
             }
-            None => match action.role() {
+            None | Some(Act::Lose) => match action.role() {
                 Role::Open => Reply::Init(InitReply::Fresh),
                 Role::Part => Reply::Part,
                 Role::Finish => Reply::Finish(stored()),
-                _ => panic!("{action} is not called"),
+                Role::Next => self.take(&parsed.request, &body),
+                Role::Whole | Role::Report => panic!("{action} is not called"),
             }
             .to_json(action.family()),
         };
+        if lost {
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
         Ok(Response::new(Full::from(text)))
+    }
+
+    /// Keeps the part if it is the next one.
+    fn take(&self, request: &Request, body: &[u8]) -> Reply {
+        let Request::Next(next) = request else { panic!("not of the legacy family: {request:?}") };
+        assert_eq!(next.span.len, body.len() as u64, "the body is what it says");
+        let held = &mut self.0.lock().unwrap().held;
+        if next.span.offset == held.len() as u64 {
+            held.extend_from_slice(body);
+        }
+        Reply::Next(if held.len() as u64 == next.file_size {
+            assert_eq!(Sha1::of(held), next.file_sha1, "the parts make the file");
+            NextReply::Stored(stored())
+        } else {
+            NextReply::Continue { offset: held.len() as u64 }
+        })
     }
 
     fn connector(&self) -> impl Connect {
@@ -231,10 +256,14 @@ fn options() -> Options {
 }
 
 async fn upload(server: &Server, options: Options) -> Result<UploadReport, UploadError> {
+    upload_bytes(server, options, bytes()).await
+}
+
+async fn upload_bytes(server: &Server, options: Options, bytes: Vec<u8>) -> Result<UploadReport, UploadError> {
     let credentials = Credentials::new("AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA", SecretKey::new(KEY));
     let endpoint = "http://mock.test".parse().unwrap();
     let uploader = Uploader::with_connector(endpoint, credentials, server.connector()).options(options);
-    uploader.upload(BytesSource::new(bytes()), FileFacts::from_path("夏天 +1.mp4".as_ref())).await
+    uploader.upload(BytesSource::new(bytes), FileFacts::from_path("夏天 +1.mp4".as_ref())).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,6 +338,61 @@ async fn a_lost_finish_reply_is_asked_about_in_the_ugc_family_too() {
     let report = upload(&server, Options { family: Family::Ugc, ..options() }).await.unwrap();
     assert_eq!(report.outcome, Outcome::CommittedEarlier);
     assert!(server.story().ends_with("FinishUploadEx InitUploadEx"), "{}", server.story());
+}
+
+/// Four parts in the legacy family: the first of its fixed size, two of the chosen one, and a rest.
+fn legacy() -> (Options, Vec<u8>) {
+    let options = Options { family: Family::Legacy, part_size: Some(600_000), ..options() };
+    (options, bytes().repeat(8)[..1_800_000].to_vec())
+}
+
+/// Where the parts began that were sent, in order.
+fn legacy_story(server: &Server) -> String {
+    server.story().replace("MultipartUploadVodFile", "")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_legacy_upload_sends_what_the_server_asks_for() {
+    let (server, (options, bytes)) = (Server::default(), legacy());
+    let report = upload_bytes(&server, options, bytes).await.unwrap();
+    assert_eq!((report.outcome, report.parts_sent, report.attempts), (Outcome::Finished, 4, 4));
+    assert_eq!(report.bytes_sent, 1_800_000);
+    expect!["@0 @524288 @1124288 @1724288"].assert_eq(&legacy_story(&server));
+    expect!["POST /v2/index.php Action fileName fileSha fileSize dataSize offset fileType Region Timestamp Nonce SecretId Signature"].assert_eq(&names(&server.lines()[..1]).join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_legacy_upload_resumes_where_the_server_stands() {
+    let (server, (options, bytes)) = (Server::default(), legacy());
+    server.0.lock().unwrap().held = bytes[..1_124_288].to_vec();
+    let report = upload_bytes(&server, options, bytes).await.unwrap();
+    assert_eq!((report.outcome, report.parts_sent, report.parts_skipped), (Outcome::Finished, 2, 2));
+    expect!["@0 @1124288 @1724288"].assert_eq(&legacy_story(&server));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_legacy_upload_rides_out_lost_requests_and_lost_replies() {
+    let (options, bytes) = legacy();
+    let go_on = Act::Say(Reply::Next(NextReply::Continue { offset: 524_288 }).to_json(Family::Legacy));
+    let server = Server::default().on(
+        Action::MultipartUploadVodFile,
+        [Act::Close, Act::Lose, Act::Status(503, 7), go_on, Act::Hang, Act::Lose, Act::Lose],
+    );
+    let report = upload_bytes(&server, options, bytes).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Finished);
+    expect!["@0 @0 @0 @0 @524288 @524288 @524288 @524288 @1124288 @1724288"].assert_eq(&legacy_story(&server));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_legacy_upload_asks_again_whether_its_last_part_arrived() {
+    let (options, bytes) = legacy();
+    let server = Server::default();
+    server.0.lock().unwrap().held = bytes[..1_724_288].to_vec();
+    let go_on = Act::Say(Reply::Next(NextReply::Continue { offset: 1_724_288 }).to_json(Family::Legacy));
+    let server = server.on(Action::MultipartUploadVodFile, [go_on, Act::Lose]);
+    let report = upload_bytes(&server, options, bytes).await.unwrap();
+    assert_eq!(report.outcome, Outcome::CommittedEarlier);
+    expect!["@0 @1724288 @1724288"].assert_eq(&legacy_story(&server));
 }
 
 /// Uploads with a signature over these fields, made elsewhere.
