@@ -252,7 +252,7 @@ mod tests {
         fn dictated_parts_cover_the_file_from_wherever_they_begin(
             size in 0..50_000_000_u64,
             part in 524_288..5_242_880_u64,
-            from in 0..50_000_000_u64,
+            from in proptest::prop_oneof![proptest::strategy::Just(0), 0..50_000_000_u64],
         ) {
             let limits = Limits::default();
             let layout = LegacyLayout::new(size, part, &limits).unwrap();
