@@ -196,10 +196,12 @@ pub fn tag_index(name: &str) -> Option<(&str, &str)> {
     name.split_once('.').filter(|(stem, _)| matches!(*stem, "tags" | "tag"))
 }
 
-/// The code for a common parameter: the legacy family has its own for the SecretId, and the common one for the rest.
+/// The code for a common parameter: the legacy family has its own for the SecretId, and the common one for the rest,
+/// but for `Action`, without which nobody knows the family.
 #[must_use]
 pub fn common_refusal(family: Family, name: &str) -> Code {
     match (family, name) {
+        (_, "Action") => Code::COMMON_PARAMS,
         (Family::Legacy, "SecretId") => Code::LEGACY_SECRET_ID,
         (Family::Legacy, _) => Code::BAD_PARAMETER,
         _ => Code::COMMON_PARAMS,

@@ -9,6 +9,7 @@ mod contract;
 mod covers;
 mod faults;
 mod legacy;
+mod parameters;
 mod profiles;
 mod ugc;
 mod wire;
