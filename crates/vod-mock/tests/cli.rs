@@ -141,3 +141,44 @@ fn a_damaged_log_is_refused_with_its_line() {
     std::fs::write(log, "vod-mock sessions, format 1\n").unwrap();
     refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["format 1", "format 2"]);
 }
+
+/// Takes one call, and gives back the JSON in it.
+fn called(listener: &TcpListener) -> serde_json::Value {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut asked = String::new();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut len = 0;
+    while reader.read_line(&mut asked).unwrap() > 2 {
+        let line = asked.lines().last().unwrap().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            len = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; len];
+    reader.read_exact(&mut body).unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    assert!(asked.starts_with("POST /told?a=b HTTP/1.1"), "{asked}");
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[test]
+fn told_to_notify_it_calls_the_address_that_a_client_names() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http%3A%2F%2F{}%2Ftold%3Fa%3Db", listener.local_addr().unwrap());
+    let args = ["--auth", "any", "--notify", "--callback-delay", "0ms", "--transcode-delay", "10ms"];
+    let (_child, _, addr) = listening(&args);
+    // The SHA-1 of "hello".
+    let line = format!(
+        "POST /v2/index.php?Action=MultipartUploadVodFile&fileName=n&fileType=mp4&fileSize=5&dataSize=5&offset=0\
+         &fileSha=aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d&isTranscode=1&notifyUrl={url}"
+    );
+    let mut stream = TcpStream::connect(&addr).unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#""flag":1"#), "{answer}");
+    let (stored, transcoded) = (called(&listener), called(&listener));
+    assert_eq!((&stored["task"], &stored["data"]["ret"]), (&"file_upload".into(), &303.into()));
+    assert_eq!((&transcoded["task"], &transcoded["data"]["ret"]), (&"transcode".into(), &0.into()));
+}

@@ -1,9 +1,6 @@
 //! The legacy family: one action, and a server that says where to go on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vod_mock::{
@@ -19,7 +16,7 @@ use crate::wire::{
 };
 
 /// A request for `body`, which lies at `offset` of the file; `more` is added, or replaces what is usual.
-fn next(file: &[u8], offset: usize, body: &[u8], more: &[(&str, &str)]) -> String {
+pub(crate) fn next(file: &[u8], offset: usize, body: &[u8], more: &[(&str, &str)]) -> String {
     let (sha, size) = (Sha1::of(file).to_string(), file.len().to_string());
     let (offset, len) = (offset.to_string(), body.len().to_string());
     let mut params = vec![
@@ -50,7 +47,7 @@ fn go_on(offset: usize) -> Value {
 
 /// The id of the file, by a reply that says nothing but that it is stored.
 #[track_caller]
-fn stored(reply: &Value) -> String {
+pub(crate) fn stored(reply: &Value) -> String {
     let id = reply["fileId"].as_str().unwrap_or_else(|| panic!("no file: {reply}"));
     assert_eq!(*reply, json!({ "code": 0, "message": "", "flag": 1, "fileId": id }));
     id.to_owned()
@@ -273,34 +270,31 @@ async fn what_was_taken_is_there_after_a_restart_in_memory_and_on_disk() {
 }
 
 /// A store whose process dies when a file is to be recorded as stored.
-struct Dying {
-    store: Arc<dyn Store>,
-    dies: AtomicBool,
-}
+pub(crate) struct Dying(pub(crate) Arc<dyn Store>);
 
 #[async_trait::async_trait]
 impl Store for Dying {
     async fn load(&self) -> std::io::Result<Vec<Record>> {
-        self.store.load().await
+        self.0.load().await
     }
 
     async fn append(&self, record: &Record) -> std::io::Result<()> {
-        if self.dies.load(Ordering::SeqCst) && matches!(record, Record::Stored { .. }) {
+        if matches!(record, Record::Stored { .. }) {
             return Err(std::io::Error::other("dead"));
         }
-        self.store.append(record).await
+        self.0.append(record).await
     }
 
     async fn stage(&self) -> std::io::Result<Box<dyn Staging>> {
-        self.store.stage().await
+        self.0.stage().await
     }
 
     async fn read(&self, body: BodyId, offset: u64, len: usize) -> std::io::Result<bytes::Bytes> {
-        self.store.read(body, offset, len).await
+        self.0.read(body, offset, len).await
     }
 
     async fn discard(&self, body: BodyId) {
-        self.store.discard(body).await;
+        self.0.discard(body).await;
     }
 }
 
@@ -309,7 +303,7 @@ async fn a_file_whose_parts_are_all_here_is_stored_by_whatever_request_comes_nex
     for (offset, end) in [(0, PART), (PART, PART + 1000)] {
         let dir = tempfile::tempdir().unwrap();
         let file = file(1);
-        let dying = Dying { store: DiskStore::open(dir.path()).unwrap(), dies: AtomicBool::new(true) };
+        let dying = Dying(DiskStore::open(dir.path()).unwrap());
         let mock = VodMock::start_on(config(), Arc::new(dying)).await.unwrap();
         assert_eq!(send(&mock, &file, 0, PART).await, go_on(PART));
         assert_says(&send(&mock, &file, PART, file.len()).await, -10004, &["could not be written"]);

@@ -19,26 +19,26 @@ use crate::wire::{
 const EXPIRES: i64 = NOW + 3600;
 
 /// What an application signs for a file, in the order of the documents.
-fn original(file: &[u8]) -> String {
+pub(crate) fn original(file: &[u8]) -> String {
     let sha = Sha1::of(file);
     format!("s={DEMO_SECRET_ID}&f=test&fs={sha}&ft=mp4&t={NOW}&e={EXPIRES}&r=2081660421&uid=1")
 }
 
-fn token(original: &str) -> String {
+pub(crate) fn token(original: &str) -> String {
     UploadSignature::sign(&SecretKey::new(DEMO_SECRET_KEY), &Query::parse(original))
 }
 
 /// Any call with a signature, as the documents write it.
-fn call(action: &str, token: &str, params: &[(&str, &str)]) -> String {
+pub(crate) fn call(action: &str, token: &str, params: &[(&str, &str)]) -> String {
     unsigned(&[&[("Action", action)], params, &[("signature", token)]].concat())
 }
 
-fn init(file: &[u8], token: &str) -> String {
+pub(crate) fn init(file: &[u8], token: &str) -> String {
     let (sha, size) = (Sha1::of(file).to_string(), file.len().to_string());
     call("InitUploadEx", token, &[("fileSha", &sha), ("fileSize", &size), ("dataSize", "524288")])
 }
 
-fn part<'a>(file: &'a [u8], index: usize, token: &str) -> (String, &'a [u8]) {
+pub(crate) fn part<'a>(file: &'a [u8], index: usize, token: &str) -> (String, &'a [u8]) {
     let offset = index * PART;
     let body = &file[offset..file.len().min(offset + PART)];
     let (sha, md5) = (Sha1::of(file).to_string(), Md5::of(body).to_string());
@@ -47,7 +47,7 @@ fn part<'a>(file: &'a [u8], index: usize, token: &str) -> (String, &'a [u8]) {
     (call("UploadPartEx", token, &params), body)
 }
 
-fn finish(file: &[u8], token: &str) -> String {
+pub(crate) fn finish(file: &[u8], token: &str) -> String {
     call("FinishUploadEx", token, &[("fileSha", &Sha1::of(file).to_string())])
 }
 
