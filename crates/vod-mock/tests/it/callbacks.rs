@@ -154,9 +154,7 @@ async fn a_notify_url_hears_that_the_file_is_stored_and_then_that_it_is_transcod
 
 #[tokio::test]
 async fn a_planned_failure_of_transcoding_is_told_with_its_code() {
-    for code in
-        [-300, -301, -302, -303, -304, -305, -308, -309, -350, -400, -401, -500, -501, -502, -503, -550]
-    {
+    for code in [-300, -301, -302, -303, -304, -305, -308, -309, -350, -400, -401, -500, -501, -502, -503, -550] {
         let on = "{ action = \"MultipartUploadVodFile\" }";
         let (config, recorder) = calling(true, transcode_fault(on, code));
         let mock = mock(config).await;

@@ -1,9 +1,7 @@
 //! Which code answers what, in the order of the checks.
 
-use serde::Deserialize;
 use serde_json::Value;
-use vod_mock::{Config, accounts::Accounts};
-use vod_proto::{Sha1, rules::Profile};
+use vod_proto::Sha1;
 
 use crate::wire::{
     PART, assert_code, config, file, finish, get, init, json, mock, part, part_of, post, raw, send, target,
@@ -126,50 +124,4 @@ async fn a_body_above_the_ceiling_is_refused_and_cut() {
     let exchange = mock.exchanges().pop().expect("it is on record");
     assert!(exchange.request.body.len < 4 << 20, "{exchange:?}");
     assert_eq!(exchange.code().map(|code| code.0), Some(-10006), "{exchange:?}");
-}
-
-#[derive(Deserialize)]
-struct Vectors {
-    requests: Vec<Sent>,
-}
-
-#[derive(Deserialize)]
-struct Sent {
-    action: String,
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    body_len: usize,
-}
-
-/// Requests of real clients, byte by byte as they were sent, pass every check up to the body.
-#[tokio::test]
-async fn requests_of_real_clients_pass_every_check_up_to_the_body() {
-    let vectors: Vectors = serde_json::from_str(include_str!("../../../vod-proto/tests/vectors/clients.json")).unwrap();
-    let accounts: Accounts = toml::from_str(
-        "[[account]]\nname = \"test\"\napp-id = 1\nsecret-id = \"testSecretId\"\nsecret-key = \"testSecretKey\"\n",
-    )
-    .unwrap();
-    let epoch = jiff::Timestamp::from_second(1_795_226_800).unwrap();
-    let clock = vod_serve::WallClock::fixed(epoch);
-    let mock = mock(Config { accounts, clock, profile: Profile::Observed, ..Config::default() }).await;
-    let mut codes = Vec::new();
-    for sent in vectors.requests.iter().filter(|sent| sent.action != "MultipartUploadVodFile") {
-        let chunked = sent.headers.iter().any(|(name, _)| name == "Transfer-Encoding");
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: 127.0.0.1:8266\r\n", sent.method, sent.target);
-        for (name, value) in sent.headers.iter().filter(|(name, _)| name != "Connection") {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("Connection: close\r\n\r\n");
-        let body = match (chunked, sent.body_len) {
-            (false, len) => vec![0; len],
-            (true, 0) => b"0\r\n\r\n".to_vec(),
-            (true, len) => [format!("{len:x}\r\n").as_bytes(), &vec![0; len], b"\r\n0\r\n\r\n"].concat(),
-        };
-        let reply = json(&raw(&mock, &head, &body).await.unwrap());
-        codes.push((sent.action.as_str(), reply["code"].as_i64().unwrap()));
-    }
-    // The bodies are not on record, so the parts fail at their MD5 and the finish at the missing part.
-    let round = [("InitUpload", 0), ("UploadPart", -10006), ("FinishUpload", -10003)];
-    assert_eq!(codes, [round, round].concat());
 }
