@@ -194,7 +194,7 @@ mod tests {
                           ✓ InitUpload is answered 0
                           ✓ exactly 0 parts sent twice
                           ✓ exactly 0 parts skipped by the last step
-              invariants  ✓ 10 of 10 hold; nothing here for every-fault-fired, memory-bounded
+              invariants  ✓ 11 of 11 hold; nothing here for every-fault-fired, memory-bounded
         "#]]
         .assert_eq(&report(&run(story)));
     }

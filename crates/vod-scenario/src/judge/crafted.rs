@@ -5,9 +5,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use vod_mock::{UploadState, UploadView};
 use vod_proto::{
-    Action, Exchange, Family, Layout, LegacyLayout, Limits, Md5, PartSpan, Sha1,
+    Action, Exchange, Family, FileFacts, FinishUpload, InitUpload, Layout, LegacyLayout, Limits, Md5, NextPart,
+    PartSpan, Query, Request, Sha1, UploadPart,
+    action::Role,
     exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times},
     reply::{NextReply, Reply},
+    request::{TokenTerms, sign_token},
+    sign::SecretKey,
 };
 
 use super::{Case, Finding, Judgement, Ruling, invariants, judge};
@@ -143,10 +147,10 @@ impl Story {
             part,
             attempt: 1,
             request: RequestRecord {
-                method: "POST".to_owned(),
+                method: action.documented_method().to_owned(),
                 host: "vod2.qcloud.com".to_owned(),
-                target: format!("/v2/index.php?Action={action}&SecretId=redacted-1&Signature=redacted-2"),
-                headers: vec![],
+                target: format!("/v2/index.php?{}", self.query(action, part)),
+                headers: part.iter().map(|part| ("content-length".to_owned(), part.len.to_string())).collect(),
                 tls: false,
                 body: Mark {
                     len: part.map_or(0, |part| part.len),
@@ -178,6 +182,37 @@ impl Story {
 
     pub(crate) fn push_part(&mut self, index: u64, reply: &str) -> &mut Exchange {
         self.push(self.family().part(), Some(self.span(index)), reply)
+    }
+
+    /// The parameters as the documents ask for them, with placeholders in the place of secrets.
+    fn query(&self, action: Action, part: Option<PartSpan>) -> Query {
+        let SourceFacts { sha1: file_sha1, size: file_size } = self.evidence.source;
+        let facts = || FileFacts::from_path("video.mp4".as_ref());
+        let span = || part.expect("a part is of the source");
+        let request = match action.role() {
+            Role::Open => Request::Init(InitUpload { facts: facts(), file_sha1, file_size, part_size: PART }),
+            Role::Part => Request::Part(UploadPart { file_sha1, span: span(), part_md5: part_md5(span().offset) }),
+            Role::Finish => Request::Finish(FinishUpload { file_sha1 }),
+            Role::Next => Request::Next(NextPart { facts: facts(), file_sha1, file_size, span: span() }),
+            Role::Whole | Role::Report => unreachable!("no crafted story has a {action}"),
+        };
+        let mut query = request.to_query(action.family());
+        if action.family() == Family::Ugc {
+            let terms =
+                TokenTerms { secret_id: "redacted-1", file_sha1, made: 0, expires: 86_400, random: 7, uid: "1" };
+            query.push("signature", sign_token(&SecretKey::new("none"), &facts(), &terms));
+        } else {
+            for (name, value) in [
+                ("Region", "gz"),
+                ("Timestamp", "0"),
+                ("Nonce", "7"),
+                ("SecretId", "redacted-1"),
+                ("Signature", "redacted-2"),
+            ] {
+                query.push(name, value);
+            }
+        }
+        query
     }
 
     /// Puts an exchange at a place and counts anew; exchanges begin 100 ms apart and take 10 ms.

@@ -3,6 +3,7 @@
 //! A file may except itself from one, by name and with a reason; the report then shows both.
 
 mod commit;
+mod documents;
 mod ending;
 mod parts;
 mod retry;
@@ -54,6 +55,7 @@ pub const ALL: &[Invariant] = &[
         retry::attempts_and_gaps,
     ),
     always("nothing-after-final", "A request that was refused for good is not sent again.", retry::nothing_after_final),
+    always("documents-kept", "The client breaks no rule of the documents, as the linter reads them.", documents::kept),
     Invariant {
         id: "every-fault-fired",
         says: "Every planned fault struck.",
