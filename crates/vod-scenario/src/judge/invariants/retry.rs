@@ -65,8 +65,7 @@ fn too_soon(earlier: &Exchange, later: &Exchange) -> Option<Finding> {
 
 /// A request that was refused for good is not sent again in the same step.
 ///
-/// A refused finish may be sent again once the server was asked what it has and a part was acknowledged since;
-/// in the legacy family the last part, which finishes, once the file was begun anew.
+/// A refused finish may be sent again once the server was asked what it has and a part was acknowledged since.
 pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (_, exchanges) in case.evidence.by_step() {
@@ -76,7 +75,7 @@ pub(super) fn nothing_after_final(case: Case<'_>) -> Vec<Finding> {
                 .iter()
                 .position(|other| key(other) == key(refused) && other.start.as_microsecond() >= refused.over_us());
             let Some(offset) = again else { continue };
-            if mended(refused, &exchanges[at + 1..at + 1 + offset]) {
+            if role(refused) == Some(Role::Finish) && mended(&exchanges[at + 1..at + 1 + offset]) {
                 continue;
             }
             findings.push(Finding::broken(format!(
@@ -94,15 +93,9 @@ fn final_refusal(exchange: &Exchange) -> Option<Code> {
     exchange.refusal().filter(|rejected| rejected.retry_class() == RetryClass::Final).map(|rejected| rejected.code)
 }
 
-fn mended(refused: &Exchange, since: &[Exchange]) -> bool {
-    match role(refused) {
-        Some(Role::Finish) => {
-            let asked = since.iter().position(|e| role(e) == Some(Role::Open) && told_state(e));
-            asked.is_some_and(|at| since[at..].iter().any(|e| role(e) == Some(Role::Part) && e.acknowledged()))
-        }
-        Some(Role::Next) => since.iter().any(|e| e.acknowledged() && e.part.is_some_and(|part| part.offset == 0)),
-        _ => false,
-    }
+fn mended(since: &[Exchange]) -> bool {
+    let asked = since.iter().position(|e| role(e) == Some(Role::Open) && told_state(e));
+    asked.is_some_and(|at| since[at..].iter().any(|e| role(e) == Some(Role::Part) && e.acknowledged()))
 }
 
 #[cfg(test)]
@@ -110,7 +103,7 @@ mod tests {
     use vod_proto::{Action, Family};
 
     use super::*;
-    use crate::judge::crafted::{STORED, Story, failed, goes_on};
+    use crate::judge::crafted::{Story, failed, goes_on};
 
     const FINAL: &str = r#"{"code":-10003,"canRetry":0,"message":"no"}"#;
     const AGAIN: &str = r#"{"code":-10004,"canRetry":1,"message":"busy"}"#;
@@ -260,21 +253,5 @@ mod tests {
         }
         story.end_step(failed());
         story.assert_broken("attempts-and-gaps", "is attempt 7 of 6");
-    }
-
-    #[test]
-    fn a_refused_last_part_of_the_legacy_family_may_be_sent_again_only_when_the_file_was_begun_anew() {
-        let last = |again: bool| {
-            let mut story = Story::of(Family::Legacy);
-            story.push_part(3, r#"{"code":-29200,"message":"no"}"#);
-            if again {
-                story.push_part(0, &goes_on(story.span(3).offset));
-            }
-            story.push_part(3, STORED);
-            story.end_step(failed());
-            story
-        };
-        last(true).assert_holds("nothing-after-final");
-        last(false).assert_broken("nothing-after-final", "had been answered -29200, which is final");
     }
 }
