@@ -112,6 +112,10 @@ pub struct Client {
     pub attempts: Option<u32>,
     /// What its requests look like. Default `documented`.
     pub dialect: Dialect,
+    /// How long the upload signature holds that each upload makes for itself, in the UGC family.
+    /// Default none: the client's own default, which no story outlives.
+    #[serde(deserialize_with = "some_duration")]
+    pub token_life: Option<Duration>,
 }
 
 impl Default for Client {
@@ -122,6 +126,7 @@ impl Default for Client {
             part_size: PART_SIZE,
             attempts: None,
             dialect: Dialect::default(),
+            token_life: None,
         }
     }
 }
@@ -279,6 +284,10 @@ impl Scenario {
 
 const fn within() -> Duration {
     WITHIN
+}
+
+fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

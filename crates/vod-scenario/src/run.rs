@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use vod_proto::Family;
-
 use crate::{
     evidence::{Evidence, Target},
     format::Scenario,
@@ -131,10 +129,6 @@ pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
-    let family = story.scenario.client.family;
-    if family != Family::Server {
-        return Err(NotRun::Client { said: format!("it does not speak the {family} family yet") });
-    }
     let control = story.scenario.control();
     let dir = kept(story, target, settings, "control");
     let evidence = match target {

@@ -51,6 +51,9 @@ fn sections(scenario: &Scenario) -> Result<(), Problem> {
         return refuse("within is 0: a step takes some time");
     }
     let family = scenario.client.family;
+    if scenario.client.token_life.is_some() && family != Family::Ugc {
+        return refuse("client.token-life is for the ugc family alone: the others have no upload signature");
+    }
     let expected = scenario.expect.requests.keys().chain(scenario.expect.replies.keys());
     if let Some(foreign) = expected.copied().find(|action| action.family() != family) {
         return refuse(&format!("expect: {}", foreign_to(family, foreign)));

@@ -40,7 +40,11 @@ impl ClientProcess {
         command.arg("--endpoint").arg(endpoint).arg("--seed").arg(seed.to_string());
         command.arg("--parallel").arg(scenario.client.parallel.to_string());
         command.arg("--part-size").arg(scenario.client.part_size.bytes().to_string());
+        command.arg("--family").arg(scenario.client.family.name());
         command.arg("--dialect").arg(scenario.client.dialect.name());
+        if let Some(life) = scenario.client.token_life {
+            command.arg("--expires-in").arg(humantime::format_duration(life).to_string());
+        }
         command.arg("--attempts").arg(scenario.attempts().to_string());
         // Nothing of the caller's environment may reach it: the same story, whoever tells it.
         command.env_clear().env("RUST_LOG", LOG_FILTER).env("NO_COLOR", "1").current_dir(places.client());

@@ -135,7 +135,9 @@ impl Story<'_> {
     /// A client of its own, as every process is.
     fn client(&self, number: usize) -> Result<JoinHandle<Result<UploadReport, UploadError>>, NotRun> {
         let client = &self.scenario.client;
+        let defaults = Options::default();
         let options = Options {
+            family: client.family,
             dialect: match client.dialect {
                 format::Dialect::Documented => vod_client::Dialect::Documented,
                 format::Dialect::Observed => vod_client::Dialect::Observed,
@@ -146,7 +148,8 @@ impl Story<'_> {
             seed: self.seed.wrapping_add(number as u64),
             work: Work::Inline,
             clock: vod_client::WallClock::fixed(self.clock.now()),
-            ..Options::default()
+            token_life: client.token_life.unwrap_or(defaults.token_life),
+            ..defaults
         };
         let endpoint =
             "http://mock.sim".parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
