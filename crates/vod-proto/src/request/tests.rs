@@ -233,6 +233,33 @@ fn init_upload_ex() {
 }
 
 #[test]
+fn upload_part_ex() {
+    let action = Action::UploadPartEx;
+    let good = format!("fileSha={SHA}&offset=0&dataSize=524288&dataMd5={MD5}&{}", token(FIELDS));
+    check(action, &good, expect!["ok []"]);
+    check(
+        action,
+        &good.replace("&dataMd5=0", "&dataMd5=x"),
+        expect![[
+            r#"-10003: parameter dataMd5 is "xbee89b07a248e27c83fc3d5951213c1": expected the part's MD5 in hexadecimal digits"#
+        ]],
+    );
+    check(action, &good.replace(&format!("fileSha={SHA}&"), ""), expect![[r#"ok ["file-sha-required"]"#]]);
+    check(
+        action,
+        &good.replace("&signature=", "&Token="),
+        expect!["-10002: parameter signature is missing: expected an upload signature"],
+    );
+    check(
+        action,
+        &good.replace(&SHA[..2], "00"),
+        expect![[
+            r#"-10003: parameter fileSha is "00a5c70c76e79e01ab3a5c306de3d9eedeadeca9": expected what the upload signature is for, b4a5c70c76e79e01ab3a5c306de3d9eedeadeca9"#
+        ]],
+    );
+}
+
+#[test]
 fn finish_upload_ex_as_one_client_sends_it() {
     check(
         Action::FinishUploadEx,
