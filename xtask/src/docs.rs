@@ -1,8 +1,10 @@
 //! What stands in `docs/` and is said elsewhere too: that it is still the same there.
 //!
 //! - [`tables`]: the tables that are printed from `vod-proto`; pure.
+//! - [`coverage`]: the tests that `docs/coverage.md` names are there; pure.
 //! - [`page`]: finds the marks of a page and puts the tables between them; pure.
 
+mod coverage;
 mod page;
 mod tables;
 
@@ -22,7 +24,7 @@ const MEND: &str = "run `cargo xtask docs`";
 /// Lists what is wrong with the marks, or says which page could not be written.
 pub(crate) fn print() -> Result<ExitCode, Failure> {
     let mut faults = Vec::new();
-    for source in pages()? {
+    for source in pages(tracked::files()?) {
         let printed = page::print(&source.path, &source.text, tables::render);
         faults.extend(printed.faults);
         if printed.text != source.text {
@@ -34,15 +36,19 @@ pub(crate) fn print() -> Result<ExitCode, Failure> {
     verdict(&faults).map(|()| ExitCode::SUCCESS)
 }
 
-/// Checks that every table stands in a page as it would be printed now.
+/// Checks that every table stands in a page as it would be printed now, and that what is said to be tested is.
 ///
 /// # Errors
 /// Lists what differs, one a line.
 pub(crate) fn check() -> Result<(), Failure> {
-    let pages = pages()?;
-    let faults = breaches(&pages);
+    let files = tracked::files()?;
+    let mut faults = coverage::breaches(&files);
+    faults.extend(breaches(&pages(files)));
     if faults.is_empty() {
-        eprintln!("{} tables in docs/ are as vod-proto says", tables::names().len());
+        eprintln!(
+            "{} tables in docs/ are as vod-proto says, and every test in docs/coverage.md is there",
+            tables::names().len()
+        );
     }
     verdict(&faults)
 }
@@ -61,11 +67,10 @@ fn breaches(pages: &[Source]) -> Vec<String> {
     faults
 }
 
-/// The pages that git tracks.
-fn pages() -> Result<Vec<Source>, Failure> {
-    let mut files = tracked::files()?;
+/// The pages among the files that git tracks.
+fn pages(mut files: Vec<Source>) -> Vec<Source> {
     files.retain(|file| file.path.starts_with("docs/") && file.path.ends_with(".md"));
-    Ok(files)
+    files
 }
 
 fn verdict(faults: &[String]) -> Result<(), Failure> {
