@@ -160,7 +160,7 @@ fn an_upload_never_prints_what_it_signs_with() {
     let token = UploadSignature::sign(&key(), &Query::parse(&fields));
     // Nobody listens at port 1: every request is tried and told about.
     let upload = ["upload", file.to_str().unwrap(), "--endpoint", "http://127.0.0.1:1", "--attempts", "2"];
-    for family in ["server", "ugc"] {
+    for family in ["server", "ugc", "legacy"] {
         let args = [&upload[..], &["--family", family, "--json"]].concat();
         check_failed(&run(&args), 6, "exhausted");
     }
