@@ -1,8 +1,12 @@
 //! Every scenario file on every target is one test: `sim::NAME`, `process::NAME`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use vod_proto::Family;
 use vod_scenario::{
     evidence::Target,
     judge::Verdict,
@@ -24,8 +28,12 @@ fn main() {
         })
         .collect();
     // An empty directory would make every run of this file a success.
-    trials.push(Trial::test("there_are_scenarios", move || {
-        if names.len() < 8 { Err(format!("only {} scenarios were found", names.len()).into()) } else { Ok(()) }
+    trials.push(Trial::test("every_family_has_scenarios", move || {
+        let mut missing: BTreeSet<_> = Family::ALL.into_iter().collect();
+        for name in &names {
+            missing.remove(&library::load(&library, name)?.scenario.client.family);
+        }
+        if missing.is_empty() { Ok(()) } else { Err(format!("there is no scenario of {missing:?}").into()) }
     }));
     libtest_mimic::run(&arguments, trials).exit();
 }
