@@ -14,12 +14,15 @@
 //!   same part may be acknowledged twice, or be refused for good twice, without anybody's having sent it again.
 //! - **Clients that start again.** A new process knows only what its own `InitUpload` was answered. The request that an
 //!   upload begins with may therefore come once more although an earlier process was refused.
-//! - **A list that begins in the middle.** Where the lowest number is above 1, exchanges were evicted: what came before
-//!   counts as one client more, and rules that need an upload's beginning keep silent. A list that begins with 1 is taken
-//!   for everything; of a server that was started again with a new journal and without its memory, a client that gives up
-//!   instead of opening anew is told to have opened nothing.
+//! - **A list that begins in the middle.** Where the lowest number is above 1, exchanges were evicted. An upload whose first
+//!   request is then not the first of its kind, by its attempt, is judged request by request alone: who is at work on it,
+//!   and what they were told, nobody knows. A list that begins with 1 is taken for everything; of a server that was
+//!   started again with a new journal and without its memory, a client that does not open anew is told to have opened
+//!   nothing.
 
 mod conduct;
+#[cfg(test)]
+mod correct;
 #[cfg(test)]
 mod crafted;
 mod order;

@@ -23,7 +23,7 @@ pub(super) const OK: &str = r#"{"code":0}"#;
 pub(super) const FINISHED: &str = r#"{"code":0,"fileId":"7"}"#;
 pub(super) const BUSY: &str = r#"{"code":-10004,"canRetry":1,"message":"busy"}"#;
 pub(super) const NO: &str = r#"{"code":-10003,"canRetry":0,"message":"no"}"#;
-pub(super) const FORBIDDEN: &str = r#"{"code":4100,"message":"no"}"#;
+pub(super) const FORBIDDEN: &str = r#"{"code":4100,"canRetry":0,"message":"no"}"#;
 pub(super) const FORGOTTEN: &str = r#"{"code":-10005,"canRetry":1,"message":"gone"}"#;
 
 /// An upload, request by request: 100 ms from one to the next, 10 ms each.
@@ -99,7 +99,12 @@ impl Story {
 
     /// From now on, with another upload signature.
     pub(super) fn sign_anew(&mut self) {
-        self.signature = signature(2);
+        self.sign_as(2);
+    }
+
+    /// From now on, with the upload signature of this number.
+    pub(super) fn sign_as(&mut self, number: u64) {
+        self.signature = signature(number);
     }
 
     fn push(&mut self, request: Request, part: Option<(PartSpan, Md5)>, reply: &str) -> &mut Exchange {

@@ -47,7 +47,7 @@ fn opened_first(told: &mut Told<'_>, seen: &Seen<'_>) -> Option<Finding> {
 }
 
 fn not_after_stored(told: &mut Told<'_>, seen: &Seen<'_>) -> Option<Finding> {
-    let stored = told.known_stored(seen)?;
+    let stored = told.known_stored(seen).filter(|_| told.whole)?;
     let found = format!(
         "{} was sent although {} had said that the file is there",
         seen.exchange.name(),
@@ -59,7 +59,7 @@ fn not_after_stored(told: &mut Told<'_>, seen: &Seen<'_>) -> Option<Finding> {
 
 /// Every part of the grid is there for all that the client may know. What is not is told once, by what became of it.
 fn parts_first(told: &mut Told<'_>, finish: &Seen<'_>) -> Vec<Finding> {
-    if !told.whole || told.existed > 0 || told.maybe_stored {
+    if !told.whole || told.existed > 0 {
         return Vec::new();
     }
     let Some(grid) = told.grids.last().filter(|_| !told.grids.iter().any(|grid| told.covers(grid))) else {

@@ -101,7 +101,7 @@ const REMEMBERED_MOST: usize = 64;
 
 /// What the clients of one upload have been told so far.
 pub(super) struct Told<'a> {
-    /// Were exchanges evicted before the list begins?
+    /// Were exchanges of the upload evicted before the list begins?
     pub(super) cut: bool,
     /// Does the list hold the upload from its first request on?
     pub(super) whole: bool,
@@ -120,8 +120,6 @@ pub(super) struct Told<'a> {
     pub(super) signatures: BTreeSet<String>,
     /// Answers by which what was acknowledged may be lost.
     losses: u64,
-    /// Was a finish sent that may have put the file together?
-    pub(super) maybe_stored: bool,
     /// The last answer by which somebody may be at work.
     pub(super) last_opened: Option<&'a Seen<'a>>,
     /// How often an upload was begun by its first part, in the older generation.
@@ -161,7 +159,6 @@ impl<'a> Told<'a> {
             grids: Vec::new(),
             signatures: BTreeSet::new(),
             losses: 0,
-            maybe_stored: false,
             last_opened: None,
             starts: 0,
             refused_open: None,
@@ -183,9 +180,6 @@ impl<'a> Told<'a> {
         }
         if seen.role() == Role::Open {
             self.signatures.extend(seen.upload_signature());
-        }
-        if seen.role() == Role::Finish && !seen.failed() {
-            self.maybe_stored = true;
         }
         self.starts += u64::from(seen.role() == Role::Next && seen.is_first_contact());
     }
@@ -246,7 +240,7 @@ impl<'a> Told<'a> {
             remember(self.refused.entry(seen.key()).or_default(), (seen.to_the_letter(), seen));
         }
         if retry::ended_by_server(seen.exchange) {
-            let first_try = self.whole && self.tries.get(&seen.key()) == Some(&1);
+            let first_try = self.tries.get(&seen.key()) == Some(&1);
             remember(self.ended.entry(seen.key()).or_default(), Ended { seen, first_try });
         }
     }
@@ -256,19 +250,14 @@ impl<'a> Told<'a> {
         self.said.insert((rule, of))
     }
 
-    /// Whoever was at work before the list begins.
-    fn unseen(&self) -> u64 {
-        u64::from(!self.whole)
-    }
-
     /// How many clients may each send this very request, without knowing of the others.
     pub(super) fn senders(&self, seen: &Seen<'_>) -> u64 {
         match (seen.role(), seen.part()) {
-            (Role::Part, _) => (self.opened + self.unseen()).max(1),
-            (Role::Finish, _) => (self.opened + self.existed + self.unseen()).max(1),
+            (Role::Part, _) => self.opened.max(1),
+            (Role::Finish, _) => (self.opened + self.existed).max(1),
             (Role::Next, Some(part)) if part.offset > 0 => {
                 let dictated = self.parts.get(&part.offset).map_or(0, |part| part.dictated);
-                (dictated + self.unseen()).max(1)
+                dictated.max(1)
             }
             // A process that was started again, beside the one that was told.
             _ => 2,
@@ -277,10 +266,8 @@ impl<'a> Told<'a> {
 
     /// The last answer that the file is there, if whoever sends this knows of it: no other client can be at work.
     pub(super) fn known_stored(&self, seen: &Seen<'_>) -> Option<&'a Seen<'a>> {
-        let clients = if seen.role() == Role::Next { self.starts } else { self.opened };
-        // That the file existed was told to a client that has nothing to send: another may be at work.
-        let told = |stored: &&Seen<'_>| clients == 0 || !stored.existed();
-        self.stored.filter(|_| self.whole && clients <= 1 && !seen.is_first_contact()).filter(told)
+        let clients = if seen.role() == Role::Next { self.starts } else { self.opened + self.existed };
+        self.stored.filter(|_| clients <= 1 && !seen.is_first_contact())
     }
 
     /// The answers by which a part was there already and known to be, if whoever sends it now knows one of them.
@@ -296,7 +283,7 @@ impl<'a> Told<'a> {
         let may_send = match seen.role() {
             Role::Next => part.dictated,
             _ => self.opened.saturating_sub(lists) + self.losses,
-        } + self.unseen();
+        };
         // In the older generation the server dictates where a part begins, and the client how long it is.
         let same = |(len, _): &(&u64, _)| **len == span.len || seen.role() == Role::Next;
         let known: Vec<_> = part.acknowledged.iter().filter(same).map(|(_, known)| *known).collect();
@@ -330,7 +317,7 @@ impl<'a> Told<'a> {
             (ended.first_try || !begins) && seen.start.saturating_sub(ended.seen.over) < least
         };
         let after: Vec<_> = ended.iter().filter(waits).map(|ended| ended.seen).collect();
-        let clients = if begins { (self.openings + self.unseen()).max(1) } else { self.senders(seen) };
+        let clients = if begins { self.openings.max(1) } else { self.senders(seen) };
         as_many_as(clients, after)
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Seen<'a> {
 /// The exchanges of one upload, by number.
 pub(super) struct Upload<'a> {
     seen: Vec<Seen<'a>>,
-    /// Were exchanges evicted before the list begins?
+    /// Were exchanges of it evicted, or may have been, before the list begins?
     cut: bool,
 }
 
@@ -157,10 +157,13 @@ pub(super) fn all(exchanges: &[Exchange]) -> Vec<Upload<'_>> {
             uploads.entry((seen.exchange.account.as_deref(), file_sha1, kind)).or_default().push(seen);
         }
     }
-    for seen in uploads.values_mut() {
-        seen.sort_by_key(|seen| (seen.start, seen.seq()));
-    }
-    uploads.into_values().map(|seen| Upload { seen, cut }).collect()
+    let upload = |mut seen: Vec<_>| {
+        seen.sort_by_key(|seen: &Seen<'_>| (seen.start, seen.seq()));
+        // Attempts are counted over everything that was ever seen: the first of its kind is the first there was.
+        let begins = seen.first().is_some_and(|first| first.is_first_contact() && first.exchange.attempt <= 1);
+        Upload { seen, cut: cut && !begins }
+    };
+    uploads.into_values().map(upload).collect()
 }
 
 /// What happens to one request in the course of an upload, in this order.
@@ -193,9 +196,7 @@ impl<'a> Upload<'a> {
                 Moment::Knowable => told.knowable(seen),
                 Moment::Sent => {
                     findings.extend(order::check(&mut told, seen));
-                    for finding in conduct::check(&mut told, seen) {
-                        add(findings, finding);
-                    }
+                    conduct::check(&mut told, seen).into_iter().for_each(|finding| add(findings, finding));
                     told.sent(seen);
                 }
             }
