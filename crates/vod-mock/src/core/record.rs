@@ -97,7 +97,7 @@ pub enum Record {
         /// The id that was handed out.
         file_id: String,
     },
-    /// A small file came whole, in one request.
+    /// A small file came whole, in one request; a session of it is over.
     Whole {
         /// Which upload.
         key: UploadKey,

@@ -148,7 +148,14 @@ impl Upload {
             Record::Whole { facts, sha1, body, file_id, .. } => {
                 let span = PartSpan { offset: 0, len: facts.file_size };
                 let part = KeptPart { span, md5: None, sha1: *sha1, body: *body };
-                self.store(StoredFile { file_id: file_id.clone(), facts: facts.clone(), parts: vec![part] })
+                // Whoever was sending parts of it finds the file.
+                let mut freed = self.drop_session();
+                freed.extend(self.store(StoredFile {
+                    file_id: file_id.clone(),
+                    facts: facts.clone(),
+                    parts: vec![part],
+                }));
+                freed
             }
             Record::Dropped { .. } => self.drop_session(),
         }

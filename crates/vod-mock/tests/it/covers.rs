@@ -11,7 +11,7 @@ use vod_mock::{
 use vod_proto::{Md5, Sha1};
 
 use crate::wire::{
-    PART, assert_code, assert_says, config, file, findings, finish, get, init, mock, part, post, target,
+    PART, assert_code, assert_says, config, file, findings, finish, get, init, mock, part, post, raw, target,
 };
 
 const VIDEO: &str = "14508071098244954105";
@@ -152,6 +152,39 @@ async fn a_small_file_and_the_three_steps_are_two_doors_to_one_file() {
     assert_code(&exists, 2, 0);
     assert_eq!((&exists["fileId"], &exists["url"]), (&stored["fileId"], &stored["url"]));
     assert_eq!(get(&mock, &finish(&picture)).await["fileId"], stored["fileId"]);
+}
+
+#[tokio::test]
+async fn a_small_file_ends_the_three_steps_that_were_under_way_with_it() {
+    let store = Arc::new(Counting::default());
+    let kept = Arc::clone(&store.kept);
+    let mock = VodMock::start_on(config(), store).await.unwrap();
+    let picture = picture();
+    get(&mock, &init(&picture)).await;
+    assert_code(&post(&mock, part(&picture, 0)).await, 0, 0);
+    let stored = send(&mock, &picture).await;
+    assert_code(&stored, 0, 0);
+    assert_eq!(kept.lock().unwrap().len(), 1, "the part is not needed any more");
+    assert_code(&post(&mock, part(&picture, 0)).await, -10005, 1);
+    assert_eq!(get(&mock, &finish(&picture)).await["fileId"], stored["fileId"]);
+    assert_code(&get(&mock, &init(&picture)).await, 2, 0);
+    assert_eq!(send(&mock, &picture).await, stored);
+    let view = mock.upload(Sha1::of(&picture)).await.unwrap();
+    assert_eq!((view.state, view.commits), (UploadState::Stored, 1));
+}
+
+#[tokio::test]
+async fn a_small_file_that_does_not_end_is_refused_and_cut() {
+    let mock = mock(config()).await;
+    let target = whole(&picture(), &[]);
+    let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat().repeat(64);
+    // The server hangs up somewhere within the 64 MiB: what matters is that it stopped reading.
+    let _ = raw(&mock, &head, &chunk).await;
+    let exchange = mock.exchanges().pop().expect("it is on record");
+    assert!(exchange.request.body.len < 16 << 20, "{exchange:?}");
+    assert_eq!(exchange.code().map(|code| code.0), Some(-10006), "{exchange:?}");
+    assert_eq!(mock.uploads().await, []);
 }
 
 /// Counts which bodies are kept.

@@ -72,6 +72,7 @@ async fn parts_of_any_fitting_length_follow_each_other_and_the_last_one_stores_t
         }
         let view = mock.upload(Sha1::of(&file)).await.unwrap();
         assert_eq!((view.state, view.generation, view.parts), (UploadState::Stored, Generation::Legacy, 5));
+        assert_eq!(view.part_size, None, "there is no grid");
         assert_eq!(
             (view.commits, view.stored_sha1),
             (1, Some(Sha1::of(&file))),

@@ -88,12 +88,17 @@ async fn one_signature_carries_a_file_from_init_to_its_proof_in_both_profiles() 
 }
 
 #[tokio::test]
-async fn without_a_verify_key_there_is_no_proof() {
+async fn a_proof_is_made_with_the_accounts_own_key_or_not_at_all() {
     let mock = mock(Config { accounts: account(""), ..config() }).await;
     let file = file(0);
     let stored = uploaded(&mock, &file, &token(&original(&file))).await;
     assert_code(&stored, 0, 0);
     assert_eq!(stored.get("verify_content"), None, "{stored}");
+    // And with one of its own, it is made with that.
+    let mock = self::mock(Config { accounts: account("verify-key = \"its own\""), ..config() }).await;
+    let stored = uploaded(&mock, &file, &token(&original(&file))).await;
+    let proof = |key: &str| VerifyContent::verify(&SecretKey::new(key), stored["verify_content"].as_str().unwrap());
+    assert!(proof("its own").is_ok() && proof(DEMO_VERIFY_KEY).is_err(), "{stored}");
 }
 
 #[tokio::test]
