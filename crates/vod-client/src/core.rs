@@ -7,6 +7,7 @@
 //! - [`sequence`]: the same, where one action does all and the server dictates the order.
 //! - [`parts`]: which part is where: to be sent, in flight, waiting, held by the server.
 //! - [`retry`]: may this be tried again, and when; the only home of that question.
+//! - [`tally`]: what is counted for the report.
 //! - [`dice`]: chance that concurrency cannot reshuffle.
 
 mod dice;
@@ -14,6 +15,7 @@ mod machine;
 mod parts;
 mod retry;
 mod sequence;
+mod tally;
 mod upload;
 
 pub use self::retry::RetryPolicy;

@@ -21,6 +21,7 @@ use vod_proto::{
 use super::{
     dice::{CallId, Dice},
     retry::{After, Delivery, Retry, Tries, Verdict},
+    tally::Tally,
     upload::{Answered, Job, Plan, Send, Step, What, When, failed_by, not_due},
 };
 use crate::{
@@ -78,10 +79,7 @@ pub(crate) struct Sequence {
     unclear: Option<Failure>,
     /// The server has every byte, it says, and has not stored them yet.
     all_there: bool,
-    parts_sent: u64,
-    parts_skipped: u64,
-    requests: u64,
-    bytes_sent: u64,
+    tally: Tally,
     events: VecDeque<Event>,
 }
 
@@ -102,10 +100,7 @@ impl Sequence {
             frontier: 0,
             unclear: None,
             all_there: false,
-            parts_sent: 0,
-            parts_skipped: 0,
-            requests: 0,
-            bytes_sent: 0,
+            tally: Tally::default(),
             events: VecDeque::new(),
         };
         // Whatever the server has: the first question is always asked with the first part.
@@ -138,7 +133,7 @@ impl Sequence {
                 self.retry.started(&mut turn.tries, now);
                 let Turn { span, tries } = *turn;
                 let (call, attempt) = (self.call(span), tries.started);
-                self.requests += 1;
+                self.tally.requests += 1;
                 self.events.push_back(Event::AttemptStarted { action: ACTION, span: Some(span), attempt });
                 let nonce = self.retry.dice.nonce(call, attempt);
                 Step::Do(Job::Send(Send { call, what: What::Next(span), attempt, nonce }))
@@ -154,7 +149,7 @@ impl Sequence {
 
     /// An attempt ended.
     pub(crate) fn handle_answer(&mut self, call: CallId, answered: Answered, now: Duration) {
-        self.bytes_sent += answered.bytes;
+        self.tally.bytes_sent += answered.bytes;
         let State::SendPart { turn, when: When::InFlight } = self.state else { return };
         debug_assert_eq!(call, self.call(turn.span), "one request at a time");
         match answered.result {
@@ -229,21 +224,10 @@ impl Sequence {
             (None, false) => Outcome::Existed,
         };
         if last {
-            self.parts_sent += 1;
+            self.tally.parts_sent += 1;
             self.events.push_back(Event::PartDone { span: turn.span, skipped: false });
         }
-        let Stored { file_id, url, verify_content } = stored;
-        let report = UploadReport {
-            outcome,
-            file_id,
-            url,
-            verify_content,
-            parts_sent: self.parts_sent,
-            parts_skipped: self.parts_skipped,
-            attempts: self.requests,
-            bytes_sent: self.bytes_sent,
-            elapsed: now,
-        };
+        let report = self.tally.report(outcome, stored, now);
         self.state = State::Done(Some(Ok(report)));
     }
 
@@ -264,13 +248,13 @@ impl Sequence {
                 (self.frontier, self.astray) = (offset, Tries::default());
             }
             if offset == span.end() {
-                self.parts_sent += 1;
+                self.tally.parts_sent += 1;
                 if !self.opened {
                     self.note_opened(0);
                 }
                 self.events.push_back(Event::PartDone { span, skipped: false });
             } else {
-                self.parts_skipped += self.layout.count(span.offset, offset);
+                self.tally.parts_skipped += self.layout.count(span.offset, offset);
                 self.note_opened(offset);
             }
             self.go_to(offset, now);
@@ -362,7 +346,7 @@ impl Sequence {
             attempts: tries.started,
             elapsed: now.saturating_sub(tries.since),
             parts_failed: turn.map_or(0, |_| 1),
-            requests: self.requests,
+            requests: self.tally.requests,
         };
         self.state = State::Done(Some(Err(error)));
     }

@@ -18,6 +18,7 @@ use super::{
     dice::{CallId, Dice},
     parts::{Next, Parts},
     retry::{After, Retry, RetryPolicy, Tries, Trouble, Verdict},
+    tally::Tally,
 };
 use crate::{
     error::{Failure, GaveUp, SourceError, UploadError},
@@ -167,10 +168,7 @@ pub(crate) struct Upload {
     finish_vanished: u32,
     /// What became of the last finish whose fate is unknown. It stays: a late commit cannot be ruled out.
     unclear: Option<Failure>,
-    parts_sent: u64,
-    parts_skipped: u64,
-    requests: u64,
-    bytes_sent: u64,
+    tally: Tally,
     events: VecDeque<Event>,
 }
 
@@ -190,10 +188,7 @@ impl Upload {
             finish: Tries::default(),
             finish_vanished: 0,
             unclear: None,
-            parts_sent: 0,
-            parts_skipped: 0,
-            requests: 0,
-            bytes_sent: 0,
+            tally: Tally::default(),
             events: VecDeque::new(),
         }
     }
@@ -263,7 +258,7 @@ impl Upload {
 
     /// An attempt ended.
     pub(crate) fn handle_answer(&mut self, call: CallId, answered: Answered, now: Duration) {
-        self.bytes_sent += answered.bytes;
+        self.tally.bytes_sent += answered.bytes;
         match call.action.role() {
             Role::Open => self.handle_init(call, answered.result, now),
             Role::Part => self.handle_part(call, answered.part_md5, answered.result, now),
@@ -279,7 +274,7 @@ impl Upload {
         if same {
             let span = parts.span(index);
             parts.hold(index, md5);
-            self.parts_skipped += 1;
+            self.tally.parts_skipped += 1;
             self.events.push_back(Event::PartDone { span, skipped: true });
         } else {
             parts.wait(index, now);
@@ -307,7 +302,7 @@ impl Upload {
 
     fn send(&mut self, action: Action, part: u64, what: What, attempt: u32) -> Step {
         let call = CallId { action, part, round: self.round };
-        self.requests += 1;
+        self.tally.requests += 1;
         let span = what.span();
         self.events.push_back(Event::AttemptStarted { action, span, attempt });
         Step::Do(Job::Send(Send { call, what, attempt, nonce: self.retry.dice.nonce(call, attempt) }))
@@ -426,7 +421,7 @@ impl Upload {
             Ok(Reply::Part) => {
                 self.retry.succeeded(trying.tries);
                 parts.hold(index, md5.expect("an answered part was sent with its MD5"));
-                self.parts_sent += 1;
+                self.tally.parts_sent += 1;
                 self.events.push_back(Event::PartDone { span, skipped: false });
                 return;
             }
@@ -581,7 +576,7 @@ impl Upload {
             attempts: tries.started,
             elapsed: now.saturating_sub(tries.since),
             parts_failed: 0,
-            requests: self.requests,
+            requests: self.tally.requests,
         }
     }
 
@@ -591,18 +586,7 @@ impl Upload {
     }
 
     fn succeed(&mut self, outcome: Outcome, stored: Stored, now: Duration) {
-        let Stored { file_id, url, verify_content } = stored;
-        let report = UploadReport {
-            outcome,
-            file_id,
-            url,
-            verify_content,
-            parts_sent: self.parts_sent,
-            parts_skipped: self.parts_skipped,
-            attempts: self.requests,
-            bytes_sent: self.bytes_sent,
-            elapsed: now,
-        };
+        let report = self.tally.report(outcome, stored, now);
         self.state = State::Done(Some(Ok(report)));
     }
 
