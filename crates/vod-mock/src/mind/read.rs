@@ -1,0 +1,169 @@
+//! Reads a request: checks its head, takes its body in, without any effect.
+
+use vod_proto::{
+    Action, Family, Md5, NextPart, Request, UploadPart,
+    action::Role,
+    findings, params,
+    reply::{Rejected, Reply},
+};
+use vod_serve::{
+    Head, ReplyOut, Stakes,
+    body::{Body, BodyError},
+};
+
+use super::{Asker, Mind, Received, Staged, decided, unwritable};
+use crate::{
+    core::{Finish, NextCheck, PartCheck, Upload, UploadKey, refuse},
+    requests::{Asked, Refusal},
+};
+
+impl Mind {
+    /// Checks a request and takes its body in, without any effect.
+    pub(crate) async fn read(&self, head: &Head, body: &mut Body) -> Result<Staged, BodyError> {
+        if head.is_preflight() {
+            return Ok(Staged::Decided(ReplyOut { status: 204, headers: Vec::new(), body: String::new() }));
+        }
+        let Asked { action, account, request } = match self.standards.check(head, self.clock.now()) {
+            Ok(asked) => asked,
+            Err(Refusal::Foreign(reply)) => return Ok(Staged::Decided(reply)),
+            Err(Refusal::Rejected(rejected, family)) => return Ok(decided(&Reply::Rejected(rejected), family)),
+        };
+        let Some(file_sha1) = request.file_sha1() else { return Ok(Staged::Report) };
+        let asker = Asker::new(action, account, file_sha1);
+        let length = head.content_length();
+        let refused = |rejected| Ok(decided(&Reply::Rejected(rejected), action.family()));
+        match request {
+            Request::Report(_) => Ok(Staged::Report),
+            Request::Init(asked) => Ok(Staged::Init(asker, asked)),
+            Request::Finish(_) => {
+                let file = self.would_finish(&asker.key).await;
+                Ok(Staged::Finish(asker, Stakes { part: false, file }))
+            }
+            Request::Part(asked) => {
+                let check = match self.check_part(&asker.key, &asked, length).await {
+                    Ok(check) => check,
+                    Err(rejected) => return refused(rejected),
+                };
+                match self.receive(action, asked.span.len, Some(asked.part_md5), body).await? {
+                    Err(rejected) => refused(rejected),
+                    Ok(_) if check == PartCheck::EmptyTail => Ok(decided(&Reply::Part, action.family())),
+                    Ok(received) => Ok(Staged::Part(asker, asked, received)),
+                }
+            }
+            Request::Next(asked) => {
+                let check = match self.check_next(&asker.key, &asked, length).await {
+                    Ok(check) => check,
+                    Err(rejected) => return refused(rejected),
+                };
+                let file = match check {
+                    NextCheck::Take => asked.is_last(),
+                    NextCheck::Complete => true,
+                    NextCheck::Wanted(_) | NextCheck::Exists(_) => false,
+                };
+                if check != NextCheck::Take {
+                    return Ok(Staged::Next(asker, asked, None, Stakes { part: false, file }));
+                }
+                // The last part is acknowledged by the file it completes: without it there is nothing to say.
+                let stakes = Stakes { part: !file, file };
+                match self.receive(action, asked.span.len, None, body).await? {
+                    Err(rejected) => refused(rejected),
+                    Ok(received) => Ok(Staged::Next(asker, asked, Some(received), stakes)),
+                }
+            }
+            Request::Whole(asked) => match self.receive(action, asked.file_size, None, body).await? {
+                Err(rejected) => refused(rejected),
+                Ok(received) if received.sha1 != file_sha1 => {
+                    let message = format!("the body has SHA-1 {}: parameter fileSha says {file_sha1}", received.sha1);
+                    refused(refuse(asker.mismatch(), message))
+                }
+                Ok(received) => {
+                    let file = !self.is_stored(&asker.key).await;
+                    Ok(Staged::Whole(asker, asked, received, Stakes { part: false, file }))
+                }
+            },
+        }
+    }
+
+    /// Would a finish put the file together now, rather than say that it was, or is not all here?
+    async fn would_finish(&self, key: &UploadKey) -> bool {
+        let Some(slot) = self.slot(key) else { return false };
+        let decided = slot.upload.lock().await.decide_finish(key.file_sha1, self.clock.now(), self.lifetime);
+        matches!(decided, Ok(Finish::Hash | Finish::Whole(_)))
+    }
+
+    async fn is_stored(&self, key: &UploadKey) -> bool {
+        let Some(slot) = self.slot(key) else { return false };
+        slot.upload.lock().await.stored().is_some()
+    }
+
+    async fn check_part(
+        &self,
+        key: &UploadKey,
+        asked: &UploadPart,
+        content_length: Option<u64>,
+    ) -> Result<PartCheck, Rejected> {
+        let check = match self.slot(key) {
+            Some(slot) => slot.upload.lock().await.decide_part(asked, self.clock.now(), self.lifetime),
+            None => Upload::default().decide_part(asked, self.clock.now(), self.lifetime),
+        }?;
+        let deviations = findings::empty_tail(asked).into_iter();
+        let deviations = deviations.chain(findings::part_length(Role::Part, asked.span, content_length));
+        self.standards.note(Family::Server, deviations)?;
+        Ok(check)
+    }
+
+    async fn check_next(
+        &self,
+        key: &UploadKey,
+        asked: &NextPart,
+        content_length: Option<u64>,
+    ) -> Result<NextCheck, Rejected> {
+        self.standards.note(Family::Legacy, findings::part_length(Role::Next, asked.span, content_length))?;
+        match self.slot(key) {
+            Some(slot) => slot.upload.lock().await.decide_next(asked, self.clock.now(), self.lifetime),
+            None => Upload::default().decide_next(asked, self.clock.now(), self.lifetime),
+        }
+    }
+
+    /// Takes a body in that must have this length and, if one is given, this MD5.
+    async fn receive(
+        &self,
+        action: Action,
+        announced: u64,
+        md5: Option<Md5>,
+        body: &mut Body,
+    ) -> Result<Result<Received, Rejected>, BodyError> {
+        if md5.is_some() {
+            body.take_md5();
+        }
+        let wrong = |message: String| Ok(Err(refuse(params::body_refusal(action.role()), message)));
+        let mut bytes = match self.store.stage().await {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(unwritable(error))),
+        };
+        loop {
+            match body.next().await {
+                Ok(None) => break,
+                // What is longer than announced is not kept: it is only counted, to say by how much.
+                Ok(Some(_)) if body.len() > announced => {}
+                Ok(Some(piece)) => {
+                    if let Err(error) = bytes.write(piece).await {
+                        return Ok(Err(unwritable(error)));
+                    }
+                }
+                Err(too_long @ BodyError::TooLong(_)) => return wrong(too_long.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        let len = body.len();
+        if len != announced {
+            return wrong(format!("the body has {len} bytes: parameter dataSize says {announced}"));
+        }
+        match (body.md5(), md5) {
+            (Some(found), Some(said)) if found != said => {
+                wrong(format!("the body has MD5 {found}: parameter dataMd5 says {said}"))
+            }
+            _ => Ok(Ok(Received { bytes, sha1: body.sha1(), md5 })),
+        }
+    }
+}
