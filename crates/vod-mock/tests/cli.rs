@@ -178,7 +178,11 @@ fn told_to_notify_it_calls_the_address_that_a_client_names() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(r#""flag":1"#), "{answer}");
-    let (stored, transcoded) = (called(&listener), called(&listener));
+    // Taken on another thread, so that a call which never comes is a failure and no wait for ever.
+    let (heard, calls) = std::sync::mpsc::channel();
+    std::thread::spawn(move || [(); 2].map(|()| heard.send(called(&listener))));
+    let next = || calls.recv_timeout(std::time::Duration::from_secs(20)).expect("nobody called");
+    let (stored, transcoded) = (next(), next());
     assert_eq!((&stored["task"], &stored["data"]["ret"]), (&"file_upload".into(), &303.into()));
     assert_eq!((&transcoded["task"], &transcoded["data"]["ret"]), (&"transcode".into(), &0.into()));
 }
