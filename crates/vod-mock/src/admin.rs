@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use vod_proto::{Exchange, Sha1, lint::Finding};
+use vod_proto::{Exchange, Sha1};
 use vod_serve::{fault::Account as FaultAccount, host::AsideBody};
 
 use crate::{callbacks::Callbacks, mind::Mind};
@@ -121,8 +121,12 @@ async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<FaultAccount>> {
 }
 
 /// The breaches of rules that the exchanges so far prove.
-async fn findings(State(mind): State<Arc<Mind>>) -> Json<Vec<Finding>> {
-    Json(mind.findings())
+async fn findings(State(mind): State<Arc<Mind>>) -> Response {
+    // A long journal takes the linter seconds, in which uploads must go on.
+    match tokio::task::spawn_blocking(move || mind.findings()).await {
+        Ok(findings) => Json(findings).into_response(),
+        Err(wrong) => error(StatusCode::INTERNAL_SERVER_ERROR, &wrong.to_string()),
+    }
 }
 
 #[derive(Deserialize)]
