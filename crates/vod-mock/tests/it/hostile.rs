@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::TestRunner,
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -100,34 +106,35 @@ fn requests() -> impl Strategy<Value = Sent> {
         prop_oneof![6 => Just("POST"), 4 => Just("GET"), 1 => select(vec!["PUT", "HEAD", "OPTIONS", "X"])],
         prop_oneof![8 => Just("/v2/index.php"), 2 => Just("/v3/index.php"), 1 => select(vec!["/", "/v2//index.php"])],
         prop_oneof![15 => select(actions), 1 => "\\PC{0,12}"],
-        parameters(),
+        (wild(), any::<Option<bool>>(), select(vec!["1000", "524288"])),
         prop::bool::weighted(0.9),
         prop_oneof![3 => Just(file(0)), 1 => vec(any::<u8>(), 0..1200)],
         0..9_u8,
     )
-        .prop_map(|(method, path, action, params, signed, body, framing)| Sent {
-            method,
-            path,
-            action,
-            params,
-            signed,
-            body,
-            framing,
+        .prop_map(|(method, path, action, (wild, sane, grid), signed, body, framing)| {
+            let params = parameters(&action, wild, sane, grid);
+            Sent { method, path, action, params, signed, body, framing }
         })
 }
 
-/// Parameters of which some are wild, or all.
-fn parameters() -> impl Strategy<Value = Vec<(String, String)>> {
-    let wild = |most| vec((select(names()), values()), 0..most);
-    // Most actions open an upload by a grid, and the rest send the whole file as one part.
-    let grid = select(vec!["1000", "524288"]);
-    let nearly_sane = (wild(4), grid, any::<bool>()).prop_map(|(wild, grid, leave_out)| {
-        let mut params = sane();
-        params[3].1 = grid.to_owned();
+/// Up to six values, each for a parameter that the action knows or for any.
+fn wild() -> impl Strategy<Value = Vec<(Index, bool, String)>> {
+    vec((any::<Index>(), prop::bool::weighted(0.8), values()), 0..6)
+}
+
+/// Wild parameters alone, or in front of sane ones or in their place. Most actions open an upload by a grid, and the
+/// others send the whole file as one part.
+fn parameters(action: &str, wild: Vec<(Index, bool, String)>, sane: Option<bool>, grid: &str) -> Vec<(String, String)> {
+    let own = action.parse().map_or(params::COMMON, params::of);
+    let name = |at: Index, known| if known { at.get(own).name.replace(".n", ".1") } else { at.get(&names()).clone() };
+    let wild: Vec<_> = wild.into_iter().map(|(at, known, value)| (name(at, known), value)).collect();
+    let Some(replace) = sane else { return wild };
+    let mut params = self::sane();
+    params[3].1 = grid.to_owned();
+    if replace {
         params.retain(|(name, _)| wild.iter().all(|(other, _)| other != name));
-        if leave_out { params } else { [wild, params].concat() }
-    });
-    prop_oneof![3 => nearly_sane, 1 => wild(14)]
+    }
+    [wild, params].concat()
 }
 
 impl Sent {
