@@ -37,7 +37,7 @@ pub(super) struct Story {
 impl Story {
     /// Nothing was sent yet.
     pub(super) fn of(family: Family) -> Self {
-        Self { family, exchanges: Vec::new(), signature: signature(1) }
+        Self { family, exchanges: Vec::new(), signature: signature("redacted-1", 1) }
     }
 
     /// A whole upload in the form that the documents ask for.
@@ -104,7 +104,18 @@ impl Story {
 
     /// From now on, with the upload signature of this number.
     pub(super) fn sign_as(&mut self, number: u64) {
-        self.signature = signature(number);
+        self.signature = signature("redacted-1", number);
+    }
+
+    /// From now on, secrets have other placeholders: the server was started again.
+    pub(super) fn redact_anew(&mut self) {
+        self.signature = signature("redacted-2", 1);
+    }
+
+    /// This exchange is not in the list, and its number went to the next.
+    pub(super) fn lose(&mut self, seq: usize) {
+        self.exchanges.remove(seq - 1);
+        (1..).zip(&mut self.exchanges).for_each(|(seq, exchange)| exchange.seq = seq);
     }
 
     fn push(&mut self, request: Request, part: Option<(PartSpan, Md5)>, reply: &str) -> &mut Exchange {
@@ -209,9 +220,9 @@ fn facts() -> FileFacts {
     FileFacts { name: "test".to_owned(), file_type: "mp4".to_owned(), ..FileFacts::default() }
 }
 
-fn signature(nonce: u64) -> String {
+fn signature(secret_id: &str, nonce: u64) -> String {
     let fs = Story::file_sha1();
-    let original = format!("s=redacted-1&f=test&fs={fs}&ft=mp4&t=1465185768&e=1465285768&r={nonce}&uid=1");
+    let original = format!("s={secret_id}&f=test&fs={fs}&ft=mp4&t=1465185768&e=1465285768&r={nonce}&uid=1");
     UploadSignature::sign(&SecretKey::new("k"), &Query::parse(&original))
 }
 

@@ -90,7 +90,11 @@ fn parts_first(told: &mut Told<'_>, finish: &Seen<'_>) -> Vec<Finding> {
             findings.push(breach(rule, found, &[sent, finish]));
         }
     }
-    if let Some(span) = never.filter(|span| told.first_said(FINISH_AFTER_PARTS.id, span.offset)) {
+    // Who puts the file together has the part: it is the list that lacks the request.
+    let unlisted = |span: &PartSpan| finish.exchange.acknowledged() && !told.listed_as_sent(span.offset);
+    if let Some(span) = never.filter(|span| !unlisted(span))
+        && told.first_said(FINISH_AFTER_PARTS.id, span.offset)
+    {
         let found = format!("{name} was sent although part {span} never was");
         findings.push(breach(&FINISH_AFTER_PARTS, found, &[finish]));
     }

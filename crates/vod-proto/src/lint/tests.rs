@@ -831,6 +831,27 @@ fn a_server_that_was_started_again_with_a_new_journal_knows_less_than_its_client
 }
 
 #[test]
+fn a_server_that_was_killed_and_started_again_goes_on_with_its_journal() {
+    // It died before it wrote its last line: the part was there when the file was put together.
+    silent(&whole(SERVER, |story| story.lose(4)));
+    check(
+        &whole(SERVER, |story| {
+            story.last().reply.as_mut().unwrap().body = NO.to_owned();
+            story.lose(4);
+        }),
+        &[("finish-after-parts", &[4])],
+    );
+    // The same secrets have other placeholders.
+    silent(&opened(UGC, |story| {
+        story.part(0, OK);
+        story.redact_anew();
+        story.part(1, OK);
+        story.part(2, OK);
+        story.finish(FINISHED);
+    }));
+}
+
+#[test]
 fn a_finish_goes_by_what_the_client_was_told() {
     // A yes that a fault made up, and a part that the server dropped.
     silent(&opened(SERVER, |story| {

@@ -105,6 +105,8 @@ pub(super) struct Told<'a> {
     pub(super) cut: bool,
     /// Does the list hold the upload from its first request on?
     pub(super) whole: bool,
+    /// Where the parts begin that are sent, now or later.
+    sent_at: BTreeSet<u64>,
     /// How many of its opening requests are answered by yes, now or later.
     openings: u64,
     /// Did somebody open the upload before the list begins, or may have? The server took parts that nobody had opened
@@ -152,6 +154,7 @@ impl<'a> Told<'a> {
         Self {
             cut,
             whole,
+            sent_at: seen.iter().filter_map(|seen| Some(seen.part()?.offset)).collect(),
             openings: (opens().count() + seen.iter().filter(starts).count()) as u64,
             begun_before: cut || (!whole && begun_before(seen)),
             opened: 0,
@@ -243,6 +246,11 @@ impl<'a> Told<'a> {
             let first_try = self.tries.get(&seen.key()) == Some(&1);
             remember(self.ended.entry(seen.key()).or_default(), Ended { seen, first_try });
         }
+    }
+
+    /// Does the list hold a request that sends a part from here, now or later?
+    pub(super) fn listed_as_sent(&self, offset: u64) -> bool {
+        self.sent_at.contains(&offset)
     }
 
     /// Is this said for the first time?
