@@ -13,7 +13,10 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use vod_proto::{Limits, lint, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, clock::fresh_seed, journal::JournalError};
 
@@ -220,12 +223,14 @@ async fn run(args: Args) -> Result<(), Failure> {
         ..Config::default()
     };
     let mock = Mock::open(config, store).await?;
+    // Whoever reads that it listens may ask it to stop at once.
+    let asked_to_stop = asked_to_stop();
     let ready = serde_json::json!({ "listening": format!("http://{addr}"), "seed": seed });
     // Nobody may be reading: the mock serves all the same.
     let _ = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush());
     tokio::select! {
         biased;
-        () = asked_to_stop() => {}
+        () = asked_to_stop => {}
         never = mock.serve(listener) => match never {},
     }
     mock.stop();
@@ -247,13 +252,22 @@ fn no_findings(path: &Path) -> Result<(), Failure> {
     cleared.map_err(|source| Failure::Findings { path: path.to_owned(), source })
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn asked_to_stop() {
-    let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    let Ok(mut terminated) = terminated else { return std::future::pending().await };
-    tokio::select! {
-        biased;
-        _ = terminated.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// Listens for Ctrl-C and SIGTERM from now on, and waits for either.
+fn asked_to_stop() -> impl Future<Output = ()> {
+    let [interrupted, terminated] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async {
+        tokio::select! {
+            biased;
+            () = heard(terminated) => {}
+            () = heard(interrupted) => {}
+        }
+    }
+}
+
+/// Never, where a signal cannot be listened for.
+async fn heard(signal: io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => _ = signal.recv().await,
+        Err(_) => std::future::pending().await,
     }
 }

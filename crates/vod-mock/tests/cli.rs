@@ -85,6 +85,28 @@ fn findings_are_shown_while_it_runs_and_written_when_it_stops() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn whoever_reads_that_it_listens_may_stop_it_at_once() {
+    // Nothing more fits into the pipe that it writes its first line to: it is held just before.
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b' '; 65_536]).unwrap();
+    let mut child = Running(vod_mock(&[]).stdout(writer).spawn().unwrap());
+    let status = format!("/proc/{}/status", child.0.id());
+    let hears = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        // SIGTERM is the fifteenth.
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    };
+    assert!((0..200_000).any(|_| hears()), "SIGTERM would kill it");
+    assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(said.contains("listening"), "{said}");
+    assert!(child.0.wait().unwrap().success());
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
