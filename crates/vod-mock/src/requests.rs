@@ -127,14 +127,14 @@ impl Standards {
         let account = self
             .accounts
             .of_secret_id(&params.secret_id)
-            .ok_or_else(|| refuse(common::unknown_account(family), "no account has this SecretId"))?;
+            .ok_or_else(|| refuse(common::unknown_account(family), "parameter SecretId is wrong: no account has it"))?;
         let own = head.host.rsplit_once(':').map_or(head.host.as_str(), |(host, _)| host);
         let given = self.sign_hosts.iter().map(String::as_str);
         let hosts: Vec<&str> = [own, &head.host].into_iter().chain(SIGN_HOSTS).chain(given).collect();
         if !sign::request_holds(&account.secret_key, &head.method, &hosts, &head.path, &head.query) {
             let tried = hosts.join(", ");
             let message = format!(
-                "the signature does not hold for account {} over {} {} with any of the hosts {tried}",
+                "parameter Signature is wrong: the signature does not hold for account {} over {} {} with any of the hosts {tried}",
                 account.name, head.method, head.path
             );
             return Err(refuse(common::wrong_signature(family), message));
@@ -165,7 +165,7 @@ impl Standards {
         let token = token.map_err(wrong)?;
         let account = self.accounts.of_secret_id(&token.secret_id().map_err(wrong)?);
         let account =
-            account.ok_or_else(|| refused("no account has the SecretId in the upload signature".to_owned()))?;
+            account.ok_or_else(|| refused(format!("parameter {name} is wrong: no account has its SecretId")))?;
         if !token.holds(&account.secret_key) {
             let message =
                 format!("parameter {name} is wrong: the upload signature does not hold for account {}", account.name);

@@ -32,13 +32,13 @@ pub struct Violation {
 }
 
 impl Violation {
-    fn missing(code: Code, name: &str, expected: &str) -> Self {
-        Self { code, message: format!("parameter {name} is missing: expected {expected}") }
+    fn missing(code: Code, noun: &str, name: &str, expected: &str) -> Self {
+        Self { code, message: format!("{noun} {name} is missing: expected {expected}") }
     }
 
-    fn wrong(code: Code, name: &str, value: &str, expected: &str) -> Self {
+    fn wrong(code: Code, noun: &str, name: &str, value: &str, expected: &str) -> Self {
         let value: String = value.chars().take(80).collect();
-        Self { code, message: format!("parameter {name} is {value:?}: expected {expected}") }
+        Self { code, message: format!("{noun} {name} is {value:?}: expected {expected}") }
     }
 }
 

@@ -29,10 +29,10 @@ async fn signature_account_and_expiry_are_10002_and_name_no_secret() {
     let file = file(0);
     let spoiled = init(&file).replace("fileName=test", "fileName=tess");
     let reply = get(&mock, &spoiled).await;
-    assert_says(&reply, -10002, 0, &["the signature does not hold", "vod2.qcloud.com"]);
+    assert_says(&reply, -10002, 0, &["parameter Signature", "the signature does not hold", "vod2.qcloud.com"]);
     assert!(!reply.to_string().contains("AKID"), "{reply}");
     let stranger = target("GET", &[("Action", "FinishUpload"), ("SecretId", "AKIDstranger")]);
-    assert_says(&get(&mock, &stranger).await, -10002, 0, &["no account"]);
+    assert_says(&get(&mock, &stranger).await, -10002, 0, &["parameter SecretId", "no account"]);
     let late = target("GET", &[("Action", "FinishUpload"), ("Timestamp", "1499992000")]);
     assert_says(&get(&mock, &late).await, -10002, 0, &["1499992000", "7200"]);
 }

@@ -267,10 +267,10 @@ async fn signatures_that_prove_nothing_are_refused_and_never_repeated() {
     let mut spoilt = STANDARD.decode(&good).unwrap();
     spoilt[3] ^= 1;
     for (what, token, words) in [
-        ("another key", other_key, ["does not hold", "demo"]),
-        ("other words", STANDARD.encode(&respelt), ["does not hold", "demo"]),
-        ("one bit", STANDARD.encode(&spoilt), ["does not hold", "demo"]),
-        ("a stranger", token(&plain.replace(DEMO_SECRET_ID, "AKIDstranger")), ["no account", "upload signature"]),
+        ("another key", other_key, ["parameter signature", "does not hold for account demo"]),
+        ("other words", STANDARD.encode(&respelt), ["parameter signature", "does not hold for account demo"]),
+        ("one bit", STANDARD.encode(&spoilt), ["parameter signature", "does not hold for account demo"]),
+        ("a stranger", token(&plain.replace(DEMO_SECRET_ID, "AKIDstranger")), ["parameter signature", "no account"]),
         ("nobody", token(&plain.replace("s=AKID", "k=AKID")), ["parameter signature", "field s"]),
         ("no end", token(&plain.replace("&e=", "&E=")), ["parameter signature", "field e"]),
         ("no digest", token(&other_fs), ["parameter signature", "field fs"]),

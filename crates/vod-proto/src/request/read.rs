@@ -18,12 +18,19 @@ const FILE_NAME_BANNED: [char; 8] = ['\\', '/', ':', '*', '?', '"', '<', '>'];
 pub(super) struct Reader<'q> {
     pub(super) query: &'q Query,
     pub(super) list: &'static [Param],
+    /// What its messages call the things that it reads.
+    noun: &'static str,
     pub(super) deviations: Vec<Deviation>,
 }
 
 impl<'q> Reader<'q> {
     pub(super) const fn new(query: &'q Query, list: &'static [Param]) -> Self {
-        Self { query, list, deviations: Vec::new() }
+        Self { query, list, noun: "parameter", deviations: Vec::new() }
+    }
+
+    /// For the fields of an upload signature.
+    pub(super) fn of_token(fields: &'q Query, list: &'static [Param]) -> Self {
+        Self { noun: "the upload signature's field", ..Self::new(fields, list) }
     }
 
     pub(super) fn deviates(&mut self, rule: &'static Rule, found: impl Into<String>) {
@@ -32,17 +39,17 @@ impl<'q> Reader<'q> {
 
     pub(super) fn missing(&self, name: &'static str) -> Violation {
         let param = params::named(self.list, name);
-        Violation::missing(param.refusal, name, param.expected)
+        Violation::missing(param.refusal, self.noun, name, param.expected)
     }
 
     pub(super) fn wrong(&self, name: &'static str, value: &str) -> Violation {
         let param = params::named(self.list, name);
-        Violation::wrong(param.refusal, name, value, param.expected)
+        Violation::wrong(param.refusal, self.noun, name, value, param.expected)
     }
 
     /// A wrong value, where what it must be depends on more than its name.
     pub(super) fn out_of(&self, name: &'static str, value: impl ToString, expected: &str) -> Violation {
-        Violation::wrong(params::named(self.list, name).refusal, name, &value.to_string(), expected)
+        Violation::wrong(params::named(self.list, name).refusal, self.noun, name, &value.to_string(), expected)
     }
 
     pub(super) fn optional(&self, name: &'static str) -> Option<String> {
@@ -132,7 +139,7 @@ impl<'q> Reader<'q> {
             let value = pair.value(Decoding::Form);
             let wrong = || {
                 let param = params::named(self.list, listed);
-                Violation::wrong(param.refusal, &name, &value, param.expected)
+                Violation::wrong(param.refusal, self.noun, &name, &value, param.expected)
             };
             let index = index.parse::<u32>().ok().filter(|n| *n >= 1 && !value.is_empty()).ok_or_else(wrong)?;
             if found != stem {

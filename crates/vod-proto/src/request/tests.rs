@@ -214,7 +214,7 @@ fn init_upload_ex() {
     check(
         action,
         &with("&ft=mp4", ""),
-        expect!["-10003: parameter ft is missing: expected the file's type, such as mp4"],
+        expect!["-10003: the upload signature's field ft is missing: expected the file's type, such as mp4"],
     );
     check(
         action,
@@ -224,10 +224,18 @@ fn init_upload_ex() {
     check(
         action,
         &with("f=test", "f=a%2Fb"),
-        expect![[r#"-10003: parameter f is "a/b": expected none of \ / : * ? " < >"#]],
+        expect![[r#"-10003: the upload signature's field f is "a/b": expected none of \ / : * ? " < >"#]],
     );
-    check(action, &with("uid=1", "uid=1&tc=2"), expect![[r#"-10003: parameter tc is "2": expected 0 or 1"#]]);
-    check(action, &with("uid=1", "uid=1&cid=x"), expect![[r#"-10003: parameter cid is "x": expected a class id"#]]);
+    check(
+        action,
+        &with("uid=1", "uid=1&tc=2"),
+        expect![[r#"-10003: the upload signature's field tc is "2": expected 0 or 1"#]],
+    );
+    check(
+        action,
+        &with("uid=1", "uid=1&cid=x"),
+        expect![[r#"-10003: the upload signature's field cid is "x": expected a class id"#]],
+    );
     check(action, &with("uid=1", "uid=1&tag.1=a&tag.2=b&tc=1&cid=7"), expect!["ok []"]);
     check(action, &with(SHA, &SHA.to_uppercase()), expect![[r#"ok ["digest-lower-case"]"#]]);
 }

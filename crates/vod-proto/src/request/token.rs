@@ -34,13 +34,16 @@ pub(super) fn read(reader: &mut Reader<'_>, action: Action) -> Result<UploadSign
     } else if let Some(made) = token.field("t").and_then(|made| made.parse::<u64>().ok())
         && expires > made.saturating_add(LIFE_MAX)
     {
-        let days = (expires - made) / 86_400;
-        reader.deviates(&rules::EXPIRY_90_DAYS, format!("the upload signature holds for {days} days"));
+        let life = expires - made;
+        reader.deviates(
+            &rules::EXPIRY_90_DAYS,
+            format!("the upload signature holds for {life} s: t is {made}, e {expires}"),
+        );
     }
     if let Some(random) = token.field("r")
         && (random.is_empty() || random.len() > 10 || !random.bytes().all(|b| b.is_ascii_digit()))
     {
-        reader.deviates(&rules::SIGNATURE_RANDOM, format!("the upload signature's field r has {} bytes", random.len()));
+        reader.deviates(&rules::SIGNATURE_RANDOM, format!("the upload signature's field r is {random:?}"));
     }
     if let Some(upper) = token.field("fs").filter(|sha| sha.bytes().any(|b| b.is_ascii_uppercase())) {
         reader.deviates(&rules::DIGEST_LOWER_CASE, format!("the upload signature's field fs is {upper}"));
@@ -71,7 +74,7 @@ pub(super) fn file_sha1(reader: &mut Reader<'_>, token: &UploadSignature, action
 
 /// What the signature says of the file. The query is not heard.
 pub(super) fn facts(reader: &mut Reader<'_>, token: &UploadSignature, limits: &Limits) -> Result<FileFacts, Violation> {
-    let mut fields = Reader::new(token.fields(), params::TOKEN_FIELDS);
+    let mut fields = Reader::of_token(token.fields(), params::TOKEN_FIELDS);
     let name = fields.file_name("f", limits)?;
     let file_type = match token.field("ft") {
         Some(_) => fields.file_type("ft")?,
