@@ -72,6 +72,12 @@ impl Code {
     /// Legacy: the parts do not make the file that was announced.
     pub const LEGACY_SHA_MISMATCH: Self = Self(-29200);
 
+    /// Does it say that a request's own signature is wrong, or too old?
+    #[must_use]
+    pub(crate) const fn is_of_signature(self) -> bool {
+        matches!(self, Self::SIGNATURE | Self::REPLAY | Self::LEGACY_SIGNATURE | Self::LEGACY_SIGNATURE_LAPSED)
+    }
+
     /// What the code means, and what follows from it; none for a code no document names.
     #[must_use]
     pub fn meaning(self) -> Option<&'static CodeRow> {

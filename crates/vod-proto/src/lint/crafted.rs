@@ -23,6 +23,7 @@ pub(super) const OK: &str = r#"{"code":0}"#;
 pub(super) const FINISHED: &str = r#"{"code":0,"fileId":"7"}"#;
 pub(super) const BUSY: &str = r#"{"code":-10004,"canRetry":1,"message":"busy"}"#;
 pub(super) const NO: &str = r#"{"code":-10003,"canRetry":0,"message":"no"}"#;
+pub(super) const UNSIGNED: &str = r#"{"code":-10002,"canRetry":0,"message":"no"}"#;
 pub(super) const FORBIDDEN: &str = r#"{"code":4100,"canRetry":0,"message":"no"}"#;
 pub(super) const FORGOTTEN: &str = r#"{"code":-10005,"canRetry":1,"message":"gone"}"#;
 

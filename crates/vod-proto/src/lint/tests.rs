@@ -749,6 +749,32 @@ fn another_request_than_the_refused_one_is_not_that_request_again() {
         story.open(&fresh());
         story.part(0, OK);
     }));
+    // The clock, or the key, was put right: only what is refused the same way again was not.
+    for (family, no) in [(SERVER, UNSIGNED.to_owned()), (LEGACY, refused(-26498)), (LEGACY, refused(10004))] {
+        let again = |struck: bool, reply: &str| {
+            story(family, |story| {
+                let part = |story: &mut Story, reply: &str| match family {
+                    LEGACY => _ = story.next(1, reply),
+                    _ => _ = story.part(1, reply),
+                };
+                match family {
+                    LEGACY => _ = story.next(0, &goes_on(PART)),
+                    _ => _ = story.open(&fresh()),
+                }
+                part(story, &no);
+                if struck {
+                    story.last().struck("reply", true);
+                }
+                part(story, reply);
+            })
+        };
+        let ok = if family == LEGACY { goes_on(2 * PART) } else { OK.to_owned() };
+        let rule = if family == LEGACY { "nothing-after-final" } else { "can-retry" };
+        silent(&again(false, &ok));
+        check(&again(false, &no), &[(rule, &[2, 3])]);
+        // What a fault made up can be put right by nobody.
+        check(&again(true, &ok), &[(rule, &[2, 3])]);
+    }
     // A refusal in a failure of HTTP may pass.
     silent(&opened(SERVER, |story| {
         story.part(0, NO).status(500);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{retry, upload::Seen};
 use crate::{
-    Action, Code, Exchange, Layout, Md5, PartSpan,
+    Action, Code, Exchange, Family, Layout, Md5, PartSpan,
     action::Role,
     code::RetryClass,
     reply::{InitReply, ListedPart, NextReply, Reply},
@@ -310,8 +310,8 @@ impl<'a> Told<'a> {
     pub(super) fn refused_for_good(&self, seen: &Seen<'_>) -> Vec<&'a Seen<'a>> {
         let Some(refused) = self.refused.get(&seen.key()) else { return Vec::new() };
         let letter = seen.to_the_letter();
-        let refused = refused.iter().filter(|(refused, _)| *refused == letter).map(|(_, refused)| *refused).collect();
-        as_many_as(self.senders(seen), refused)
+        let same = refused.iter().filter(|(refused, _)| *refused == letter).map(|(_, refused)| *refused);
+        as_many_as(self.senders(seen), same.filter(|refused| !signed_better(refused, seen)).collect())
     }
 
     /// The tries of this very request that the server ended, and after which a client would still wait,
@@ -350,6 +350,14 @@ fn remember<T>(all: &mut VecDeque<T>, one: T) {
 fn is_final(seen: &Seen<'_>) -> bool {
     let refusal = seen.exchange.refusal().filter(|_| seen.reply.is_some_and(|reply| reply.status < 500));
     refusal.is_some_and(|rejected| rejected.retry_class() == RetryClass::Final)
+}
+
+/// Was the signature of a request refused, and is it not any more? Then its key or its clock was put right, which nobody
+/// sees: a request's signature is always another. A fault refuses whatever was signed.
+fn signed_better(refused: &Seen<'_>, seen: &Seen<'_>) -> bool {
+    let of_signature = |seen: &Seen<'_>| seen.code.is_some_and(Code::is_of_signature);
+    let made_up = refused.exchange.faults.iter().any(|fault| fault.on_reply);
+    seen.action.family() != Family::Ugc && of_signature(refused) && !made_up && !of_signature(seen)
 }
 
 /// Was an upload that the list does not begin with an opening of opened before?
