@@ -117,6 +117,10 @@ fn dictated(told: &Told<'_>, seen: &Seen<'_>) -> Option<Finding> {
     if told.cut || told.parts.get(&span.offset).is_some_and(|part| part.is_dictated()) {
         return None;
     }
+    if seen.exchange.acknowledged() && !told.listed_as_sent_to(span.offset) {
+        // A server that takes a part has taken the one before it: it is the list that lacks that one.
+        return None;
+    }
     let name = seen.exchange.name();
     let before = told.parts.values().filter_map(|part| part.sent).find(|sent| {
         sent.failed() && sent.over <= seen.start && sent.part().is_some_and(|sent| sent.end() == span.offset)

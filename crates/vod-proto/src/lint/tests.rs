@@ -867,6 +867,9 @@ fn a_server_that_was_killed_and_started_again_goes_on_with_its_journal() {
         }),
         &[("finish-after-parts", &[4])],
     );
+    silent(&whole(LEGACY, |story| story.lose(2)));
+    // It was sent, and its client went on without an answer.
+    check(&whole(LEGACY, |story| _ = story.exchanges[1].unanswered(End::Reset)), &[("dictated-offset", &[1, 3])]);
     // The same secrets have other placeholders.
     silent(&opened(UGC, |story| {
         story.part(0, OK);

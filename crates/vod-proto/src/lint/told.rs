@@ -107,6 +107,8 @@ pub(super) struct Told<'a> {
     pub(super) whole: bool,
     /// Where the parts begin that are sent, now or later.
     sent_at: BTreeSet<u64>,
+    /// Where they end.
+    sent_to: BTreeSet<u64>,
     /// How many of its opening requests are answered by yes, now or later.
     openings: u64,
     /// Did somebody open the upload before the list begins, or may have? The server took parts that nobody had opened
@@ -155,6 +157,7 @@ impl<'a> Told<'a> {
             cut,
             whole,
             sent_at: seen.iter().filter_map(|seen| Some(seen.part()?.offset)).collect(),
+            sent_to: seen.iter().filter_map(|seen| Some(seen.part()?.end())).collect(),
             openings: (opens().count() + seen.iter().filter(starts).count()) as u64,
             begun_before: cut || (!whole && begun_before(seen)),
             opened: 0,
@@ -251,6 +254,11 @@ impl<'a> Told<'a> {
     /// Does the list hold a request that sends a part from here, now or later?
     pub(super) fn listed_as_sent(&self, offset: u64) -> bool {
         self.sent_at.contains(&offset)
+    }
+
+    /// The same of a part up to here.
+    pub(super) fn listed_as_sent_to(&self, end: u64) -> bool {
+        self.sent_to.contains(&end)
     }
 
     /// Is this said for the first time?
