@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use vod_proto::{
     Action, Code, Family, LEGACY_SIGN_HOST, Limits, PATH_V2, PATH_V3, Request, SIGN_HOST,
     action::Role,
+    query::Decoding,
     reply::Rejected,
     request::{Claims, CommonParams, Violation, common},
     rules::{self, Deviation, Profile},
@@ -107,21 +108,23 @@ impl Standards {
             let message = format!("header Content-Type is {form:?}: expected the part's bytes, never a form");
             return Err(refuse(Code::BAD_PARAMETER, message));
         }
-        let account = match (self.auth, action.family()) {
-            (Auth::Verify, Family::Ugc) => self.verify_token(head, now)?,
+        let (account, decoding) = match (self.auth, action.family()) {
+            (Auth::Verify, Family::Ugc) => (self.verify_token(head, now)?, Decoding::Form),
             (Auth::Verify, family) => self.verify(family, head, now)?,
-            (Auth::Any, _) => self
-                .account(&Claims::of(&head.query))
-                .ok_or_else(|| refuse(Code::SIGNATURE, "there is no account to answer for"))?,
+            (Auth::Any, _) => {
+                let account = self.account(&Claims::of(&head.query));
+                let account = account.ok_or_else(|| refuse(Code::SIGNATURE, "there is no account to answer for"))?;
+                (account, Decoding::Form)
+            }
         };
         self.rates.admit(&account.name, action, &self.limits, now)?;
-        let parsed = Request::from_query(action, &head.query, &self.limits).map_err(broken)?;
+        let parsed = Request::from_query(action, &head.query.sent_as(decoding), &self.limits).map_err(broken)?;
         self.note(action.family(), parsed.deviations)?;
         Ok(Asked { action, account: account.clone(), request: parsed.request })
     }
 
-    /// Checks common parameters, account, signature and its age.
-    fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<&Account, Rejected> {
+    /// Checks common parameters, account, signature and its age. Says how the query is to be read, too.
+    fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<(&Account, Decoding), Rejected> {
         let params = CommonParams::from_query(family, &head.query).map_err(broken)?;
         self.note(family, params.deviations)?;
         let account = self
@@ -131,14 +134,15 @@ impl Standards {
         let own = head.host.rsplit_once(':').map_or(head.host.as_str(), |(host, _)| host);
         let given = self.sign_hosts.iter().map(String::as_str);
         let hosts: Vec<&str> = [own, &head.host].into_iter().chain(SIGN_HOSTS).chain(given).collect();
-        if !sign::request_holds(&account.secret_key, &head.method, &hosts, &head.path, &head.query) {
+        let reading = sign::request_reading(&account.secret_key, &head.method, &hosts, &head.path, &head.query);
+        let Some(decoding) = reading else {
             let tried = hosts.join(", ");
             let message = format!(
                 "parameter Signature is wrong: the signature does not hold for account {} over {} {} with any of the hosts {tried}",
                 account.name, head.method, head.path
             );
             return Err(refuse(common::wrong_signature(family), message));
-        }
+        };
         let off = now.as_second().abs_diff(i64::try_from(params.timestamp).unwrap_or(i64::MAX));
         if off > self.limits.timestamp_window_s {
             let code = match self.profile {
@@ -153,7 +157,7 @@ impl Standards {
             );
             return Err(refuse(code, message));
         }
-        Ok(account)
+        Ok((account, decoding))
     }
 
     /// Checks an upload signature: whose it is, that it holds, and that it has not expired.

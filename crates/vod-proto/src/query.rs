@@ -119,6 +119,15 @@ impl Query {
         self.pairs.iter().find(|pair| pair.name() == name)
     }
 
+    /// The same query for whoever decodes forms, where its sender read a `+` so.
+    #[must_use]
+    pub fn sent_as(&self, decoding: Decoding) -> Cow<'_, Self> {
+        match decoding {
+            Decoding::Form => Cow::Borrowed(self),
+            Decoding::Percent => Cow::Owned(Self::parse(&self.to_string().replace('+', "%2B"))),
+        }
+    }
+
     /// All parameters, in the order they were sent.
     #[must_use]
     pub fn pairs(&self) -> &[Pair] {

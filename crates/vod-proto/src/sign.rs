@@ -111,17 +111,24 @@ fn mac<M: hmac::Mac + hmac::KeyInit>(key: &SecretKey, text: &str) -> M {
 }
 
 /// Does a request's own signature hold, for any of the hosts the client may have signed for?
+#[must_use]
+pub fn request_holds(key: &SecretKey, method: &str, hosts: &[&str], path: &str, query: &Query) -> bool {
+    request_reading(key, method, hosts, path, query).is_some()
+}
+
+/// How a request is to be read for its own signature to hold, for any of the hosts the client may have signed for: what
+/// it signed is what it means. None if the signature does not hold.
 ///
 /// Both readings of `+` are tried: form decoding first, because only one known client leaves values unencoded.
 #[must_use]
-pub fn request_holds(key: &SecretKey, method: &str, hosts: &[&str], path: &str, query: &Query) -> bool {
-    let Some(pair) = query.pair("Signature") else { return false };
+pub fn request_reading(key: &SecretKey, method: &str, hosts: &[&str], path: &str, query: &Query) -> Option<Decoding> {
+    let pair = query.pair("Signature")?;
     // Base64 has no space: one that shows up was a plus that nobody encoded.
     let signature = pair.value(Decoding::Percent).replace(' ', "+");
     let algorithm = SignatureMethod::from_wire(query.get("SignatureMethod").as_deref());
     let plus = query.pairs().iter().any(|pair| pair.raw_value().contains('+') && pair.name() != "Signature");
     let decodings: &[_] = if plus { &[Decoding::Form, Decoding::Percent] } else { &[Decoding::Form] };
-    decodings.iter().any(|decoding| {
+    decodings.iter().copied().find(|decoding| {
         hosts
             .iter()
             .any(|host| holds(key, algorithm, &string_to_sign(method, host, path, query, *decoding), &signature))

@@ -359,13 +359,13 @@ async fn form_data_is_refused_and_a_form_by_name_alone_is_not_parsed() {
 async fn names_are_read_with_either_way_of_writing_a_space() {
     let mock = mock(config()).await;
     for (at, (name, raw_name)) in
-        [("夏天", "%E5%A4%8F%E5%A4%A9"), ("my video", "my%20video"), ("my test+name", "my+test%2Bname")]
+        [("夏天", "%E5%A4%8F%E5%A4%A9"), ("my video", "my%20video"), ("my test+name", "my+test%2Bname"), ("a+b", "a+b")]
             .into_iter()
             .enumerate()
     {
         let file = file(at);
         let body = &file[..file.len().min(PART)];
-        // `target` writes %20; the oldest SDK wrote a plus sign, and signed what it meant.
+        // `target` writes %20; the oldest SDK wrote a plus sign, another encoded nothing, and both signed what they meant.
         let target = next(&file, 0, body, &[("fileName", name)]);
         let (before, after) = target.split_once("fileName=").unwrap();
         let after = after.split_once('&').unwrap().1;
