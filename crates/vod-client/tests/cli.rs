@@ -116,6 +116,18 @@ fn a_request_is_signed_as_the_documents_show_it() {
     check(&run(&["sign", "request", "--host", host, &format!("Signature=old&{query}")]), 0, &signed, "");
     let args = ["sign", "request", "--method", "POST", "--path", "/v3/index.php", "--text", "b=1%20+2&Action=x"];
     check(&run_with(&args, &[], ""), 0, "POSTvod2.qcloud.com/v3/index.php?Action=x&b=1 +2\n", "");
+    // What would be signed otherwise is no request.
+    for (args, word) in [
+        (["--host", "http://vod2.qcloud.com", "Action=x"], "host"),
+        (["--host", "", "Action=x"], "host"),
+        (["--path", "v2", "Action=x"], "path"),
+        (["--path", "/v2/index.php?a=1", "Action=x"], "path"),
+        (["--method", "POST", "http://vod2.qcloud.com/v2/index.php?Action=x"], "query"),
+        (["--method", "POST", ""], "query"),
+    ] {
+        let ran = run(&[&["sign", "request", "--text"], &args[..]].concat());
+        check(&ran, 3, "", &format!("error: {word} is"));
+    }
     let ran = run(&["sign", "request", "--method", "POST", "Action=FinishUpload&Nonce=1"]);
     let (path, query) = Query::split_target(ran.stdout.trim_end());
     assert!(sign::request_holds(&key(), "POST", &[vod_proto::SIGN_HOST], path, &query), "{}", ran.stdout);
