@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -39,7 +39,11 @@ impl Drop for Running {
 
 /// A mock that listens, what it said first, and where.
 fn listening(args: &[&str]) -> (Running, serde_json::Value, String) {
-    let mut child = Running(vod_mock(args).stdout(Stdio::piped()).spawn().unwrap());
+    started(vod_mock(args))
+}
+
+fn started(mut command: Command) -> (Running, serde_json::Value, String) {
+    let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -104,6 +108,20 @@ fn whoever_reads_that_it_listens_may_stop_it_at_once() {
     reader.read_to_string(&mut said).unwrap();
     assert!(said.contains("listening"), "{said}");
     assert!(child.0.wait().unwrap().success());
+}
+
+#[test]
+fn what_is_logged_to_a_file_has_no_colours() {
+    let mut log = tempfile::tempfile().unwrap();
+    let mut command = vod_mock(&[]);
+    command.stderr(log.try_clone().unwrap());
+    let (child, _, addr) = started(command);
+    ask(&addr, "GET /v2/index.php?Action=Nope");
+    drop(child);
+    let mut said = String::new();
+    log.rewind().unwrap();
+    log.read_to_string(&mut said).unwrap();
+    assert!(said.contains("Nope") && !said.contains('\u{1b}'), "{said:?}");
 }
 
 #[test]
