@@ -60,15 +60,19 @@ pub struct Limits {
 /// Limits that exclude each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
-    /// A part must have a byte.
-    #[error("part-size-min or legacy-first-part is 0: expected at least 1")]
-    Zero,
-    /// No part size is left.
-    #[error("part-size-min is {min}, above part-size-max, {max}")]
+    /// A part must have a byte, a name a character.
+    #[error("{0} is 0: expected at least 1")]
+    Zero(&'static str),
+    /// No size is left between a lower and an upper limit.
+    #[error("{low} is {min}, above {high}, {max}")]
     Crossed {
-        /// The smallest.
+        /// The lower limit.
+        low: &'static str,
+        /// What it demands.
         min: u64,
-        /// The largest.
+        /// The upper limit.
+        high: &'static str,
+        /// What it allows.
         max: u64,
     },
     /// A part or a file could never be read.
@@ -99,11 +103,19 @@ impl Limits {
     /// Names the limits that exclude each other.
     pub fn check(&self) -> Result<(), LimitsError> {
         let Self { part_size_min: min, part_size_max: max, legacy_first_part, body_ceiling: ceiling, .. } = *self;
-        if min == 0 || legacy_first_part == 0 {
-            return Err(LimitsError::Zero);
+        let least_1 = [
+            ("part-size-min", min),
+            ("legacy-first-part", legacy_first_part),
+            ("small-file-max", self.small_file_max),
+            ("file-name-max", self.file_name_max as u64),
+        ];
+        if let Some((name, _)) = least_1.into_iter().find(|(_, limit)| *limit == 0) {
+            return Err(LimitsError::Zero(name));
         }
-        if min > max {
-            return Err(LimitsError::Crossed { min, max });
+        for (high, max) in [("part-size-max", max), ("legacy-part-max", self.legacy_part_max)] {
+            if min > max {
+                return Err(LimitsError::Crossed { low: "part-size-min", min, high, max });
+            }
         }
         let bodies = [
             ("part-size-max", max),
@@ -145,9 +157,13 @@ mod tests {
     #[test]
     fn limits_that_exclude_each_other_are_refused() {
         assert_eq!(Limits::default().check(), Ok(()));
-        assert_eq!(Limits { part_size_min: 0, ..Limits::default() }.check(), Err(LimitsError::Zero));
-        let crossed = Limits { part_size_min: 9, part_size_max: 8, ..Limits::default() }.check();
-        assert_eq!(crossed, Err(LimitsError::Crossed { min: 9, max: 8 }));
+        let zero = |limits: Limits| limits.check().unwrap_err().to_string();
+        assert_eq!(zero(Limits { part_size_min: 0, ..Limits::default() }), "part-size-min is 0: expected at least 1");
+        assert_eq!(zero(Limits { file_name_max: 0, ..Limits::default() }), "file-name-max is 0: expected at least 1");
+        let crossed = zero(Limits { part_size_min: 9, part_size_max: 8, ..Limits::default() });
+        assert_eq!(crossed, "part-size-min is 9, above part-size-max, 8");
+        let crossed = zero(Limits { legacy_part_max: 8, ..Limits::default() });
+        assert_eq!(crossed, "part-size-min is 524288, above legacy-part-max, 8");
         let ceiling = Limits { body_ceiling: 9, ..Limits::default() }.check();
         assert_eq!(ceiling, Err(LimitsError::Ceiling { name: "part-size-max", max: 1_048_576, ceiling: 9 }));
     }
