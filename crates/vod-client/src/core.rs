@@ -2,9 +2,10 @@
 //!
 //! No I/O, no runtime, no clock: every method is handed `now`, the time since the upload's start.
 //!
-//! - [`machine`]: one of the next two, by family.
+//! - [`machine`]: one of the next three, by family and file.
 //! - [`upload`]: the states of an upload; `handle_*` when something happened, `poll_*` for what to do now.
 //! - [`sequence`]: the same, where one action does all and the server dictates the order.
+//! - [`whole`]: the same, where one request sends all of a small file.
 //! - [`parts`]: which part is where: to be sent, in flight, waiting, held by the server.
 //! - [`retry`]: may this be tried again, and when; the only home of that question.
 //! - [`tally`]: what is counted for the report.
@@ -17,6 +18,7 @@ mod retry;
 mod sequence;
 mod tally;
 mod upload;
+mod whole;
 
 pub use self::retry::RetryPolicy;
 pub(crate) use self::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::Method;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use vod_proto::{FileFacts, InitUpload, Md5, NextPart, Request, UploadPart, reply::Reply};
+use vod_proto::{FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, UploadPart, reply::Reply};
 
 use crate::{
     clock::Stopwatch,
@@ -139,6 +139,13 @@ impl<'a, C: Connect> Rim<'a, C> {
                             }
                             Err(error) => return Ended::SourceFailed(error),
                         },
+                        What::Whole(whole) => {
+                            let span = PartSpan { offset: 0, len: whole.file_size };
+                            match source::read_part(&source, work, span).await {
+                                Ok((bytes, _)) => (Request::Whole(whole), bytes, None),
+                                Err(error) => return Ended::SourceFailed(error),
+                            }
+                        }
                     };
                     let Line { action, method, target } = signer.line(&request, nonce);
                     let method = Method::from_bytes(method.as_bytes()).expect("GET and POST are methods");

@@ -211,7 +211,8 @@ pub enum ConfigError {
 pub struct UploadError {
     /// What happened.
     pub failure: Failure,
-    /// The server may have stored the file nevertheless: a finish was sent whose fate is not known.
+    /// The server may have stored the file nevertheless: a finish, or a small file whole, was sent whose
+    /// fate is not known.
     pub may_be_committed: bool,
     /// The request that failed; none where no request was to blame.
     pub action: Option<Action>,

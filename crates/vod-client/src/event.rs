@@ -57,7 +57,7 @@ pub enum Event {
         /// When the request is sent again; none where it is not.
         retry_in: Option<Duration>,
     },
-    /// The server has this part.
+    /// The server has this part; a small file that is sent whole is one.
     PartDone {
         /// Which.
         span: PartSpan,
@@ -70,6 +70,6 @@ pub enum Event {
         because: Failure,
     },
     /// Every part is there, and the server is asked to put them together. In the legacy family the last part is still
-    /// to come: that is how the server is asked.
+    /// to come: that is how the server is asked. A small file that is sent whole never comes here.
     Finishing,
 }

@@ -10,11 +10,13 @@ use serde::{Serialize, Serializer};
 pub enum Outcome {
     /// This upload's finish was acknowledged.
     Finished,
-    /// An earlier finish of this upload, whose reply was lost, had stored it. In the legacy family, whose last part is
-    /// the finish and is sent again when its reply is lost, the second may have done it: the replies are the same.
+    /// An earlier finish of this upload, whose reply was lost, had stored it. The legacy family's last part and a small
+    /// file that is sent whole are the finish themselves, and sent again when the reply is lost: there the second may
+    /// have done it, as the replies are the same.
     CommittedEarlier,
     /// The service had the file before (instant upload): nothing was sent, but in the legacy family the first part,
-    /// which is how to ask. There a file of a single part counts as finished: the reply does not tell.
+    /// which is how to ask. There a file of a single part counts as finished, as in the server family does a small file
+    /// that is sent whole: the reply does not tell.
     Existed,
 }
 
@@ -43,7 +45,8 @@ pub struct UploadReport {
     pub url: Option<String>,
     /// What proves the upload to the application's own server; the UGC family's finish brings it.
     pub verify_content: Option<String>,
-    /// Parts that were sent and acknowledged. One that the server lost and that was sent again counts twice.
+    /// Parts that were sent and acknowledged. One that the server lost and that was sent again counts twice; a small
+    /// file that is sent whole counts as one.
     pub parts_sent: u64,
     /// Parts that the server had before, compared by MD5 and not sent; in the legacy family, where nothing can be
     /// compared, those that it did not ask for.

@@ -105,6 +105,14 @@ pub struct SmallFile {
     pub file_size: u64,
 }
 
+impl SmallFile {
+    /// Is the action there for such a file: a cover, and small enough?
+    #[must_use]
+    pub const fn takes(facts: &FileFacts, file_size: u64, limits: &Limits) -> bool {
+        facts.cover_of.is_some() && file_size <= limits.small_file_max
+    }
+}
+
 /// A request. Which family it is of is for its action, and whoever writes it, to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use vod_proto::action::Role;
 
 use crate::event::Event;
 
@@ -39,6 +40,10 @@ impl Progress {
             Event::Finishing => self.bar.set_message("finishing"),
             Event::Reopening { .. } => self.bar.set_message("asking"),
             Event::AttemptFailed { retry_in: Some(_), .. } => self.bar.set_message("retrying"),
+            // There is nothing to open first, and each attempt sends all of it.
+            Event::AttemptStarted { action, .. } if action.role() == Role::Whole => {
+                self.begin("uploading", self.total, 0);
+            }
             Event::AttemptStarted { .. } if self.bar.message() == "retrying" => self.bar.set_message("uploading"),
             _ => {}
         }
@@ -57,7 +62,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use vod_proto::PartSpan;
+    use vod_proto::{Action, PartSpan};
 
     use super::*;
 
@@ -72,5 +77,15 @@ mod tests {
         assert_eq!((progress.bar.position(), progress.bar.length()), (5, Some(25)));
         progress.show(&opened(10));
         assert_eq!(progress.bar.position(), 10);
+    }
+
+    #[test]
+    fn a_file_that_is_sent_whole_fills_the_bar_once() {
+        let mut progress = Progress::new(false);
+        progress.show(&Event::Hashing { done: 25, total: 25 });
+        progress.show(&Event::AttemptStarted { action: Action::SmallFileUpload, span: None, attempt: 1 });
+        assert_eq!((progress.bar.position(), progress.bar.message()), (0, "uploading".to_owned()));
+        progress.show(&Event::PartDone { span: PartSpan { offset: 0, len: 25 }, skipped: false });
+        assert_eq!((progress.bar.position(), progress.bar.length()), (25, Some(25)));
     }
 }

@@ -1,13 +1,14 @@
-//! The machine of an upload's family, behind one set of methods.
+//! The machine of an upload: by its family, and by what is uploaded; behind one set of methods.
 
 use std::time::Duration;
 
-use vod_proto::{Family, Md5, Sha1};
+use vod_proto::{Family, InitUpload, Limits, Md5, Sha1, SmallFile};
 
 use super::{
     dice::CallId,
     sequence::Sequence,
     upload::{Answered, Plan, Step, Upload},
+    whole::Whole,
 };
 use crate::{error::SourceError, event::Event};
 
@@ -19,11 +20,14 @@ pub(crate) enum Machine {
     Steps(Upload),
     /// Of the family with one action for all.
     Sequence(Sequence),
+    /// Of a small file that is sent whole.
+    Whole(Whole),
 }
 
 impl Machine {
     pub(crate) fn new(plan: Plan) -> Self {
         match plan.family {
+            Family::Server if is_small(&plan.init) => Self::Whole(Whole::new(plan)),
             Family::Server | Family::Ugc => Self::Steps(Upload::new(plan)),
             Family::Legacy => Self::Sequence(Sequence::new(plan)),
         }
@@ -33,6 +37,7 @@ impl Machine {
         match self {
             Self::Steps(upload) => upload.file_sha1(),
             Self::Sequence(sequence) => sequence.file_sha1(),
+            Self::Whole(whole) => whole.file_sha1(),
         }
     }
 
@@ -40,6 +45,7 @@ impl Machine {
         match self {
             Self::Steps(upload) => upload.poll_event(),
             Self::Sequence(sequence) => sequence.poll_event(),
+            Self::Whole(whole) => whole.poll_event(),
         }
     }
 
@@ -47,6 +53,7 @@ impl Machine {
         match self {
             Self::Steps(upload) => upload.poll_step(now),
             Self::Sequence(sequence) => sequence.poll_step(now),
+            Self::Whole(whole) => whole.poll_step(now),
         }
     }
 
@@ -54,13 +61,14 @@ impl Machine {
         match self {
             Self::Steps(upload) => upload.handle_answer(call, answered, now),
             Self::Sequence(sequence) => sequence.handle_answer(call, answered, now),
+            Self::Whole(whole) => whole.handle_answer(call, answered, now),
         }
     }
 
     pub(crate) fn handle_compared(&mut self, index: u64, md5: Md5, same: bool, now: Duration) {
         match self {
             Self::Steps(upload) => upload.handle_compared(index, md5, same, now),
-            Self::Sequence(_) => unreachable!("a server that lists no parts gives nothing to compare"),
+            Self::Sequence(_) | Self::Whole(_) => unreachable!("where no parts are listed there is nothing to compare"),
         }
     }
 
@@ -68,6 +76,7 @@ impl Machine {
         match self {
             Self::Steps(upload) => upload.handle_source_checked(result, now),
             Self::Sequence(sequence) => sequence.handle_source_checked(result, now),
+            Self::Whole(whole) => whole.handle_source_checked(result, now),
         }
     }
 
@@ -75,6 +84,12 @@ impl Machine {
         match self {
             Self::Steps(upload) => upload.handle_source_failed(error, now),
             Self::Sequence(sequence) => sequence.handle_source_failed(error, now),
+            Self::Whole(whole) => whole.handle_source_failed(error, now),
         }
     }
+}
+
+/// A cover goes whole where it fits: that is what the documents have for it.
+fn is_small(init: &InitUpload) -> bool {
+    SmallFile::takes(&init.facts, init.file_size, &Limits::default())
 }

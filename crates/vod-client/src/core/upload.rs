@@ -9,7 +9,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use vod_proto::{
-    Action, Code, Family, FinishUpload, InitUpload, Md5, PartSpan, Sha1,
+    Action, Code, Family, FinishUpload, InitUpload, Md5, PartSpan, Sha1, SmallFile,
     action::Role,
     reply::{InitReply, Rejected, Reply, Stored},
 };
@@ -80,6 +80,8 @@ pub(crate) enum What {
     Finish(FinishUpload),
     /// The bytes that the legacy family's server wants next.
     Next(PartSpan),
+    /// All the bytes of a small file.
+    Whole(SmallFile),
 }
 
 impl What {
@@ -87,7 +89,7 @@ impl What {
     pub(crate) const fn span(&self) -> Option<PartSpan> {
         match self {
             Self::Part(span) | Self::Next(span) => Some(*span),
-            Self::Init(_) | Self::Finish(_) => None,
+            Self::Init(_) | Self::Finish(_) | Self::Whole(_) => None,
         }
     }
 }

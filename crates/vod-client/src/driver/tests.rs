@@ -150,6 +150,13 @@ impl Server {
         if let Request::Part(part) = &parsed.request {
             assert_eq!((part.span.len, part.part_md5), (body.len() as u64, Md5::of(&body)), "the body is what it says");
         }
+        if let Request::Whole(whole) = &parsed.request {
+            assert_eq!(
+                (whole.file_size, whole.file_sha1),
+                (body.len() as u64, Sha1::of(&body)),
+                "the body is the file"
+            );
+        }
         let act = {
             let mut inner = self.0.lock().unwrap();
             inner.lines.push(format!("{method} {target}"));
@@ -169,9 +176,9 @@ impl Server {
             None | Some(Act::Lose) => match action.role() {
                 Role::Open => Reply::Init(InitReply::Fresh),
                 Role::Part => Reply::Part,
-                Role::Finish => Reply::Finish(stored()),
+                Role::Finish | Role::Whole => Reply::Finish(stored()),
                 Role::Next => self.take(&parsed.request, &body),
-                Role::Whole | Role::Report => panic!("{action} is not called"),
+                Role::Report => panic!("{action} is not called"),
             }
             .to_json(action.family()),
         };
@@ -260,10 +267,19 @@ async fn upload(server: &Server, options: Options) -> Result<UploadReport, Uploa
 }
 
 async fn upload_bytes(server: &Server, options: Options, bytes: Vec<u8>) -> Result<UploadReport, UploadError> {
+    upload_as(server, options, bytes, FileFacts::from_path("夏天 +1.mp4".as_ref())).await
+}
+
+async fn upload_as(
+    server: &Server,
+    options: Options,
+    bytes: Vec<u8>,
+    facts: FileFacts,
+) -> Result<UploadReport, UploadError> {
     let credentials = Credentials::new("AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA", SecretKey::new(KEY));
     let endpoint = "http://mock.test".parse().unwrap();
     let uploader = Uploader::with_connector(endpoint, credentials, server.connector()).options(options);
-    uploader.upload(BytesSource::new(bytes), FileFacts::from_path("夏天 +1.mp4".as_ref())).await
+    uploader.upload(BytesSource::new(bytes), facts).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,6 +409,37 @@ async fn a_legacy_upload_asks_again_whether_its_last_part_arrived() {
     let report = upload_bytes(&server, options, bytes).await.unwrap();
     assert_eq!(report.outcome, Outcome::CommittedEarlier);
     expect!["@0 @1724288 @1724288"].assert_eq(&legacy_story(&server));
+}
+
+fn cover() -> FileFacts {
+    FileFacts { cover_of: Some("16092504232103571364".to_owned()), ..FileFacts::from_path("cover.png".as_ref()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cover_that_fits_is_sent_whole_and_again_when_its_reply_is_lost() {
+    let busy = Act::Say(r#"{"code":-10004,"message":"busy","canRetry":1}"#.to_owned());
+    let server = Server::default().on(Action::SmallFileUpload, [busy, Act::Lose]);
+    let report = upload_as(&server, options(), bytes(), cover()).await.unwrap();
+    assert_eq!((report.outcome, report.parts_sent, report.attempts), (Outcome::CommittedEarlier, 1, 3));
+    assert_eq!((report.bytes_sent, server.0.lock().unwrap().bytes), (750_000, 750_000));
+    assert_eq!(server.story(), ["SmallFileUpload"; 3].join(" "));
+    expect!["POST /v2/index.php Action fileName fileSha fileSize dataSize fileType extra.usage extra.fileId Region Timestamp Nonce SecretId Signature"].assert_eq(&names(&server.lines()[..1]).join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_cover_of_less_than_a_megabyte_is_sent_whole() {
+    let largest = usize::try_from(Limits::default().small_file_max).unwrap();
+    let video = FileFacts { cover_of: None, ..cover() };
+    for (len, facts, whole) in
+        [(1, cover(), true), (largest, cover(), true), (largest + 1, cover(), false), (1, video, false)]
+    {
+        let server = Server::default();
+        let bytes = bytes().repeat(5)[..len].to_vec();
+        let report = upload_as(&server, Options { part_size: None, ..options() }, bytes, facts).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Finished);
+        let steps = if whole { "SmallFileUpload" } else { "InitUpload UploadPart@0 FinishUpload" };
+        assert_eq!(server.story(), steps, "{len} bytes");
+    }
 }
 
 /// Uploads with a signature over these fields, made elsewhere.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use vod_proto::{FinishUpload, InitUpload, Md5, NextPart, PartSpan, UploadPart, ugc::UploadSignature};
+use vod_proto::{FinishUpload, InitUpload, Md5, NextPart, PartSpan, SmallFile, UploadPart, ugc::UploadSignature};
 
 use super::*;
 use crate::WallClock;
@@ -41,21 +41,27 @@ fn file_sha1() -> Sha1 {
 /// The lines of a family's requests. An upload signature is shown as what it says.
 #[track_caller]
 fn check(family: Family, dialect: Dialect, facts: &FileFacts, expected: Expect) {
-    let (options, credentials, file_sha1) = (options(family, dialect), credentials(), file_sha1());
-    let signer = Signer::new(&credentials, &options, facts, file_sha1).unwrap();
+    let file_sha1 = file_sha1();
     let (span, part_md5) = (PartSpan { offset: 0, len: 524_288 }, Md5::of(b"part"));
-    let facts = facts.clone();
+    let said = facts.clone();
     let requests = match family {
-        Family::Legacy => vec![Request::Next(NextPart { facts, file_sha1, file_size: 600_000, span })],
+        Family::Legacy => vec![Request::Next(NextPart { facts: said, file_sha1, file_size: 600_000, span })],
         Family::Server | Family::Ugc => vec![
-            Request::Init(InitUpload { facts, file_sha1, file_size: 600_000, part_size: 524_288 }),
+            Request::Init(InitUpload { facts: said, file_sha1, file_size: 600_000, part_size: 524_288 }),
             Request::Part(UploadPart { file_sha1, span, part_md5 }),
             Request::Finish(FinishUpload { file_sha1 }),
         ],
     };
+    check_requests(family, dialect, facts, &requests, expected);
+}
+
+#[track_caller]
+fn check_requests(family: Family, dialect: Dialect, facts: &FileFacts, requests: &[Request], expected: Expect) {
+    let (options, credentials) = (options(family, dialect), credentials());
+    let signer = Signer::new(&credentials, &options, facts, file_sha1()).unwrap();
     let mut shown = String::new();
     for request in requests {
-        let Line { action, method, target } = signer.line(&request, 11_886);
+        let Line { action, method, target } = signer.line(request, 11_886);
         assert_eq!(action, request.action(family));
         let (path, query) = Query::split_target(&target);
         shown.push_str(&format!("{method} {path}\n"));
@@ -168,14 +174,16 @@ fn server_observed() {
     );
 }
 
+fn cover() -> FileFacts {
+    FileFacts { cover_of: Some("16092504232103571364".to_owned()), ..FileFacts::from_path("c.png".as_ref()) }
+}
+
 #[test]
-fn a_cover() {
-    let cover =
-        FileFacts { cover_of: Some("16092504232103571364".to_owned()), ..FileFacts::from_path("c.png".as_ref()) };
+fn a_cover_in_three_steps() {
     check(
         Family::Server,
         Dialect::Documented,
-        &cover,
+        &cover(),
         expect![[r#"
         GET /v2/index.php
           Action=InitUpload
@@ -210,6 +218,56 @@ fn a_cover() {
           Nonce=11886
           SecretId=AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA
           Signature=ERy8EkcwQoL%2BLsycNwGT%2BWrMirQ%3D
+    "#]],
+    );
+}
+
+#[test]
+fn a_small_cover_is_posted_whole_in_both_dialects() {
+    let whole = SmallFile { facts: cover(), file_sha1: file_sha1(), file_size: 204_800 };
+    let whole = [Request::Whole(whole)];
+    check_requests(
+        Family::Server,
+        Dialect::Documented,
+        &cover(),
+        &whole,
+        expect![[r#"
+        POST /v2/index.php
+          Action=SmallFileUpload
+          fileName=c
+          fileSha=971c419dd609331343dee105fffd0f4608dc0bf2
+          fileSize=204800
+          dataSize=204800
+          fileType=png
+          extra.usage=1
+          extra.fileId=16092504232103571364
+          Region=gz
+          Timestamp=1465185768
+          Nonce=11886
+          SecretId=AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA
+          Signature=nG5lKF2tQtAdYKMsaFe2%2FN%2FbhgI%3D
+    "#]],
+    );
+    check_requests(
+        Family::Server,
+        Dialect::Observed,
+        &cover(),
+        &whole,
+        expect![[r#"
+        POST /v3/index.php
+          Action=SmallFileUpload
+          fileName=c
+          fileSha=971c419dd609331343dee105fffd0f4608dc0bf2
+          fileSize=204800
+          dataSize=204800
+          fileType=png
+          extra.usage=1
+          extra.fileId=16092504232103571364
+          Region=gz
+          Timestamp=1465185768
+          Nonce=11886
+          SecretId=AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA
+          Signature=OCv3nZudIOKbXzwU2d8DMgmMQkE%3D
     "#]],
     );
 }

@@ -49,7 +49,7 @@ fn answer(send: &Send, name: &str) -> Result<Reply, Trouble> {
             What::Init(_) => Reply::Init(InitReply::Fresh),
             What::Part(_) => Reply::Part,
             What::Finish(_) => Reply::Finish(stored()),
-            What::Next(_) => unreachable!("not in three steps"),
+            What::Next(_) | What::Whole(_) => unreachable!("not in three steps"),
         }),
         "proven" => Ok(Reply::Finish(Stored { verify_content: Some("proof".to_owned()), ..stored() })),
         "exists" => Ok(Reply::Init(InitReply::Exists(stored()))),
@@ -79,6 +79,7 @@ fn name_of(send: &Send) -> String {
         What::Part(span) => format!("part{}", span.offset),
         What::Finish(_) => "finish".to_owned(),
         What::Next(span) => format!("next{}", span.offset),
+        What::Whole(_) => "whole".to_owned(),
     }
 }
 
