@@ -25,7 +25,7 @@ use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
-use vod_proto::{Family, Layout, LegacyLayout, Limits, rules::Profile};
+use vod_proto::{Action, Family, FileFacts, Layout, LegacyLayout, Limits, SmallFile, rules::Profile};
 use vod_serve::{Plan, fault::Fault};
 
 pub use count::Count;
@@ -116,6 +116,8 @@ pub struct Client {
     /// Default none: the client's own default, which no story outlives.
     #[serde(deserialize_with = "some_duration")]
     pub token_life: Option<Duration>,
+    /// The source is an image, the cover of the video with this id, in the server family. Default none: it is a video.
+    pub cover_of: Option<String>,
 }
 
 impl Default for Client {
@@ -127,6 +129,7 @@ impl Default for Client {
             attempts: None,
             dialect: Dialect::default(),
             token_life: None,
+            cover_of: None,
         }
     }
 }
@@ -252,9 +255,31 @@ impl Scenario {
         self.client.attempts.unwrap_or(ATTEMPTS)
     }
 
+    /// What the source's file is called.
+    #[must_use]
+    pub const fn file_name(&self) -> &'static str {
+        if self.client.cover_of.is_some() { "cover.png" } else { "video.mp4" }
+    }
+
+    /// What the client says of the source.
+    #[must_use]
+    pub fn facts(&self) -> FileFacts {
+        FileFacts { cover_of: self.client.cover_of.clone(), ..FileFacts::from_path(self.file_name().as_ref()) }
+    }
+
+    /// The action that sends the whole source, if the client takes it.
+    #[must_use]
+    pub fn whole(&self) -> Option<Action> {
+        let fits = SmallFile::takes(&self.facts(), self.source.size.bytes(), &Limits::default());
+        fits.then_some(Action::SmallFileUpload)
+    }
+
     /// How many parts the source has, cut as the client cuts it.
     #[must_use]
     pub fn parts(&self) -> u64 {
+        if self.whole().is_some() {
+            return 1;
+        }
         let (size, part_size) = (self.source.size.bytes(), self.client.part_size.bytes());
         let parts = match self.client.family {
             Family::Legacy => {

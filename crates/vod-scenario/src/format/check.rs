@@ -54,6 +54,16 @@ fn sections(scenario: &Scenario) -> Result<(), Problem> {
     if scenario.client.token_life.is_some() && family != Family::Ugc {
         return refuse("client.token-life is for the ugc family alone: the others have no upload signature");
     }
+    if let Some(video) = &scenario.client.cover_of {
+        if family != Family::Server {
+            return refuse(&format!(
+                "client.cover-of is for the server family alone: the {family} family has no covers"
+            ));
+        }
+        if let Err(refused) = scenario.facts().check() {
+            return refuse(&format!("client.cover-of is {video:?}, which no server takes: {refused}"));
+        }
+    }
     let expected = scenario.expect.requests.keys().chain(scenario.expect.replies.keys());
     if let Some(foreign) = expected.copied().find(|action| action.family() != family) {
         return refuse(&format!("expect: {}", foreign_to(family, foreign)));

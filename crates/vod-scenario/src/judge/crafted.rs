@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use vod_mock::{UploadState, UploadView};
 use vod_proto::{
-    Action, Exchange, Family, FileFacts, FinishUpload, InitUpload, Layout, LegacyLayout, Limits, Md5, NextPart,
-    PartSpan, Query, Request, Sha1, UploadPart,
+    Action, Exchange, Family, FinishUpload, InitUpload, Layout, LegacyLayout, Limits, Md5, NextPart, PartSpan, Query,
+    Request, Sha1, SmallFile, UploadPart,
     action::Role,
     exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times},
     reply::{NextReply, Reply},
@@ -65,12 +65,26 @@ impl Story {
              [expect]\nrequests = {{ {open} }}\nreplies = {{ {opened} }}\n\
              parts-sent-twice = 0\nskipped-parts = 0\n{more}"
         );
-        let scenario = match Scenario::parse("crafted.toml", &text) {
+        Self::crafted(&text)
+    }
+
+    /// A small cover, sent whole by one request.
+    pub(crate) fn cover() -> Self {
+        Self::crafted(
+            "format = 1\nwhy = \"w\"\nclient = { cover-of = \"7\" }\n[source]\nsize = \"200KiB\"\nseed = 1\n\
+             [[step]]\nupload = {}\nexpect = \"finished\"\n\
+             [expect]\nrequests = { SmallFileUpload = 1 }\nreplies = { SmallFileUpload = [0] }\n\
+             parts-sent-twice = 0\nskipped-parts = 0",
+        )
+    }
+
+    fn crafted(text: &str) -> Self {
+        let scenario = match Scenario::parse("crafted.toml", text) {
             Ok(scenario) => scenario,
             Err(error) => panic!("{error}"),
         };
         let sha1 = Sha1::of(b"the source");
-        let source = SourceFacts { size: 3 * PART, sha1 };
+        let source = SourceFacts { size: scenario.source.size.bytes(), sha1 };
         let secret = Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() };
         let evidence = Evidence::begin(Target::Sim, source, vec![secret]);
         let mut story = Self { scenario, evidence };
@@ -91,6 +105,10 @@ impl Story {
     /// A whole upload, everything acknowledged.
     fn push_upload(&mut self) {
         let (family, parts) = (self.family(), self.scenario.parts());
+        if let Some(whole) = self.scenario.whole() {
+            self.push(whole, None, STORED);
+            return;
+        }
         if family == Family::Legacy {
             for part in 0..parts - 1 {
                 self.push_part(part, &goes_on(self.span(part).end()));
@@ -137,6 +155,8 @@ impl Story {
 
     pub(crate) fn push(&mut self, action: Action, part: Option<PartSpan>, reply: &str) -> &mut Exchange {
         let at = self.evidence.exchanges.len();
+        let whole = (action.role() == Role::Whole).then_some(self.evidence.source.size);
+        let len = part.map(|part| part.len).or(whole);
         let exchange = Exchange {
             v: FORMAT,
             seq: 0,
@@ -150,10 +170,10 @@ impl Story {
                 method: action.documented_method().to_owned(),
                 host: "vod2.qcloud.com".to_owned(),
                 target: format!("/v2/index.php?{}", self.query(action, part)),
-                headers: part.iter().map(|part| ("content-length".to_owned(), part.len.to_string())).collect(),
+                headers: len.iter().map(|len| ("content-length".to_owned(), len.to_string())).collect(),
                 tls: false,
                 body: Mark {
-                    len: part.map_or(0, |part| part.len),
+                    len: len.unwrap_or(0),
                     sha1: None,
                     md5: part.map(|part| part_md5(part.offset)),
                     kept: Kept::Digest,
@@ -187,14 +207,15 @@ impl Story {
     /// The parameters as the documents ask for them, with placeholders in the place of secrets.
     fn query(&self, action: Action, part: Option<PartSpan>) -> Query {
         let SourceFacts { sha1: file_sha1, size: file_size } = self.evidence.source;
-        let facts = || FileFacts::from_path("video.mp4".as_ref());
+        let facts = || self.scenario.facts();
         let span = || part.expect("a part is of the source");
         let request = match action.role() {
             Role::Open => Request::Init(InitUpload { facts: facts(), file_sha1, file_size, part_size: PART }),
             Role::Part => Request::Part(UploadPart { file_sha1, span: span(), part_md5: part_md5(span().offset) }),
             Role::Finish => Request::Finish(FinishUpload { file_sha1 }),
             Role::Next => Request::Next(NextPart { facts: facts(), file_sha1, file_size, span: span() }),
-            Role::Whole | Role::Report => unreachable!("no crafted story has a {action}"),
+            Role::Whole => Request::Whole(SmallFile { facts: facts(), file_sha1, file_size }),
+            Role::Report => unreachable!("no crafted story has a {action}"),
         };
         let mut query = request.to_query(action.family());
         if action.family() == Family::Ugc {
@@ -238,7 +259,7 @@ impl Story {
             generation: self.family().into(),
             account: "demo".to_owned(),
             file_sha1: sha1,
-            file: None,
+            file: Some(self.scenario.facts()),
             file_size: Some(self.evidence.source.size),
             part_size: None,
             parts: self.scenario.parts(),

@@ -45,6 +45,9 @@ impl ClientProcess {
         if let Some(life) = scenario.client.token_life {
             command.arg("--expires-in").arg(humantime::format_duration(life).to_string());
         }
+        if let Some(video) = &scenario.client.cover_of {
+            command.arg("--cover-of").arg(video);
+        }
         command.arg("--attempts").arg(scenario.attempts().to_string());
         // Nothing of the caller's environment may reach it: the same story, whoever tells it.
         command.env_clear().env("RUST_LOG", LOG_FILTER).env("NO_COLOR", "1").current_dir(places.client());

@@ -12,14 +12,17 @@ use vod_proto::{Exchange, digest::Sha1Hasher};
 use crate::{format::Scenario, run::NotRun, source::SourceFacts};
 
 /// ```text
-/// DIR/source/video.mp4     what is uploaded
+/// DIR/source/FILE          what is uploaded: video.mp4 or cover.png
 /// DIR/client/              where the client runs; it has no business to leave anything here
 /// DIR/data/                the mock's data directory
 /// DIR/journal.jsonl        the mock's journal, over all its lives
 /// DIR/faults.toml, DIR/limits.toml
 /// ```
 #[derive(Debug)]
-pub(super) struct Places(TempDir);
+pub(super) struct Places {
+    dir: TempDir,
+    file_name: &'static str,
+}
 
 impl Places {
     pub(super) fn make(scenario: &Scenario, keep: Option<&Path>) -> Result<Self, NotRun> {
@@ -33,7 +36,7 @@ impl Places {
             }
             None => builder.tempdir(),
         };
-        let places = Self(dir.map_err(setup)?);
+        let places = Self { dir: dir.map_err(setup)?, file_name: scenario.file_name() };
         for dir in [places.root().join("source"), places.client()] {
             fs::create_dir(dir).map_err(setup)?;
         }
@@ -46,11 +49,11 @@ impl Places {
     }
 
     fn root(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     pub(super) fn source(&self) -> PathBuf {
-        self.root().join("source").join("video.mp4")
+        self.root().join("source").join(self.file_name)
     }
 
     pub(super) fn client(&self) -> PathBuf {
@@ -92,7 +95,7 @@ impl Places {
             left.push(format!("the client left a file behind where it ran: {name}"));
         }
         let beside: Vec<_> =
-            names(&self.root().join("source")).into_iter().filter(|name| name != "video.mp4").collect();
+            names(&self.root().join("source")).into_iter().filter(|name| name != self.file_name).collect();
         for name in beside {
             left.push(format!("the client left a file behind beside the source: {name}"));
         }

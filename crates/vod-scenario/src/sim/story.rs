@@ -9,8 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 use vod_client::{
-    BytesSource, ConfigError, Credentials, FileFacts, Options, Outcome, RetryPolicy, UploadError, UploadReport,
-    Uploader, Work,
+    BytesSource, ConfigError, Credentials, Options, Outcome, RetryPolicy, UploadError, UploadReport, Uploader, Work,
 };
 use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
 use vod_proto::sign::SecretKey;
@@ -155,7 +154,7 @@ impl Story<'_> {
             "http://mock.sim".parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
         let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
         let uploader = Uploader::with_connector(endpoint, credentials, self.net.connector(number)).options(options);
-        let facts = FileFacts::from_path("video.mp4".as_ref());
+        let facts = self.scenario.facts();
         let source = BytesSource::new(self.bytes.clone());
         Ok(tokio::spawn(async move { uploader.upload(source, facts).await }))
     }

@@ -34,6 +34,13 @@ pub(super) fn nothing_lost(case: Case<'_>) -> Vec<Finding> {
             let why = format!("after step {n} {size} bytes are stored, the source has {}", source.size);
             findings.push(Finding::broken(why));
         }
+        let cover_of = &case.scenario.client.cover_of;
+        if let Some(file) = upload.file.as_ref().filter(|file| file.cover_of != *cover_of) {
+            let cover =
+                |of: &Option<String>| of.as_ref().map_or("no cover".to_owned(), |video| format!("a cover of {video}"));
+            let (stored, source) = (cover(&file.cover_of), cover(cover_of));
+            findings.push(Finding::broken(format!("after step {n} {stored} is stored, the source is {source}")));
+        }
         match upload.stored_sha1 {
             Some(sha1) if sha1 == source.sha1 => {}
             Some(sha1) => findings.push(Finding::broken(format!(
@@ -63,7 +70,7 @@ pub(super) fn one_commit(case: Case<'_>) -> Vec<Finding> {
 
 /// Whoever says that the file is there was told so in that very step, by a server that has it:
 /// a file that was finished by the finish, one that was there before by the opening action.
-/// The legacy family has one action for both, and one reply.
+/// The legacy family has one action for both, and one reply; so has a file that is sent whole.
 pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (step, exchanges) in case.evidence.by_step() {
@@ -74,9 +81,10 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
                 .push(Finding::broken(format!("step {n} says {report}, and the mock has not put the file together")));
         }
         let family = case.scenario.client.family;
-        let action = match report.outcome {
-            ReportedOutcome::Finished => family.finish(),
-            _ => family.open(),
+        let action = match (case.scenario.whole(), report.outcome) {
+            (Some(whole), _) => whole,
+            (None, ReportedOutcome::Finished) => family.finish(),
+            (None, _) => family.open(),
         };
         let told = |exchange: &Exchange| {
             exchange.known_action() == Some(action)
@@ -170,6 +178,30 @@ mod tests {
             story.evidence.exchanges.pop();
             let told = format!("no {finish} in it was answered that the file is there");
             story.assert_broken("no-success-without-commit", &told);
+        }
+    }
+
+    #[test]
+    fn a_cover_that_is_stored_as_none_or_as_another_is_a_loss() {
+        let mut story = Story::cover();
+        story.upload().file.as_mut().unwrap().cover_of = None;
+        story.assert_broken("nothing-lost", "after step 1 no cover is stored, the source is a cover of 7");
+        story.upload().file.as_mut().unwrap().cover_of = Some("8".to_owned());
+        story.assert_broken("nothing-lost", "a cover of 8 is stored");
+    }
+
+    #[test]
+    fn a_file_that_is_sent_whole_is_put_together_once_and_told_by_its_one_action() {
+        let mut story = Story::cover();
+        story.upload().commits = 2;
+        story.assert_broken("one-commit", "is stored after 2 commits");
+        for outcome in [ReportedOutcome::Finished, ReportedOutcome::CommittedEarlier] {
+            let mut story = Story::cover();
+            story.step().end = StepEnd::Reported(ClientReport { outcome, ..ClientReport::default() });
+            story.assert_holds("no-success-without-commit");
+            story.evidence.exchanges.pop();
+            let told = "no SmallFileUpload in it was answered that the file is there";
+            story.assert_broken("no-success-without-commit", told);
         }
     }
 
