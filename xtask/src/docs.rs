@@ -1,7 +1,7 @@
 //! What stands in `docs/` and is said elsewhere too: that it is still the same there.
 //!
 //! - [`tables`]: the tables that are printed from `vod-proto`; pure.
-//! - [`coverage`]: the tests that `docs/coverage.md` names are there; pure.
+//! - [`coverage`]: the tests that `docs/protocol.md` names are there; pure.
 //! - [`page`]: finds the marks of a page and puts the tables between them; pure.
 
 mod coverage;
@@ -46,7 +46,7 @@ pub(crate) fn check() -> Result<(), Failure> {
     faults.extend(breaches(&pages(files)));
     if faults.is_empty() {
         eprintln!(
-            "{} tables in docs/ are as vod-proto says, and every test in docs/coverage.md is there",
+            "{} tables in docs/ are as vod-proto says, and every test named in docs/protocol.md is there",
             tables::names().len()
         );
     }

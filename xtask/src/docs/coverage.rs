@@ -1,5 +1,5 @@
-//! `docs/coverage.md`: every action, parameter and code of `vod-proto` has its row there, and the tests named in it
-//! exist and speak of it.
+//! The section *Coverage* of `docs/protocol.md`: every action, parameter and code of `vod-proto` has its row there, and
+//! the tests named in it exist and speak of it.
 
 use vod_proto::{
     Action, Family,
@@ -11,7 +11,10 @@ use vod_proto::{
 use crate::{proof, tracked::Source};
 
 /// The page.
-const PAGE: &str = "docs/coverage.md";
+const PAGE: &str = "docs/protocol.md";
+
+/// How the headings of the section's tables begin: the page has other tables, which are about other things.
+const COVERAGE: &str = "Coverage of ";
 
 /// Opens a cell that names no test, and says why there is none.
 const NONE: &str = "none: ";
@@ -32,20 +35,20 @@ struct Section {
 
 fn sections() -> Vec<Section> {
     let parameters = |of: &str, list: &'static [Param]| Section {
-        heading: format!("Parameters: {of}"),
+        heading: format!("{COVERAGE}parameters: {of}"),
         subjects: list.iter().map(|param| Subject::Parameter(param.name)).collect(),
     };
     let codes = |heading: &str, codes: Vec<i64>| Section {
-        heading: heading.to_owned(),
+        heading: format!("{COVERAGE}{heading}"),
         subjects: codes.into_iter().map(Subject::Code).collect(),
     };
     let mut sections =
-        vec![Section { heading: "Actions".to_owned(), subjects: Action::ALL.map(Subject::Action).to_vec() }];
+        vec![Section { heading: format!("{COVERAGE}actions"), subjects: Action::ALL.map(Subject::Action).to_vec() }];
     sections.push(parameters("common", params::COMMON));
     sections.extend(Action::ALL.map(|action| parameters(action.wire_name(), params::of(action))));
     sections.push(parameters("fields of an upload signature", params::TOKEN_FIELDS));
-    sections.push(codes("Codes", TABLE.iter().map(|row| row.code.0).collect()));
-    sections.push(codes("Codes of a failed transcoding", TRANSCODE_CODES.iter().map(|row| row.code).collect()));
+    sections.push(codes("codes", TABLE.iter().map(|row| row.code.0).collect()));
+    sections.push(codes("codes of a failed transcoding", TRANSCODE_CODES.iter().map(|row| row.code).collect()));
     sections
 }
 
@@ -101,7 +104,7 @@ pub(super) fn breaches(files: &[Source]) -> Vec<String> {
     let sections = sections();
     for Row { line, heading, .. } in &rows {
         if !sections.iter().any(|section| section.heading == *heading) {
-            breaches.push(format!("{PAGE}:{line}: a row under {heading:?}, which is no heading of this page"));
+            breaches.push(format!("{PAGE}:{line}: a row under {heading:?}, which is no heading of this section"));
         }
     }
     for Section { heading, subjects } in sections {
@@ -197,7 +200,7 @@ fn rows(page: &str) -> Vec<Row> {
             body = false;
         } else if line.starts_with("|---") {
             body = true;
-        } else if body {
+        } else if body && heading.starts_with(COVERAGE) {
             let mut cells = line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
             let key = cells.next().unwrap_or_default();
             rows.push(Row { line: at + 1, heading: heading.to_owned(), key, cells: cells.collect() });
@@ -250,26 +253,30 @@ mod tests {
 
     #[test]
     fn a_page_with_every_row_and_test_holds() {
-        check("", "", expect![""]);
+        check("", "## Codes\n\n| code | meaning |\n|---|---|\n| 7 | another table |\n\n", expect![""]);
         check("| `Report` | `a.rs::all` |", "| `Report` | `a.rs::all` | none: nobody does |", expect![""]);
     }
 
     #[test]
     fn rows_that_are_missing_too_much_or_double_are_named() {
-        check("| -10006 | `a.rs::all` |\n", "", expect![[r#"docs/coverage.md: no row for -10006 under "Codes""#]]);
+        check(
+            "| -10006 | `a.rs::all` |\n",
+            "",
+            expect![[r#"docs/protocol.md: no row for -10006 under "Coverage of codes""#]],
+        );
         check(
             "| 4100 | `a.rs::all` |\n",
             "| 4100 | `a.rs::all` |\n| 4100 | `a.rs::all` |\n| 4199 | `a.rs::all` |\n",
             expect![[r#"
-                docs/coverage.md:173: 4199 under "Codes": vod-proto has none of this name
-                docs/coverage.md:172: a second row for 4100 under "Codes""#]],
+                docs/protocol.md:173: 4199 under "Coverage of codes": vod-proto has none of this name
+                docs/protocol.md:172: a second row for 4100 under "Coverage of codes""#]],
         );
         check(
-            "## Parameters: FinishUpload\n",
-            "## Parameters: finish\n",
+            "## Coverage of parameters: FinishUpload\n",
+            "## Coverage of parameters: finish\n",
             expect![[r#"
-            docs/coverage.md:58: a row under "Parameters: finish", which is no heading of this page
-            docs/coverage.md: no row for `fileSha` under "Parameters: FinishUpload""#]],
+                docs/protocol.md:58: a row under "Coverage of parameters: finish", which is no heading of this section
+                docs/protocol.md: no row for `fileSha` under "Coverage of parameters: FinishUpload""#]],
         );
     }
 
@@ -278,37 +285,43 @@ mod tests {
         check(
             "| `fileName` | `a.rs::all` |",
             "| `fileName` | `a.rs::gone` |",
-            expect![[r#"docs/coverage.md:32: `fileName` under "Parameters: InitUpload": a.rs has no function gone"#]],
+            expect![[
+                r#"docs/protocol.md:32: `fileName` under "Coverage of parameters: InitUpload": a.rs has no function gone"#
+            ]],
         );
         check(
             "| `fileName` | `a.rs::all` |",
             "| `fileName` | `b.rs` |",
-            expect![[r#"docs/coverage.md:32: `fileName` under "Parameters: InitUpload": no file b.rs is tracked"#]],
+            expect![[
+                r#"docs/protocol.md:32: `fileName` under "Coverage of parameters: InitUpload": no file b.rs is tracked"#
+            ]],
         );
         check(
             "| `fileName` | `a.rs::all` |",
             "| `fileName` | `a.rs` |",
             expect![[
-                r#"docs/coverage.md:32: `fileName` under "Parameters: InitUpload": a.rs is neither a test nor a scenario"#
+                r#"docs/protocol.md:32: `fileName` under "Coverage of parameters: InitUpload": a.rs is neither a test nor a scenario"#
             ]],
         );
         check(
             "| `fileName` | `a.rs::all` |",
             "| `fileName` | `a.rs::helper` |",
-            expect![[r#"docs/coverage.md:32: `fileName` under "Parameters: InitUpload": a.rs::helper is no test"#]],
+            expect![[
+                r#"docs/protocol.md:32: `fileName` under "Coverage of parameters: InitUpload": a.rs::helper is no test"#
+            ]],
         );
         check(
             "| `fileName` | `a.rs::all` |",
             "| `fileName` | `a.rs::outer` |",
             expect![[
-                r#"docs/coverage.md:32: `fileName` under "Parameters: InitUpload": a.rs::outer says nothing of it"#
+                r#"docs/protocol.md:32: `fileName` under "Coverage of parameters: InitUpload": a.rs::outer says nothing of it"#
             ]],
         );
         check(
             "| `fileName` | `a.rs::all` |",
             "| `fileName` | later |",
             expect![[
-                r#"docs/coverage.md:32: `fileName` under "Parameters: InitUpload": no test is named: expected one in backticks, or `none: ` and why"#
+                r#"docs/protocol.md:32: `fileName` under "Coverage of parameters: InitUpload": no test is named: expected one in backticks, or `none: ` and why"#
             ]],
         );
         check("| 4100 | `a.rs::all` |", "| 4100 | `a.rs::inner` |", expect![""]);
