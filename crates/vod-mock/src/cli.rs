@@ -229,12 +229,17 @@ async fn run(args: Args) -> Result<(), Failure> {
     let ready = serde_json::json!({ "listening": format!("http://{addr}"), "seed": seed });
     // Nobody may be reading: the mock serves all the same.
     let _ = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush());
-    tokio::select! {
-        biased;
-        () = asked_to_stop => {}
-        never = mock.serve(listener) => match never {},
+    {
+        let serving = mock.serve(listener);
+        tokio::pin!(serving);
+        tokio::select! {
+            biased;
+            () = async { asked_to_stop.await; mock.settled().await } => {}
+            never = &mut serving => match never {},
+        }
+        // Before the connections are dropped: what this server ends was not ended by its clients.
+        mock.stop();
     }
-    mock.stop();
     for id in mock.unfired() {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
     }

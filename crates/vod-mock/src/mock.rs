@@ -156,8 +156,14 @@ impl Mock {
         self.server.connection(transport).await;
     }
 
-    /// Ends what is under way, as closed by this server, and calls nobody back any more. Call it before dropping [`serve`](Self::serve),
-    /// or the evidence says that the clients went away.
+    /// Waits until answers that are handed over are out, a second at most. Call it before [`stop`](Self::stop), while
+    /// [`serve`](Self::serve) is still polled, or the evidence says that a client was cut off that has its answer.
+    pub async fn settled(&self) {
+        self.server.settled().await;
+    }
+
+    /// Ends what is under way, as closed by this server, and calls nobody back any more.
+    /// Call it before dropping [`serve`](Self::serve), or the evidence says that the clients went away.
     pub fn stop(&self) {
         self.server.stop();
         self.callbacks.stop();

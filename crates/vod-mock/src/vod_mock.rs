@@ -80,6 +80,7 @@ impl VodMock {
 
     /// Stops it and waits until it has let go of its port and its store.
     pub async fn stop(mut self) {
+        self.mock.settled().await;
         self.mock.stop();
         self.serving.abort();
         // An aborted task ends in an error that says just that.

@@ -99,6 +99,14 @@ impl Journal {
         self.state().evicted
     }
 
+    /// Waits until every reply that is handed over by now is known to be out, or to be lost.
+    pub(crate) async fn settled(&self) {
+        let handed_over: Vec<_> = self.under_way().into_iter().filter(|open| open.is_handed_over()).collect();
+        for open in handed_over {
+            open.over().await;
+        }
+    }
+
     /// Ends every exchange that is under way: the server stops.
     pub(crate) fn stop(&self) {
         for open in self.under_way() {

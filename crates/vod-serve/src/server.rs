@@ -32,6 +32,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long to wait after a connection could not be accepted, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a server that stops waits for replies that are on their way. Default 1 s: on loopback they take microseconds.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+
 /// A fault plan that this server cannot carry out.
 #[derive(Debug, thiserror::Error)]
 #[error("the fault plan has a fault that kills, but nobody here can kill")]
@@ -82,6 +85,13 @@ impl<H: Host> Server<H> {
                 },
             }
         }
+    }
+
+    /// Waits until what is handed over to connections is out, a second at most: a client may have its answer before
+    /// this server knows it. Call it before [`stop`](Self::stop), while [`run`](Self::run) is still polled.
+    pub async fn settled(&self) {
+        // Whoever does not read for a second is not waited for: that is for those to tell who stay.
+        let _ = tokio::time::timeout(SETTLED_WITHIN, self.rim.journal().settled()).await;
     }
 
     /// Ends every exchange that is under way, as closed by this server. Call it before dropping [`run`](Self::run).

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -55,9 +56,17 @@ impl Host for Yes {
 enum Oddity {
     WritesFail,
     NeverFlushed,
+    /// The flush is over this long after it was first asked for.
+    FlushedLate(Duration),
 }
 
-struct Odd(DuplexStream, Oddity);
+struct Odd(DuplexStream, Oddity, Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Odd {
+    const fn new(pipe: DuplexStream, oddity: Oddity) -> Self {
+        Self(pipe, oddity, None)
+    }
+}
 
 impl Transport for Odd {
     fn reset_on_drop(&mut self) {}
@@ -73,12 +82,19 @@ impl AsyncWrite for Odd {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.1 {
             Oddity::WritesFail => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Oddity::NeverFlushed => Pin::new(&mut self.0).poll_write(cx, buf),
+            Oddity::NeverFlushed | Oddity::FlushedLate(_) => Pin::new(&mut self.0).poll_write(cx, buf),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.1 == Oddity::NeverFlushed { Poll::Pending } else { Poll::Ready(Ok(())) }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.1 {
+            Oddity::NeverFlushed => Poll::Pending,
+            Oddity::WritesFail => Poll::Ready(Ok(())),
+            Oddity::FlushedLate(after) => {
+                let late = self.2.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+                late.as_mut().poll(cx).map(Ok)
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -101,7 +117,7 @@ async fn an_exchange_is_visible_before_the_last_frame_of_its_reply_leaves() {
     let (server, journal) = server();
     let (mut client, pipe) = tokio::io::duplex(4096);
     // The server never learns that the reply is out, so whatever is visible was so before.
-    tokio::spawn(server.connection(Odd(pipe, Oddity::NeverFlushed)));
+    tokio::spawn(server.connection(Odd::new(pipe, Oddity::NeverFlushed)));
     client.write_all(REQUEST).await.expect("the pipe is open");
     let mut answer = Vec::new();
     while !answer.ends_with(br#"{"code":0}"#) {
@@ -116,11 +132,35 @@ async fn an_exchange_is_visible_before_the_last_frame_of_its_reply_leaves() {
 async fn what_was_shown_as_replied_is_corrected_when_the_reply_could_not_be_written() {
     let (server, journal) = server();
     let (mut client, pipe) = tokio::io::duplex(4096);
-    let connection = tokio::spawn(server.connection(Odd(pipe, Oddity::WritesFail)));
+    let connection = tokio::spawn(server.connection(Odd::new(pipe, Oddity::WritesFail)));
     client.write_all(REQUEST).await.expect("the pipe is open");
     connection.await.expect("the connection ends");
     let exchanges = journal.exchanges();
     assert_eq!(exchanges.len(), 1);
     assert_eq!(exchanges[0].end, End::ClientGone { after: 0 });
     assert!(!exchanges[0].acknowledged());
+}
+
+/// How an exchange ends whose client has its answer, where the server learns that so late, and stops as soon as it can.
+async fn end_when_stopped(flushed_after: Duration, settle: bool) -> End {
+    let (server, journal) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(flushed_after))));
+    client.write_all(REQUEST).await.expect("the pipe is open");
+    let mut answer = Vec::new();
+    while !answer.ends_with(br#"{"code":0}"#) {
+        client.read_buf(&mut answer).await.expect("the pipe is open");
+    }
+    if settle {
+        server.settled().await;
+    }
+    server.stop();
+    journal.exchanges()[0].end
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_waits_for_what_is_handed_over_but_not_for_ever() {
+    assert_eq!(end_when_stopped(Duration::from_millis(10), true).await, End::Replied);
+    assert_eq!(end_when_stopped(Duration::from_millis(10), false).await, End::Closed, "nobody waited");
+    assert_eq!(end_when_stopped(Duration::from_secs(9), true).await, End::Closed, "a second is enough");
 }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use vod_proto::{
     Exchange,
     exchange::{End, FORMAT, FaultMark, Mark, ReplyRecord, RequestRecord, Times},
@@ -43,10 +43,14 @@ pub(crate) struct Open {
     /// Bytes of the body read so far.
     read: AtomicU64,
     state: Mutex<State>,
+    /// Somebody may wait for it to be over.
+    ended: Notify,
 }
 
 struct State {
     exchange: Exchange,
+    /// The whole reply was given to the transport.
+    handed_over: bool,
     over: bool,
 }
 
@@ -102,8 +106,17 @@ impl Open {
             faults: Vec::new(),
             times: Times::default(),
         };
-        let state = Mutex::new(State { exchange, over: false });
-        Self { journal, line, subject, attempt, started: instant(), read: AtomicU64::new(0), state }
+        let state = Mutex::new(State { exchange, handed_over: false, over: false });
+        Self {
+            journal,
+            line,
+            subject,
+            attempt,
+            started: instant(),
+            read: AtomicU64::new(0),
+            state,
+            ended: Notify::new(),
+        }
     }
 
     pub(crate) const fn subject(&self) -> &Subject {
@@ -151,6 +164,7 @@ impl Open {
         // Under the lock, so that an end that comes meanwhile is not overwritten by what was shown before it.
         let mut state = self.state();
         if !state.over {
+            state.handed_over = true;
             state.exchange.times.reply_done = Some(micros_since(self.started));
             self.journal.show(state.exchange.clone());
         }
@@ -177,6 +191,24 @@ impl Open {
             exchange.times.reply_done = Some(micros_since(self.started));
         }
         self.journal.close(exchange.clone());
+        self.ended.notify_waiters();
+    }
+
+    /// Is its reply handed over, and not known yet to be out or lost?
+    pub(super) fn is_handed_over(&self) -> bool {
+        let state = self.state();
+        state.handed_over && !state.over
+    }
+
+    /// Waits until it is over.
+    pub(super) async fn over(&self) {
+        let ended = self.ended.notified();
+        tokio::pin!(ended);
+        // Before the look, so that no end between look and wait is missed.
+        ended.as_mut().enable();
+        if !self.state().over {
+            ended.await;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
