@@ -21,7 +21,7 @@ use crate::{
     host::AsideBody,
     journal::Open,
     reply_body::ReplyBody,
-    rim::{Rim, cut},
+    rim::{Rim, SETTLED_WITHIN, cut},
     transport::{Line, LineHandle},
 };
 
@@ -31,9 +31,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long to wait after a connection could not be accepted, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a server that stops waits for replies that are on their way. Default 1 s: on loopback they take microseconds.
-const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A fault plan that this server cannot carry out.
 #[derive(Debug, thiserror::Error)]

@@ -110,6 +110,11 @@ impl LineHandle {
         self.set(Mode::Frozen);
     }
 
+    /// Undoes [`freeze`](Self::freeze).
+    pub(crate) fn thaw(&self) {
+        self.set(Mode::Open);
+    }
+
     /// Ends the connection in an orderly way.
     pub(crate) fn close(&self) {
         self.set(Mode::Closed);

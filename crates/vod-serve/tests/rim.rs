@@ -13,7 +13,8 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use vod_proto::exchange::End;
 use vod_serve::{
-    Answer, Effects, Engine, Head, Host, Journal, Plan, ReplyOut, Server, Stakes, Subject, Transport, WallClock,
+    Answer, Effects, Engine, Head, Host, Journal, KillTarget, Killer, Plan, ReplyOut, Server, Stakes, Subject,
+    Transport, WallClock,
     body::{Body, BodyError},
     host::AsideBody,
 };
@@ -102,10 +103,24 @@ impl AsyncWrite for Odd {
     }
 }
 
+/// Kills nobody.
+struct Nobody;
+
+impl Killer for Nobody {
+    fn kill<'a>(&'a self, _: KillTarget, _: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async {})
+    }
+}
+
 fn server() -> (Server<Yes>, Arc<Journal>) {
+    server_with(Plan::default())
+}
+
+fn server_with(plan: Plan) -> (Server<Yes>, Arc<Journal>) {
     let journal = Journal::memory(1);
-    let engine = Arc::new(Engine::new(Plan::default(), 1).expect("an empty plan"));
-    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), WallClock::system(), None, 1 << 20)
+    let engine = Arc::new(Engine::new(plan, 1).expect("a plan that can strike"));
+    let killer: Option<Arc<dyn Killer>> = Some(Arc::new(Nobody));
+    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), WallClock::system(), killer, 1 << 20)
         .unwrap_or_else(|error| panic!("{error}"));
     (server, journal)
 }
@@ -163,4 +178,31 @@ async fn a_server_that_stops_waits_for_what_is_handed_over_but_not_for_ever() {
     assert_eq!(end_when_stopped(Duration::from_millis(10), true).await, End::Replied);
     assert_eq!(end_when_stopped(Duration::from_millis(10), false).await, End::Closed, "nobody waited");
     assert_eq!(end_when_stopped(Duration::from_secs(9), true).await, End::Closed, "a second is enough");
+}
+
+/// How an exchange ends whose client has its answer while the server learns that late, and somebody is killed meanwhile.
+async fn end_beside_a_kill(flushed_after: Duration) -> End {
+    let plan = "[[fault]]\nid = \"f\"\non = { action = \"FinishUpload\" }\nphase = \"after-commit\"\ndo = { kill = \"mock\" }\n";
+    let (server, journal) = server_with(toml::from_str(plan).expect("the plan is TOML"));
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(flushed_after))));
+    client.write_all(REQUEST).await.expect("the pipe is open");
+    let mut answer = Vec::new();
+    while !answer.ends_with(br#"{"code":0}"#) {
+        client.read_buf(&mut answer).await.expect("the pipe is open");
+    }
+    let (mut killing, pipe) = tokio::io::duplex(4096);
+    let killed = tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::ZERO))));
+    let finish = String::from_utf8_lossy(REQUEST).replace("InitUpload", "FinishUpload");
+    killing.write_all(finish.as_bytes()).await.expect("the pipe is open");
+    killed.await.expect("the connection is cut");
+    let exchanges = journal.exchanges();
+    assert_eq!(exchanges[1].end, End::Killed);
+    exchanges[0].end
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_lets_out_what_is_handed_over_but_does_not_wait_for_ever() {
+    assert_eq!(end_beside_a_kill(Duration::from_millis(10)).await, End::Replied);
+    assert_eq!(end_beside_a_kill(Duration::from_secs(9)).await, End::Killed);
 }

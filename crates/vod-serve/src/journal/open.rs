@@ -195,13 +195,13 @@ impl Open {
     }
 
     /// Is its reply handed over, and not known yet to be out or lost?
-    pub(super) fn is_handed_over(&self) -> bool {
+    pub(crate) fn is_handed_over(&self) -> bool {
         let state = self.state();
         state.handed_over && !state.over
     }
 
     /// Waits until it is over.
-    pub(super) async fn over(&self) {
+    pub(crate) async fn over(&self) {
         let ended = self.ended.notified();
         tokio::pin!(ended);
         // Before the look, so that no end between look and wait is missed.
