@@ -164,7 +164,8 @@ impl Store for DiskStore {
     async fn stage(&self) -> io::Result<Box<dyn Staging>> {
         let body = BodyId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let path = self.dir.join("staging").join(body.0.to_string());
-        let file = tokio::fs::File::create(&path).await?;
+        // Not on another thread: a request that is given up meanwhile would leave the file behind.
+        let file = tokio::fs::File::from_std(File::create(&path)?);
         Ok(Box::new(DiskStaging { file, path: Some(path), kept: self.body(body), body }))
     }
 
@@ -224,5 +225,23 @@ impl Drop for DiskStaging {
             // Nothing depends on it: what stays is cleared away at the next start.
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_cannot_be_given_up_while_it_is_begun() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = DiskStore::open(dir.path()).unwrap_or_else(|error| panic!("{error}"));
+        tokio::select! {
+            biased;
+            staged = store.stage() => drop(staged),
+            () = std::future::ready(()) => panic!("there was a moment at which the request could be given up"),
+        }
+        let left = fs::read_dir(dir.path().join("staging")).expect("a directory").count();
+        assert_eq!(left, 0, "what was begun is cleared away");
     }
 }
