@@ -132,8 +132,8 @@ impl<'a, C: Connect> Rim<'a, C> {
                             }
                             Err(error) => return Ended::SourceFailed(error),
                         },
-                        What::Next(span) => match source::read_part(&source, work, span).await {
-                            Ok((bytes, _)) => {
+                        What::Next(span) => match source::read_bytes(&source, work, span).await {
+                            Ok(bytes) => {
                                 let facts = facts.clone();
                                 (Request::Next(NextPart { facts, file_sha1, file_size, span }), bytes, None)
                             }
@@ -141,8 +141,8 @@ impl<'a, C: Connect> Rim<'a, C> {
                         },
                         What::Whole(whole) => {
                             let span = PartSpan { offset: 0, len: whole.file_size };
-                            match source::read_part(&source, work, span).await {
-                                Ok((bytes, _)) => (Request::Whole(whole), bytes, None),
+                            match source::read_bytes(&source, work, span).await {
+                                Ok(bytes) => (Request::Whole(whole), bytes, None),
                                 Err(error) => return Ended::SourceFailed(error),
                             }
                         }

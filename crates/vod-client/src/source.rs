@@ -217,13 +217,24 @@ pub(crate) async fn read_part(
     span: PartSpan,
 ) -> Result<(Bytes, Md5), SourceError> {
     let source = Arc::clone(source);
-    let read = work.run(move || {
-        let mut buffer = vec![0; in_memory(span.len)];
-        read(source.as_ref(), span.offset, &mut buffer)?;
-        let md5 = Md5::of(&buffer);
-        Ok((Bytes::from(buffer), md5))
-    });
-    read.await
+    work.run(move || {
+        let bytes = read_span(source.as_ref(), span)?;
+        let md5 = Md5::of(&bytes);
+        Ok((bytes, md5))
+    })
+    .await
+}
+
+/// The bytes of a part whose request announces no MD5.
+pub(crate) async fn read_bytes(source: &Arc<dyn Source>, work: Work, span: PartSpan) -> Result<Bytes, SourceError> {
+    let source = Arc::clone(source);
+    work.run(move || read_span(source.as_ref(), span)).await
+}
+
+fn read_span(source: &dyn Source, span: PartSpan) -> Result<Bytes, SourceError> {
+    let mut buffer = vec![0; in_memory(span.len)];
+    read(source, span.offset, &mut buffer)?;
+    Ok(Bytes::from(buffer))
 }
 
 fn read(source: &dyn Source, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
@@ -276,6 +287,7 @@ mod tests {
                 let (part, md5) = read_part(&source, work, span).await.unwrap();
                 assert_eq!(part, bytes[16_777_000..16_778_000]);
                 assert_eq!(md5, Md5::of(&part));
+                assert_eq!(read_bytes(&source, work, span).await.unwrap(), part);
             }
         }
     }
