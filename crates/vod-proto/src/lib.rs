@@ -7,7 +7,7 @@
 //! - [`code`], [`retry`]: every code the server may answer, what it means, and what may be sent again.
 //! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
-//! - [`rules`], [`findings`]: what is demanded of a client, and where a single request does not keep it.
+//! - [`rules`]: what is demanded of a client, each demand with its source.
 //! - [`lint`]: every rule against a list of exchanges, with the exchanges that prove a breach.
 //! - [`event`]: what the service tells an application's own server of a file.
 //! - [`exchange`], [`redact`]: a request and what came of it, and what is removed before it is kept.
@@ -21,7 +21,6 @@ pub mod digest;
 pub mod event;
 pub mod exchange;
 pub mod facts;
-pub mod findings;
 pub mod layout;
 pub mod limits;
 pub mod lint;

@@ -40,8 +40,9 @@ use crate::{
     rules::{self, Rule},
 };
 
-pub use retry::{GAP_LEAST_US, least_gap_us};
+pub use retry::least_gap_us;
 pub use told::lists;
+pub use wire::deviations;
 
 /// A breach of a rule, and what proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Code, Family, PATH_V2, PATH_V3};
+use crate::{Action, Code, Family, PATH_V2, PATH_V3, PartSpan, UploadPart, action::Role};
 
 /// How strictly a server holds clients to the documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +239,25 @@ pub fn request_line(action: Action, method: &str, path: &str) -> Vec<Deviation> 
 pub fn transport(action: Action, tls: bool) -> Option<Deviation> {
     let wrong = tls && action.family() == Family::Legacy;
     wrong.then(|| Deviation::new(&LEGACY_HTTP_ONLY, format!("{action} was sent over https")))
+}
+
+/// An empty part, as one client sends it at the end of a file whose size is a multiple of the part size.
+#[must_use]
+pub fn empty_tail(part: &UploadPart) -> Option<Deviation> {
+    (part.span.len == 0)
+        .then(|| Deviation::new(&NO_EMPTY_TAIL, format!("an empty part at offset {}", part.span.offset)))
+}
+
+/// What the announced length of a part's body deviates in; none is a body whose length is not announced.
+#[must_use]
+pub fn part_length(role: Role, span: PartSpan, content_length: Option<u64>) -> Option<Deviation> {
+    let found = match content_length {
+        Some(len) if len == span.len => return None,
+        Some(len) => format!("Content-Length is {len}, dataSize is {}", span.len),
+        None => "the part has no Content-Length".to_owned(),
+    };
+    let rule = if role == Role::Next { &LEGACY_CONTENT_LENGTH } else { &PART_CONTENT_LENGTH };
+    Some(Deviation::new(rule, found))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use vod_proto::{
     Action, Family, Md5, NextPart, Request, UploadPart,
     action::Role,
-    findings, params,
+    params,
     reply::{Rejected, Reply},
+    rules,
 };
 use vod_serve::{
     Head, ReplyOut, Stakes,
@@ -106,8 +107,8 @@ impl Mind {
             Some(slot) => slot.upload.lock().await.decide_part(asked, self.clock.now(), self.lifetime),
             None => Upload::default().decide_part(asked, self.clock.now(), self.lifetime),
         }?;
-        let deviations = findings::empty_tail(asked).into_iter();
-        let deviations = deviations.chain(findings::part_length(Role::Part, asked.span, content_length));
+        let deviations = rules::empty_tail(asked).into_iter();
+        let deviations = deviations.chain(rules::part_length(Role::Part, asked.span, content_length));
         self.standards.note(Family::Server, deviations)?;
         Ok(check)
     }
@@ -118,7 +119,7 @@ impl Mind {
         asked: &NextPart,
         content_length: Option<u64>,
     ) -> Result<NextCheck, Rejected> {
-        self.standards.note(Family::Legacy, findings::part_length(Role::Next, asked.span, content_length))?;
+        self.standards.note(Family::Legacy, rules::part_length(Role::Next, asked.span, content_length))?;
         match self.slot(key) {
             Some(slot) => slot.upload.lock().await.decide_next(asked, self.clock.now(), self.lifetime),
             None => Upload::default().decide_next(asked, self.clock.now(), self.lifetime),

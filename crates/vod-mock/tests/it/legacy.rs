@@ -471,7 +471,7 @@ async fn the_legacy_action_over_tls_is_noted_and_4600_where_documents_count() {
     let observed = Mock::open(config(), MemoryStore::new()).await.unwrap();
     stored(&over_tls(&observed, &head, &file).await);
     let exchange = observed.exchanges().pop().unwrap();
-    let noted = vod_proto::findings::of_exchange(&exchange, &vod_proto::Limits::default());
+    let noted = vod_proto::lint::deviations(&exchange, &vod_proto::Limits::default());
     assert_eq!(noted.iter().map(|found| found.rule.id).collect::<Vec<_>>(), ["legacy-http-only"]);
     let documented = Mock::open(Config { profile: Profile::Documented, ..config() }, MemoryStore::new()).await.unwrap();
     let refused = over_tls(&documented, &head, &file).await;

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use vod_mock::{Config, VodMock};
-use vod_proto::{Limits, Md5, Query, Sha1, findings, limits::NameUnit, rules::Profile};
+use vod_proto::{Limits, Md5, Query, Sha1, limits::NameUnit, lint, rules::Profile};
 
 use crate::{
     legacy, ugc,
@@ -61,7 +61,7 @@ async fn ask(mock: &VodMock, sent: &Sent) -> Value {
 /// What of the last exchange the documents would have had otherwise.
 fn noted(mock: &VodMock) -> Vec<&'static str> {
     let exchange = mock.exchanges().pop().unwrap();
-    findings::of_exchange(&exchange, &Limits::default()).iter().map(|found| found.rule.id).collect()
+    lint::deviations(&exchange, &Limits::default()).iter().map(|found| found.rule.id).collect()
 }
 
 /// Every way in which real clients do otherwise than the documents say: the rule, a request that does not keep it and
@@ -225,7 +225,7 @@ async fn what_the_documents_say_passes_both() {
         assert_code(&post(&mock, part(&file, 1)).await, 0, 0);
         assert_code(&get(&mock, &finish(&file)).await, 0, 0);
         for exchange in mock.exchanges() {
-            assert_eq!(findings::of_exchange(&exchange, &Limits::default()), []);
+            assert_eq!(lint::deviations(&exchange, &Limits::default()), []);
         }
     }
 }

@@ -5,13 +5,13 @@ use crate::{Exchange, code::RetryClass, exchange::End};
 /// The shortest wait before a request is sent again, in microseconds.
 /// Half of the shortest delay of a client that spreads its retries, 50 ms, so that no clock's grain ever makes a good
 /// client look bad.
-pub const GAP_LEAST_US: i64 = 25_000;
+pub(super) const GAP_LEAST_US: i64 = 25_000;
 
 /// A whole `Retry-After` may be cut short by this much, in microseconds: both ends round their clocks.
 const GRAIN_US: i64 = 2_000;
 
 /// How long a client waits at least before it sends this request again, in microseconds: as long as `Retry-After` asks,
-/// and [`GAP_LEAST_US`] in any case.
+/// and 25 ms in any case.
 #[must_use]
 pub fn least_gap_us(failed: &Exchange) -> i64 {
     let seconds = failed
