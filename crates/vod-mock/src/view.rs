@@ -33,7 +33,8 @@ pub struct UploadView {
     pub file_id: Option<String>,
     /// How often the file was put together.
     pub commits: u64,
-    /// The SHA-1 of the stored bytes, read again for this view where that was asked for.
+    /// The SHA-1 of the stored bytes, read again for this view where that was asked for. Of a store that cannot read
+    /// again, it is what the bytes made when they were taken in: never what was announced.
     pub stored_sha1: Option<Sha1>,
 }
 
@@ -121,7 +122,7 @@ impl Mind {
             (view, upload.stored().cloned())
         };
         if let Some(stored) = stored.filter(|_| rehash) {
-            view.stored_sha1 = self.sha1_of(&stored.parts).await.ok();
+            view.stored_sha1 = self.stored_sha1(&stored).await;
         }
         Some(view)
     }

@@ -62,6 +62,8 @@ pub struct StoredFile {
     pub facts: Opened,
     /// Its parts, in order.
     pub parts: Vec<KeptPart>,
+    /// The SHA-1 that its bytes made when they were taken in; none where that was before the last restart.
+    pub taken_sha1: Option<Sha1>,
 }
 
 /// What to do about an `InitUpload`.
@@ -101,7 +103,7 @@ pub enum NextCheck {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Finish {
     /// It was finished before: answer the same again.
-    Again(StoredFile),
+    Again(Box<StoredFile>),
     /// All parts are here, and this is what they make.
     Whole(Sha1),
     /// All parts are here, but the SHA-1 has not been taken to the end yet.
@@ -142,8 +144,13 @@ impl Upload {
             }
             Record::Stored { file_id, .. } => {
                 let Some(session) = self.session.take() else { return Vec::new() };
-                let parts = session.parts.into_values().collect();
-                self.store(StoredFile { file_id: file_id.clone(), facts: session.facts, parts })
+                let whole = session.prefix.passed() == session.facts.file_size;
+                self.store(StoredFile {
+                    file_id: file_id.clone(),
+                    taken_sha1: whole.then(|| session.prefix.sha1()),
+                    facts: session.facts,
+                    parts: session.parts.into_values().collect(),
+                })
             }
             Record::Whole { facts, sha1, body, file_id, .. } => {
                 let span = PartSpan { offset: 0, len: facts.file_size };
@@ -152,6 +159,7 @@ impl Upload {
                 let mut freed = self.drop_session();
                 freed.extend(self.store(StoredFile {
                     file_id: file_id.clone(),
+                    taken_sha1: Some(*sha1),
                     facts: facts.clone(),
                     parts: vec![part],
                 }));
@@ -249,6 +257,25 @@ impl Upload {
         }
     }
 
+    /// Decides about the bytes of a part, where those that the file's hash has passed cannot be read again.
+    ///
+    /// # Errors
+    /// If other bytes were passed in its place.
+    pub fn decide_unread(&self, span: PartSpan, sha1: Sha1) -> Result<(), Rejected> {
+        let Some(session) = self.session.as_ref().filter(|session| session.has_passed(span)) else { return Ok(()) };
+        match session.parts.get(&span.offset) {
+            Some(earlier) if earlier.sha1 != sha1 => Err(refuse(
+                Code::PROTOCOL_PARAMS,
+                format!(
+                    "the part at offset {} came with SHA-1 {} and now comes with {sha1}: this server keeps digests \
+                     alone, and cannot replace bytes that the file's digest has taken in",
+                    span.offset, earlier.sha1
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Decides about the head of a `MultipartUploadVodFile`.
     ///
     /// # Errors
@@ -281,7 +308,7 @@ impl Upload {
     /// If there is neither a session nor a file, or a part is missing: the first missing offset is named.
     pub fn decide_finish(&self, file_sha1: Sha1, now: Timestamp, lifetime: Duration) -> Result<Finish, Rejected> {
         let Some(session) = self.session(now, lifetime) else {
-            return self.stored.clone().map(Finish::Again).ok_or_else(|| no_session(file_sha1));
+            return self.stored.clone().map(Box::new).map(Finish::Again).ok_or_else(|| no_session(file_sha1));
         };
         if let Some(missing) = session.first_missing() {
             let message = format!("the part at offset {} ({} bytes) is missing", missing.offset, missing.len);
@@ -367,6 +394,12 @@ impl Session {
     #[must_use]
     pub fn parts_kept(&self) -> usize {
         self.parts.len()
+    }
+
+    /// Has the hash along the prefix passed this part's place?
+    #[must_use]
+    pub const fn has_passed(&self, span: PartSpan) -> bool {
+        span.offset < self.prefix.passed()
     }
 
     /// The hash along the prefix, and the part it wants next, if that is here.
@@ -537,6 +570,35 @@ mod tests {
         assert!(matches!(stored().decide_finish(key().file_sha1, at(0), DAY), Ok(Finish::Again(_))));
         let unknown = Upload::default().decide_finish(key().file_sha1, at(0), DAY).expect_err("unknown");
         assert_eq!((unknown.code, unknown.can_retry), (Code::CACHE_READ, Some(true)));
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_read_again_are_not_replaced_once_they_were_passed() {
+        let mut upload = open(&[0, 1]);
+        let span = |index| PartSpan { offset: index * PART, len: PART };
+        let other = Sha1::of(b"other");
+        assert_eq!(upload.decide_unread(span(0), other), Ok(()), "nothing was passed yet");
+        let session = upload.session_mut().expect("open");
+        let (mut ahead, _) = session.next_to_hash();
+        ahead.absorb(&vec![0; usize::try_from(PART).unwrap()]);
+        session.hashed(ahead);
+        let refused = upload.decide_unread(span(0), other).expect_err("it was passed");
+        assert_eq!((refused.code, refused.can_retry), (Code::PROTOCOL_PARAMS, Some(false)));
+        assert!(refused.message.contains("offset 0 ") && refused.message.contains("digests alone"), "{refused}");
+        assert_eq!(upload.decide_unread(span(0), Sha1::of(b"x")), Ok(()), "the same bytes");
+        assert_eq!(upload.decide_unread(span(1), other), Ok(()), "it is ahead");
+    }
+
+    #[test]
+    fn a_stored_file_knows_what_its_bytes_made_only_where_they_were_seen() {
+        assert_eq!(stored().stored().expect("stored").taken_sha1, None, "its parts come from an earlier life");
+        let mut upload = open(&[0, 1]);
+        let (mut ahead, _) = upload.session_mut().expect("open").next_to_hash();
+        ahead.absorb(&vec![7; usize::try_from(2 * PART).unwrap()]);
+        upload.session_mut().expect("open").hashed(ahead);
+        upload.apply(&Record::Stored { key: key(), at: at(0), file_id: "7".to_owned() });
+        let made = Sha1::of(&vec![7; usize::try_from(2 * PART).unwrap()]);
+        assert_eq!(upload.stored().expect("stored").taken_sha1, Some(made), "not what was announced");
     }
 
     #[test]

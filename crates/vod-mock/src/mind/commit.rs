@@ -81,14 +81,21 @@ impl Mind {
         let now = self.clock.now();
         let record = Record::Part { key: key.clone(), at: now, span: asked.span, md5, sha1, body };
         // The session may have ended while the body came in.
-        let kept = match upload.decide_part(asked, now, self.lifetime) {
-            Ok(_) => self.remember(&mut upload, &record).await,
+        let decided = upload
+            .decide_part(asked, now, self.lifetime)
+            .and_then(|_| if self.store.rereads() { Ok(()) } else { upload.decide_unread(asked.span, sha1) });
+        let kept = match decided {
+            Ok(()) => self.remember(&mut upload, &record).await,
             Err(rejected) => Err(rejected),
         };
+        let passed = self.session_of(&upload).is_some_and(|session| session.has_passed(asked.span));
         drop(upload);
         if let Err(rejected) = kept {
             self.store.discard(body).await;
             return Err(rejected);
+        }
+        if passed {
+            self.store.passed(body).await;
         }
         self.hash_in_passing(&slot).await;
         Ok(Reply::Part)
@@ -178,6 +185,8 @@ impl Mind {
             self.store.discard(body).await;
             return Err(rejected);
         }
+        // Its hash was taken, and compared, while it came in.
+        self.store.passed(body).await;
         self.tell_stored(asker, upload.stored(), effects)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use vod_proto::{Sha1, digest::Sha1Hasher};
 
 use super::{Mind, Slot};
-use crate::core::KeptPart;
+use crate::core::{KeptPart, StoredFile};
 
 /// How much of a kept body is read at a time to take its hash.
 const READ_PIECE: usize = 256 << 10;
@@ -38,6 +38,8 @@ impl Mind {
                 if session.next_to_hash().0.passed() == before {
                     return Ok(());
                 }
+                drop(upload);
+                self.store.passed(part.body).await;
             }
         }
     }
@@ -55,12 +57,16 @@ impl Mind {
         Ok(())
     }
 
-    /// The SHA-1 of kept parts, read again.
-    pub(crate) async fn sha1_of(&self, parts: &[KeptPart]) -> io::Result<Sha1> {
-        let mut hasher = Sha1Hasher::default();
-        for part in parts {
-            self.each_piece(part, |piece| hasher.update(piece)).await?;
+    /// The SHA-1 of a stored file, as far as it can be known: from its bytes, read again, or from a time when they
+    /// could be read.
+    pub(crate) async fn stored_sha1(&self, file: &StoredFile) -> Option<Sha1> {
+        if !self.store.rereads() {
+            return file.taken_sha1;
         }
-        Ok(hasher.finish())
+        let mut hasher = Sha1Hasher::default();
+        for part in &file.parts {
+            self.each_piece(part, |piece| hasher.update(piece)).await.ok()?;
+        }
+        Some(hasher.finish())
     }
 }

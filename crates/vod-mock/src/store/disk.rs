@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
-    io,
+    io::{self, SeekFrom},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -23,11 +23,12 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::{
     Staging, Store,
     log::{Log, LogError},
+    nothing_at,
 };
 use crate::core::{BodyId, Record, Upload, UploadKey};
 
@@ -165,7 +166,8 @@ impl Store for DiskStore {
         let body = BodyId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let path = self.dir.join("staging").join(body.0.to_string());
         // Not on another thread: a request that is given up meanwhile would leave the file behind.
-        let file = tokio::fs::File::from_std(File::create(&path)?);
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file = tokio::fs::File::from_std(file);
         Ok(Box::new(DiskStaging { file, path: Some(path), kept: self.body(body), body }))
     }
 
@@ -206,6 +208,19 @@ struct DiskStaging {
 impl Staging for DiskStaging {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.file.write_all(&bytes).await
+    }
+
+    async fn flip(&mut self, offset: u64) -> io::Result<()> {
+        self.file.flush().await?;
+        if offset >= self.file.metadata().await?.len() {
+            return Err(nothing_at(offset));
+        }
+        self.file.seek(SeekFrom::Start(offset)).await?;
+        let byte = self.file.read_u8().await?;
+        self.file.seek(SeekFrom::Start(offset)).await?;
+        self.file.write_u8(!byte).await?;
+        self.file.seek(SeekFrom::End(0)).await?;
+        Ok(())
     }
 
     async fn keep(mut self: Box<Self>) -> io::Result<BodyId> {

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
-use super::{Staging, Store};
+use super::{Staging, Store, nothing_at};
 use crate::core::{BodyId, Record};
 
 /// Keeps everything in memory.
@@ -72,6 +72,13 @@ struct MemoryStaging {
 impl Staging for MemoryStaging {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn flip(&mut self, offset: u64) -> io::Result<()> {
+        let at = usize::try_from(offset).map_err(io::Error::other)?;
+        let byte = self.bytes.get_mut(at).ok_or_else(|| nothing_at(offset))?;
+        *byte = !*byte;
         Ok(())
     }
 

@@ -205,6 +205,10 @@ impl Staging for CountingStaging {
         self.inner.write(bytes).await
     }
 
+    async fn flip(&mut self, offset: u64) -> std::io::Result<()> {
+        self.inner.flip(offset).await
+    }
+
     async fn keep(self: Box<Self>) -> std::io::Result<BodyId> {
         let body = self.inner.keep().await?;
         self.kept.lock().unwrap().push(body);
