@@ -3,10 +3,12 @@
 //! - `read`: checks its head and takes its body in, without any effect.
 //! - `commit`: decides by the core, remembers by the store, says what to answer.
 //! - `hash`: takes the file's SHA-1 along as parts come in.
+//! - `sweep`: frees what sessions kept that outlived their time.
 
 mod commit;
 mod hash;
 mod read;
+mod sweep;
 
 use std::{
     collections::BTreeMap,
@@ -53,6 +55,8 @@ pub(crate) struct Mind {
     clock: WallClock,
     store: Arc<dyn Store>,
     slots: Mutex<BTreeMap<UploadKey, Arc<Slot>>>,
+    /// The last upload that a sweep looked at.
+    swept: Mutex<Option<UploadKey>>,
     journal: Arc<Journal>,
     engine: Arc<Engine>,
     callbacks: Arc<Callbacks>,
@@ -139,6 +143,7 @@ impl Mind {
             clock,
             store,
             slots: Mutex::new(slots),
+            swept: Mutex::default(),
             journal,
             engine,
             callbacks,

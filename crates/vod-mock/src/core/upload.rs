@@ -186,6 +186,12 @@ impl Upload {
         self.session.as_ref().filter(|session| !session.expired(now, lifetime))
     }
 
+    /// Is there a session that has outlived its time, and only takes up room?
+    #[must_use]
+    pub fn is_outlived(&self, now: Timestamp, lifetime: Duration) -> bool {
+        self.session.as_ref().is_some_and(|session| session.expired(now, lifetime))
+    }
+
     /// The session, whatever its age, to take its hash further.
     pub const fn session_mut(&mut self) -> Option<&mut Session> {
         self.session.as_mut()

@@ -8,7 +8,7 @@ use vod_proto::{
 };
 use vod_serve::{Answer, Effects, ReplyOut};
 
-use super::{Asker, Mind, Received, Slot, Staged, unreadable, unwritable};
+use super::{Asker, Mind, Received, Slot, Staged, sweep::SWEPT_IN_PASSING, unreadable, unwritable};
 use crate::{
     callbacks::StoredEvent,
     core::{BodyId, Finish, InitDecision, NextCheck, Opened, Record, StoredFile, Upload, no_session, refuse},
@@ -58,6 +58,8 @@ impl Mind {
             }
             InitDecision::Open(record, reply) => {
                 self.remember(&mut upload, &record).await?;
+                drop(upload);
+                self.sweep(SWEPT_IN_PASSING).await;
                 Ok(Reply::Init(reply))
             }
         }
@@ -118,6 +120,9 @@ impl Mind {
             None => None,
         };
         let kept = self.keep_next(&slot, asker, asked, body, effects).await;
+        if asked.span.offset == 0 {
+            self.sweep(SWEPT_IN_PASSING).await;
+        }
         if let (Some((body, _)), Err(_) | Ok(Some(_))) = (body, &kept) {
             self.store.discard(body).await;
         }
@@ -258,7 +263,7 @@ impl Mind {
     }
 
     /// Makes a record true: first in the store, then in memory. Frees what nobody needs after it.
-    async fn remember(&self, upload: &mut Upload, record: &Record) -> Result<(), Rejected> {
+    pub(super) async fn remember(&self, upload: &mut Upload, record: &Record) -> Result<(), Rejected> {
         self.store.append(record).await.map_err(unwritable)?;
         for body in upload.apply(record) {
             self.store.discard(body).await;

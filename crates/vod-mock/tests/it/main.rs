@@ -12,6 +12,7 @@ mod hostile;
 mod legacy;
 mod parameters;
 mod profiles;
+mod stores;
 mod ugc;
 mod vectors;
 mod wire;

@@ -78,7 +78,12 @@ pub(crate) fn unsigned(params: &[(&str, &str)]) -> String {
 }
 
 pub(crate) fn init(file: &[u8]) -> String {
-    let (sha, size) = (Sha1::of(file).to_string(), file.len().to_string());
+    init_at(NOW, file)
+}
+
+/// The same, at another time of day.
+pub(crate) fn init_at(now: i64, file: &[u8]) -> String {
+    let (sha, size, now) = (Sha1::of(file).to_string(), file.len().to_string(), now.to_string());
     target(
         "GET",
         &[
@@ -88,6 +93,7 @@ pub(crate) fn init(file: &[u8]) -> String {
             ("fileSize", &size),
             ("dataSize", "524288"),
             ("fileType", "mp4"),
+            ("Timestamp", &now),
         ],
     )
 }
