@@ -2,10 +2,15 @@
 //!
 //! Secrets become placeholders, equal for equal, so that what is kept can still be compared and replayed.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
-use hmac::{KeyInit as _, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use sha2::Sha256;
 
 use crate::ugc::UploadSignature;
 
@@ -28,21 +33,23 @@ const NUMBERED_MOST: usize = 10_000;
 /// Replaces secrets by placeholders.
 ///
 /// A long value becomes a keyed digest, so that two redactors with one key agree on it.
-/// A short one gets a number, in order of first sight.
+/// A short one gets a number, in order of first sight: only such a one makes a request wait for another.
 pub struct Redactor {
-    key: [u8; 32],
-    numbered: BTreeMap<String, usize>,
+    /// The HMAC under the key, before anything is said to it.
+    keyed: Hmac<Sha256>,
+    numbered: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Redactor {
     /// A redactor with this key. The key itself is no secret of anyone: it only keeps placeholders apart.
     #[must_use]
-    pub const fn new(key: [u8; 32]) -> Self {
-        Self { key, numbered: BTreeMap::new() }
+    pub fn new(key: [u8; 32]) -> Self {
+        let keyed = Hmac::new_from_slice(&key).expect("an HMAC key may have any length");
+        Self { keyed, numbered: Mutex::default() }
     }
 
     /// A request target with the secret values of its query replaced. Everything else stays to the letter.
-    pub fn target(&mut self, target: &str) -> String {
+    pub fn target(&self, target: &str) -> String {
         let Some((path, raw)) = target.split_once('?') else { return target.to_owned() };
         let mut redacted = format!("{path}?");
         for (at, piece) in raw.split('&').enumerate() {
@@ -68,7 +75,7 @@ impl Redactor {
 
     /// An upload signature that says what it said and proves nothing: the HMAC and the SecretId are placeholders, in
     /// one that can be read as it could. None for anything that is no upload signature.
-    fn token(&mut self, name: &str, value: &str) -> Option<String> {
+    fn token(&self, name: &str, value: &str) -> Option<String> {
         if !name.eq_ignore_ascii_case("signature") {
             return None;
         }
@@ -90,18 +97,19 @@ impl Redactor {
     }
 
     /// The value of a header, replaced where it is a secret. `name` is in lower case.
-    pub fn header(&mut self, name: &str, value: &str) -> String {
+    pub fn header(&self, name: &str, value: &str) -> String {
         if SECRET_HEADERS.contains(&name) { self.value(value) } else { value.to_owned() }
     }
 
     /// The placeholder of a secret value.
-    pub fn value(&mut self, secret: &str) -> String {
+    pub fn value(&self, secret: &str) -> String {
         if secret.len() < NUMBERED_BELOW {
-            let next = self.numbered.len() + 1;
-            if next > NUMBERED_MOST && !self.numbered.contains_key(secret) {
+            let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = numbered.len() + 1;
+            if next > NUMBERED_MOST && !numbered.contains_key(secret) {
                 return "redacted-nx".to_owned();
             }
-            let number = *self.numbered.entry(secret.to_owned()).or_insert(next);
+            let number = *numbered.entry(secret.to_owned()).or_insert(next);
             return format!("redacted-n{number}");
         }
         format!("redacted-{}", hex::encode(&self.digest(secret)[..8]))
@@ -109,7 +117,7 @@ impl Redactor {
 
     /// What stands for a secret: equal for equal, and nothing else can be learnt from it.
     fn digest(&self, secret: &str) -> [u8; 32] {
-        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&self.key).expect("an HMAC key may have any length");
+        let mut mac = self.keyed.clone();
         mac.update(secret.as_bytes());
         mac.finalize().into_bytes().into()
     }
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn short_secrets_are_numbered_and_encoded_names_do_not_hide_one() {
-        let mut redactor = Redactor::new([7; 32]);
+        let redactor = Redactor::new([7; 32]);
         assert_eq!(redactor.target("/?Secret%49d=abc&Token=xyz"), "/?Secret%49d=redacted-n1&Token=redacted-n2");
         assert_eq!(redactor.target("/?SecretId=xyz"), "/?SecretId=redacted-n2");
         assert_eq!(redactor.target("/?secretId=xyz&SECRETKEY=abc"), "/?secretId=redacted-n2&SECRETKEY=redacted-n1");
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn cookies_are_secrets_and_other_headers_are_not() {
-        let mut redactor = Redactor::new([7; 32]);
+        let redactor = Redactor::new([7; 32]);
         assert_eq!(redactor.header("cookie", "session=1"), "redacted-n1");
         assert_eq!(redactor.header("user-agent", "x"), "x");
     }

@@ -134,7 +134,7 @@ impl Journal {
         let attempt = state.attempts.entry(key).or_insert(0);
         *attempt += 1;
         let attempt = *attempt;
-        let request = open::record(head, &mut state.redactor);
+        let request = open::record(head, &state.redactor);
         let open = Arc::new(Open::new(Arc::clone(self), line, subject, seq, attempt, start, request));
         state.open.insert(seq, Arc::downgrade(&open));
         open

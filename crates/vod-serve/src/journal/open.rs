@@ -61,7 +61,7 @@ impl std::fmt::Debug for Open {
 }
 
 /// The request as it is kept: redacted.
-pub(super) fn record(head: &Head, redactor: &mut Redactor) -> RequestRecord {
+pub(super) fn record(head: &Head, redactor: &Redactor) -> RequestRecord {
     let headers = head
         .headers
         .iter()
