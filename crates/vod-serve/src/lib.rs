@@ -3,6 +3,7 @@
 //! - [`Host`]: what a server must answer; the mock is one, a proxy can be another.
 //! - [`Server`]: takes connections over any transport and leads each request through its phases.
 //! - [`transport`]: what a connection must be able to do, sockets and in-memory pipes alike, and how it is cut.
+//! - [`tls`]: TLS over any of them, with a local CA.
 //! - [`fault`]: what is injected, when it strikes, and the account of what struck.
 //! - [`journal`]: every request and what came of it, redacted, in memory and as lines of JSON.
 //! - [`kill`]: how a fault asks for a process to be killed.
@@ -20,6 +21,7 @@ mod message;
 mod reply_body;
 mod rim;
 mod server;
+pub mod tls;
 pub mod transport;
 
 pub use clock::WallClock;

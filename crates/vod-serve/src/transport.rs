@@ -1,6 +1,6 @@
 //! What a connection must be able to do, and the line that is drawn through it so that it can be cut.
 //!
-//! Servers are generic over [`Transport`]: a TCP socket, and the in-memory pipe of a simulation.
+//! Servers are generic over [`Transport`]: a TCP socket, the in-memory pipe of a simulation, and TLS over either.
 
 use std::{
     future::Future,
