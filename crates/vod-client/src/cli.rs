@@ -4,7 +4,7 @@
 //! - `cli/sign.rs`: `vod-client sign ugc` and `vod-client sign request`.
 //! - `cli/verify.rs`: `vod-client verify`.
 //! - `cli/facts.rs`: what is said of a file.
-//! - `cli/values.rs`: sizes and durations as people write them.
+//! - `cli/values.rs`: durations as people write them.
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
 //! - `cli/progress.rs`: the bar, on a terminal.
 //!

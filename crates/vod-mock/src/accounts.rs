@@ -1,7 +1,7 @@
 //! Whose requests are answered. An account is named by the SecretId of a request's signature.
 
 use serde::Deserialize;
-use vod_proto::sign::SecretKey;
+use vod_proto::{Limits, limits::LimitsError, sign::SecretKey};
 
 /// The SecretId of the demo account: the public example of the documents.
 pub const DEMO_SECRET_ID: &str = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA";
@@ -30,7 +30,13 @@ pub struct Account {
     /// Where its events go. Default: none, and nobody is called.
     #[serde(default)]
     pub callback_url: Option<String>,
+    /// The numbers that bound its uploads; what is not given is as documented. Default: those of the server.
+    #[serde(default)]
+    pub limits: Option<Limits>,
 }
+
+/// Longest name of an account, in letters. Default 64: it stands in every line of a journal.
+const NAME_MAX: usize = 64;
 
 /// The accounts of a server.
 #[derive(Clone, Deserialize)]
@@ -50,6 +56,7 @@ impl Default for Accounts {
             secret_key: SecretKey::new(DEMO_SECRET_KEY),
             verify_key: Some(SecretKey::new(DEMO_VERIFY_KEY)),
             callback_url: None,
+            limits: None,
         };
         Self { accounts: vec![demo] }
     }
@@ -67,58 +74,63 @@ pub enum AccountsError {
     /// Two have the same SecretId.
     #[error("the accounts {0:?} and {1:?} have the same secret-id")]
     SecretId(String, String),
+    /// One's name is none.
+    #[error("an account is named {0:?}: expected up to {NAME_MAX} letters, digits, dots, underscores and dashes")]
+    BadName(String),
+    /// One has no key pair.
+    #[error("the account {0:?} has an empty secret-id or secret-key")]
+    NoKey(String),
+    /// One's limits exclude each other.
+    #[error("the limits of the account {0:?} cannot hold: {1}")]
+    Limits(String, LimitsError),
     /// One's callback URL cannot be called.
     #[error("the callback-url of the account {0:?} cannot be called: {1}")]
     CallbackUrl(String, String),
 }
 
-impl Accounts {
-    /// Checks that the accounts can be told apart.
+impl Account {
+    /// Checks what can be seen of an account alone.
     ///
     /// # Errors
-    /// Names the accounts that cannot.
+    /// Says what is wrong with its name, its keys or its limits.
     pub fn check(&self) -> Result<(), AccountsError> {
-        for (at, account) in self.accounts.iter().enumerate() {
-            for other in &self.accounts[..at] {
-                if other.name == account.name {
-                    return Err(AccountsError::Name(account.name.clone()));
-                }
-                if other.secret_id == account.secret_id {
-                    return Err(AccountsError::SecretId(other.name.clone(), account.name.clone()));
-                }
-            }
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if self.name.is_empty() || self.name.len() > NAME_MAX || !self.name.chars().all(fits) {
+            return Err(AccountsError::BadName(self.name.clone()));
         }
+        if self.secret_id.is_empty() || self.secret_key == SecretKey::new("") {
+            return Err(AccountsError::NoKey(self.name.clone()));
+        }
+        let limits = self.limits.as_ref().map_or(Ok(()), Limits::check);
+        limits.map_err(|why| AccountsError::Limits(self.name.clone(), why))
+    }
+
+    /// Checks that its callback URL can be called, as far as `takes` can tell.
+    ///
+    /// # Errors
+    /// Names the account. The URL is not repeated: it may hold a password.
+    pub fn check_callback_url(&self, takes: impl Fn(&str) -> Result<(), String>) -> Result<(), AccountsError> {
+        let checked = self.callback_url.as_deref().map_or(Ok(()), takes);
+        checked.map_err(|why| AccountsError::CallbackUrl(self.name.clone(), why))
+    }
+}
+
+impl Accounts {
+    /// Checks that there is one.
+    ///
+    /// # Errors
+    /// If there is none: nothing could ever be answered.
+    pub const fn check(&self) -> Result<(), AccountsError> {
         if self.accounts.is_empty() { Err(AccountsError::Empty) } else { Ok(()) }
     }
+}
 
-    /// Checks that every callback URL can be called, as far as `takes` can tell.
-    ///
-    /// # Errors
-    /// Names the first account whose URL cannot. The URL is not repeated: it may hold a password.
-    pub fn check_callback_urls(&self, takes: impl Fn(&str) -> Result<(), String>) -> Result<(), AccountsError> {
-        for account in &self.accounts {
-            let checked = account.callback_url.as_deref().map_or(Ok(()), &takes);
-            checked.map_err(|why| AccountsError::CallbackUrl(account.name.clone(), why))?;
-        }
-        Ok(())
-    }
+impl IntoIterator for Accounts {
+    type Item = Account;
+    type IntoIter = std::vec::IntoIter<Account>;
 
-    /// The account of a SecretId.
-    #[must_use]
-    pub fn of_secret_id(&self, secret_id: &str) -> Option<&Account> {
-        self.accounts.iter().find(|account| account.secret_id == secret_id)
-    }
-
-    /// The account of this name.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&Account> {
-        self.accounts.iter().find(|account| account.name == name)
-    }
-
-    /// The account that requests without a SecretId belong to where signatures are not asked for.
-    #[must_use]
-    pub fn first(&self) -> Option<&Account> {
-        self.accounts.first()
+    fn into_iter(self) -> Self::IntoIter {
+        self.accounts.into_iter()
     }
 }
 
@@ -127,32 +139,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accounts_that_cannot_be_told_apart_are_refused() {
-        let account = |name: &str, id: &str| {
-            format!("[[account]]\nname = \"{name}\"\napp-id = 1\nsecret-id = \"{id}\"\nsecret-key = \"k\"\n")
+    fn an_account_has_a_name_that_can_be_written_anywhere_and_a_key_pair() {
+        let check = |name: &str, id: &str, key: &str, more: &str| {
+            let text = format!("name = {name:?}\napp-id = 1\nsecret-id = {id:?}\nsecret-key = {key:?}\n{more}");
+            let checked = toml::from_str::<Account>(&text).unwrap().check();
+            checked.map_err(|error| error.to_string())
         };
-        let check = |text: String| toml::from_str::<Accounts>(&text).unwrap().check();
-        assert_eq!(check(account("a", "1") + &account("b", "2")), Ok(()));
-        assert_eq!(check(account("a", "1") + &account("a", "2")), Err(AccountsError::Name("a".to_owned())));
-        assert_eq!(
-            check(account("a", "1") + &account("b", "1")),
-            Err(AccountsError::SecretId("a".to_owned(), "b".to_owned()))
-        );
-        assert_eq!(check("account = []".to_owned()), Err(AccountsError::Empty));
+        assert_eq!(check("team-7.ci_a", "i", "k", ""), Ok(()));
+        for name in ["", "a b", "a/b", "ü", "a\n", &"n".repeat(65)] {
+            assert!(check(name, "i", "k", "").unwrap_err().contains("expected up to 64 letters"), "{name:?}");
+        }
+        assert!(check("a", "", "k", "").is_err() && check("a", "i", "", "").is_err());
+        assert_eq!(check("a", "i", "k", "[limits]\npart-size-min = 1"), Ok(()));
+        let crossed = check("a", "i", "k", "[limits]\npart-size-min = 2000000").unwrap_err();
+        assert!(crossed.contains("limits of the account \"a\"") && crossed.contains("part-size-min"), "{crossed}");
     }
 
     #[test]
     fn an_account_may_have_a_verify_key_and_a_callback_url_that_can_be_called() {
         let text = "[[account]]\nname = \"a\"\napp-id = 1\nsecret-id = \"i\"\nsecret-key = \"k\"\n";
-        let with = |more: &str| toml::from_str::<Accounts>(&format!("{text}{more}")).unwrap();
+        let with = |more: &str| {
+            let accounts = toml::from_str::<Accounts>(&format!("{text}{more}")).unwrap();
+            accounts.into_iter().next().unwrap()
+        };
         let takes = crate::callbacks::check_url;
         let plain = with("");
-        assert!(plain.accounts[0].verify_key.is_none() && plain.accounts[0].callback_url.is_none());
-        assert_eq!(plain.check_callback_urls(takes), Ok(()));
+        assert!(plain.verify_key.is_none() && plain.callback_url.is_none());
+        assert_eq!(plain.check_callback_url(takes), Ok(()));
         let called = with("verify-key = \"v\"\ncallback-url = \"http://h/\"");
-        assert!(called.accounts[0].verify_key == Some(SecretKey::new("v")));
-        assert_eq!(called.check_callback_urls(takes), Ok(()));
-        let error = with("callback-url = \"http://me:sEcReT@/\"").check_callback_urls(takes).unwrap_err().to_string();
+        assert!(called.verify_key == Some(SecretKey::new("v")));
+        assert_eq!(called.check_callback_url(takes), Ok(()));
+        let error = with("callback-url = \"http://me:sEcReT@/\"").check_callback_url(takes).unwrap_err().to_string();
         assert!(error.contains("callback-url of the account \"a\"") && error.contains("expected a host"), "{error}");
         assert!(!error.contains("sEcReT"), "{error}");
     }

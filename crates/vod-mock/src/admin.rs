@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use vod_proto::{Exchange, Sha1};
-use vod_serve::{fault::Account as FaultAccount, host::AsideBody};
+use vod_serve::{fault::Fate, host::AsideBody};
 
 use crate::{callbacks::Callbacks, mind::Mind};
 
@@ -116,8 +116,8 @@ async fn exchanges(State(mind): State<Arc<Mind>>, filter: Result<Query<Filter>, 
     ([(header::CONTENT_TYPE.as_str(), "application/jsonl"), ("x-vod-evicted", &evicted)], lines).into_response()
 }
 
-async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<FaultAccount>> {
-    Json(mind.engine().account())
+async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<Fate>> {
+    Json(mind.engine().fates())
 }
 
 /// The breaches of rules that the exchanges so far prove.

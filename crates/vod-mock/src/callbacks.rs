@@ -90,6 +90,11 @@ impl Callbacks {
         Arc::new(Self { shared: Arc::new(Shared { policy, caller, clock, log }), tasks: Mutex::default() })
     }
 
+    /// Can a callback go to this URL at all?
+    pub(crate) fn takes(&self, url: &str) -> Result<(), String> {
+        self.shared.caller.takes(url)
+    }
+
     /// Schedules what is to be told of a file, and returns at once. Call it within a runtime.
     pub fn file_stored(&self, event: &StoredEvent) {
         let now = self.shared.clock.now();

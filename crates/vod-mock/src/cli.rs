@@ -13,12 +13,9 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use vod_proto::{Limits, lint, rules::Profile};
-use vod_serve::{Journal, KillTarget, Plan, clock::fresh_seed, journal::JournalError};
+use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError};
 
 use crate::{
     Accounts, Auth, CallbackPolicy, Config, DiskStore, MemoryStore, Mock, OpenError, Store, exit, kill::StdioKiller,
@@ -182,8 +179,8 @@ async fn run(args: Args) -> Result<(), Failure> {
     let limits: Limits = read_toml(args.limits.as_deref())?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let refused = |source| Failure::Listen { addr: args.listen, source };
-    let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
-    let addr = listener.local_addr().map_err(refused)?;
+    let port = Port::bind(args.listen).await.map_err(refused)?;
+    let addr = port.addr();
     if plan.kills(KillTarget::Mock) && args.data_dir.is_none() {
         return Err(Failure::KillsMemory);
     }
@@ -230,7 +227,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     // Nobody may be reading: the mock serves all the same.
     let _ = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush());
     {
-        let serving = mock.serve(listener);
+        let serving = mock.serve(port);
         tokio::pin!(serving);
         tokio::select! {
             biased;

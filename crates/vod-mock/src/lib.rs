@@ -27,15 +27,16 @@ pub mod exit;
 mod kill;
 mod mind;
 mod mock;
+mod namespace;
 mod rates;
 mod requests;
 pub mod store;
 mod view;
 mod vod_mock;
 
-pub use accounts::{Accounts, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY};
+pub use accounts::{Account, Accounts, AccountsError, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY};
 pub use callbacks::{CallbackPolicy, Caller, Delivery};
-pub use mock::{Config, Mock, OpenError};
+pub use mock::{Config, Mock, OpenError, UnknownAccount};
 pub use requests::Auth;
 pub use store::{DiskStore, MemoryStore, Store};
 pub use view::{UploadState, UploadView};

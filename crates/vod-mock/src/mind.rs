@@ -4,33 +4,34 @@
 //! - `commit`: decides by the core, remembers by the store, says what to answer.
 //! - `hash`: takes the file's SHA-1 along as parts come in.
 //! - `sweep`: frees what sessions kept that outlived their time.
+//! - `accounts`: takes accounts up and gives them up, and forgets what was theirs.
 
+mod accounts;
 mod commit;
 mod hash;
 mod read;
 mod sweep;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 use vod_proto::{
-    Action, Code, Family, InitUpload, Md5, NextPart, Sha1, SmallFile, UploadPart,
+    Action, Code, Exchange, Family, InitUpload, Limits, Md5, NextPart, Sha1, SmallFile, UploadPart,
     lint::{Finding, lint},
     reply::{Rejected, Reply},
     request::Claims,
+    rules::Profile,
 };
 use vod_serve::{Engine, Head, Journal, ReplyOut, Stakes, Subject, WallClock};
 
 use crate::{
-    accounts::Account,
+    OpenError,
+    accounts::Accounts,
     callbacks::Callbacks,
-    core::{Generation, Session, Upload, UploadKey, refuse},
-    requests::Standards,
+    core::{Record, Upload, UploadKey, refuse},
+    namespace::{ActiveAccount, Namespace, Namespaces},
+    requests::{Auth, Standards},
     store::{Staging, Store},
 };
 
@@ -42,21 +43,31 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn new(upload: Upload) -> Self {
+    pub(crate) fn new(upload: Upload) -> Self {
         Self { upload: AsyncMutex::new(upload), hashing: AsyncMutex::new(()) }
     }
+}
+
+/// What a mind is opened with, beside its store.
+pub(crate) struct Opening {
+    pub(crate) accounts: Accounts,
+    pub(crate) limits: Limits,
+    pub(crate) profile: Profile,
+    pub(crate) auth: Auth,
+    pub(crate) sign_hosts: Vec<String>,
+    pub(crate) instant_upload: bool,
+    pub(crate) clock: WallClock,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) callbacks: Arc<Callbacks>,
 }
 
 /// What the mock knows and does, whatever brings the requests.
 pub(crate) struct Mind {
     standards: Standards,
-    lifetime: Duration,
     instant_upload: bool,
     clock: WallClock,
     store: Arc<dyn Store>,
-    slots: Mutex<BTreeMap<UploadKey, Arc<Slot>>>,
-    /// The last upload that a sweep looked at.
-    swept: Mutex<Option<UploadKey>>,
     journal: Arc<Journal>,
     engine: Arc<Engine>,
     callbacks: Arc<Callbacks>,
@@ -65,14 +76,31 @@ pub(crate) struct Mind {
 /// Whose upload a request is about.
 pub(crate) struct Asker {
     action: Action,
-    account: Account,
+    active: Arc<ActiveAccount>,
     key: UploadKey,
 }
 
 impl Asker {
-    fn new(action: Action, account: Account, file_sha1: Sha1) -> Self {
-        let key = UploadKey { account: account.name.clone(), generation: action.family().into(), file_sha1 };
-        Self { action, account, key }
+    fn new(action: Action, active: Arc<ActiveAccount>, file_sha1: Sha1) -> Self {
+        let key = active.space.key(action.family().into(), file_sha1);
+        Self { action, active, key }
+    }
+
+    /// The time of day in the account's namespace.
+    fn now(&self) -> Timestamp {
+        self.active.space.now()
+    }
+
+    fn lifetime(&self) -> Duration {
+        self.active.space.lifetime()
+    }
+
+    fn slot(&self) -> Option<Arc<Slot>> {
+        self.active.space.slot(self.key.generation, self.key.file_sha1)
+    }
+
+    fn slot_or_new(&self) -> Arc<Slot> {
+        self.active.space.slot_or_new(self.key.generation, self.key.file_sha1)
     }
 
     /// The code for parts, or a body, that do not make the file that was announced.
@@ -91,22 +119,39 @@ pub(crate) struct Received {
     md5: Option<Md5>,
 }
 
-/// A request whose body was read, waiting to be committed.
-pub(crate) enum Staged {
+/// A request whose body was read, waiting to be committed, and what of it a fault could spoil.
+pub(crate) struct Staged {
+    what: What,
+    stakes: Stakes,
+}
+
+/// What waits to be committed.
+enum What {
     /// Nothing can come of it any more but this answer.
     Decided(ReplyOut),
     Init(Asker, InitUpload),
     Part(Asker, UploadPart, Received),
-    Finish(Asker, Stakes),
+    Finish(Asker),
     /// Without a body where the part was not the one that is wanted.
-    Next(Asker, NextPart, Option<Received>, Stakes),
-    Whole(Asker, SmallFile, Received, Stakes),
+    Next(Asker, NextPart, Option<Received>),
+    Whole(Asker, SmallFile, Received),
     /// It was heard.
     Report,
 }
 
+impl What {
+    /// With nothing that a fault could spoil.
+    fn safe(self) -> Staged {
+        self.at(Stakes::default())
+    }
+
+    const fn at(self, stakes: Stakes) -> Staged {
+        Staged { what: self, stakes }
+    }
+}
+
 fn decided(reply: &Reply, family: Family) -> Staged {
-    Staged::Decided(ReplyOut::json(reply.to_json(family)))
+    What::Decided(ReplyOut::json(reply.to_json(family))).safe()
 }
 
 fn unwritable(error: io::Error) -> Rejected {
@@ -120,37 +165,27 @@ fn unreadable(error: io::Error) -> Rejected {
 }
 
 impl Mind {
-    /// Takes up what the store remembers.
-    pub(crate) async fn open(
-        standards: Standards,
-        instant_upload: bool,
-        clock: WallClock,
-        store: Arc<dyn Store>,
-        journal: Arc<Journal>,
-        engine: Arc<Engine>,
-        callbacks: Arc<Callbacks>,
-    ) -> io::Result<Self> {
-        let mut uploads = BTreeMap::<UploadKey, Upload>::new();
-        for record in store.load().await? {
-            uploads.entry(record.key().clone()).or_default().apply(&record);
-        }
-        let slots = uploads.into_iter().map(|(key, upload)| (key, Arc::new(Slot::new(upload)))).collect();
-        let lifetime = Duration::from_secs(standards.limits.session_lifetime_s);
-        Ok(Self {
+    /// Takes up what the store remembers, and answers for these accounts.
+    pub(crate) async fn open(config: Opening, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let Opening { accounts, limits, profile, auth, sign_hosts, .. } = config;
+        let namespaces = Namespaces::new(config.clock, limits, &store.load().await?);
+        let standards = Standards { namespaces, profile, auth, sign_hosts };
+        let mind = Self {
             standards,
-            lifetime,
-            instant_upload,
-            clock,
+            instant_upload: config.instant_upload,
+            clock: config.clock,
             store,
-            slots: Mutex::new(slots),
-            swept: Mutex::default(),
-            journal,
-            engine,
-            callbacks,
-        })
+            journal: config.journal,
+            engine: config.engine,
+            callbacks: config.callbacks,
+        };
+        for account in accounts {
+            mind.add_account(account)?;
+        }
+        Ok(mind)
     }
 
-    pub(crate) fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
@@ -158,29 +193,31 @@ impl Mind {
         &self.engine
     }
 
-    /// The breaches of rules that the exchanges kept in memory prove.
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.standards.namespaces
+    }
+
+    /// The breaches of rules that the exchanges kept in memory prove. Each account is held to its own limits.
     pub(crate) fn findings(&self) -> Vec<Finding> {
-        lint(&self.journal.exchanges(), &self.standards.limits)
+        let mut by_account = BTreeMap::<Option<String>, Vec<Exchange>>::new();
+        for exchange in self.journal.exchanges() {
+            by_account.entry(exchange.account.clone()).or_default().push(exchange);
+        }
+        let lint = |(account, exchanges): (Option<String>, Vec<Exchange>)| {
+            let active = account.and_then(|name| self.namespaces().named(&name));
+            lint(&exchanges, active.as_ref().map_or(self.namespaces().limits(), |active| &active.limits))
+        };
+        by_account.into_iter().flat_map(lint).collect()
     }
 
-    /// Every upload, in order of account and digest.
-    pub(crate) fn slots(&self) -> Vec<(UploadKey, Arc<Slot>)> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.iter().map(|(key, slot)| (key.clone(), Arc::clone(slot))).collect()
-    }
-
-    /// The upload's session, as long as it lives.
-    pub(crate) fn session_of<'a>(&self, upload: &'a Upload) -> Option<&'a Session> {
-        upload.session(self.clock.now(), self.lifetime)
-    }
-
-    pub(crate) fn slot(&self, key: &UploadKey) -> Option<Arc<Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn slot_or_new(&self, key: &UploadKey) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(key.clone()).or_insert_with(|| Arc::new(Slot::new(Upload::default()))))
+    /// The upload that a request is about.
+    fn slot_of(&self, subject: &Subject) -> Option<(Arc<Namespace>, UploadKey, Arc<Slot>)> {
+        let action: Action = subject.action.as_deref()?.parse().ok()?;
+        let space = self.namespaces().space(subject.account.as_deref()?)?;
+        let (generation, file_sha1) = (action.family().into(), subject.file_sha1?);
+        let slot = space.slot(generation, file_sha1)?;
+        let key = space.key(generation, file_sha1);
+        Some((space, key, slot))
     }
 
     /// Who and what a request is about, as far as its head tells. A browser's question whether it may ask is about
@@ -190,33 +227,50 @@ impl Mind {
             return Subject { preflight: true, ..Subject::default() };
         }
         let claims = Claims::of(&head.query);
-        let account = self.standards.account(&claims).map(|account| account.name.clone());
+        let account = self.standards.account(&claims).map(|active| active.account.name.clone());
         let Claims { action, file_sha1, part, .. } = claims;
-        let family = action.as_deref().and_then(|name| name.parse::<Action>().ok()).map(Action::family);
-        let mut part_number = None;
-        if let (Some(account), Some(file_sha1), Some(part), Some(family)) = (&account, file_sha1, part, family) {
-            let key = UploadKey { account: account.clone(), generation: family.into(), file_sha1 };
-            part_number = match self.slot(&key) {
-                Some(slot) => {
+        let mut subject = Subject { account, action, file_sha1, part, part_number: None, preflight: false };
+        if let Some(part) = part {
+            let family = subject.action.as_deref().and_then(|name| name.parse::<Action>().ok()).map(Action::family);
+            subject.part_number = match self.slot_of(&subject) {
+                // The part that opens a legacy upload is its first.
+                _ if family == Some(Family::Legacy) && part.offset == 0 => Some(1),
+                Some((space, _, slot)) => {
                     let upload = slot.upload.lock().await;
-                    self.session_of(&upload).map(|session| session.part_number(part.offset))
+                    space.session_of(&upload).map(|session| session.part_number(part.offset))
                 }
                 None => None,
             };
-            // The part that opens a legacy upload is its first.
-            if key.generation == Generation::Legacy && part.offset == 0 {
-                part_number = Some(1);
-            }
         }
-        Subject { account, action, file_sha1, part, part_number, preflight: false }
+        subject
     }
 
     /// What a fault could spoil, if this is committed.
-    pub(crate) fn stakes(staged: &Staged) -> Stakes {
-        match staged {
-            Staged::Decided(_) | Staged::Init(..) | Staged::Report => Stakes::default(),
-            Staged::Part(..) => Stakes { part: true, file: false },
-            Staged::Finish(_, stakes) | Staged::Next(.., stakes) | Staged::Whole(.., stakes) => *stakes,
+    pub(crate) const fn stakes(staged: &Staged) -> Stakes {
+        staged.stakes
+    }
+
+    /// Has the upload a session that a request is about?
+    pub(crate) async fn has_session(&self, subject: &Subject) -> bool {
+        let Some((space, _, slot)) = self.slot_of(subject) else { return false };
+        let upload = slot.upload.lock().await;
+        space.session_of(&upload).is_some()
+    }
+
+    /// Lets the session expire of the upload that a request is about.
+    pub(crate) async fn expire_session(&self, subject: &Subject) {
+        let Some((space, key, slot)) = self.slot_of(subject) else { return };
+        let mut upload = slot.upload.lock().await;
+        if space.session_of(&upload).is_some()
+            && let Err(rejected) = self.write_down(&mut upload, &Record::Dropped { key }).await
+        {
+            tracing::error!(%rejected, "a session that was to expire is still there");
         }
+    }
+
+    /// How many bytes of a request's body are read at most.
+    pub(crate) fn body_ceiling(&self, subject: &Subject) -> u64 {
+        let active = subject.account.as_deref().and_then(|name| self.namespaces().named(name));
+        active.map_or(self.namespaces().limits().body_ceiling, |active| active.limits.body_ceiling)
     }
 }

@@ -1,6 +1,6 @@
 //! The rim of the mock: joins the pure core, a store and the server.
 
-use std::{convert::Infallible, io, sync::Arc};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use vod_proto::{Exchange, Limits, limits::LimitsError, lint::Finding, rules::Profile};
 use vod_serve::{
@@ -8,18 +8,18 @@ use vod_serve::{
     WallClock,
     body::{Body, BodyError},
     clock::fresh_seed,
-    fault::{Account as FaultAccount, PlanError},
+    fault::{Fate, PlanError, Powers},
     host::AsideBody,
 };
 
 use crate::{
-    accounts::{Accounts, AccountsError},
+    accounts::{Account, Accounts, AccountsError},
     admin,
-    callbacks::{self, CallbackPolicy, Callbacks, Caller, Delivery, HttpCaller},
+    callbacks::{CallbackPolicy, Callbacks, Caller, Delivery, HttpCaller},
     cors,
-    mind::{Mind, Staged},
-    rates::Rates,
-    requests::{Auth, Standards},
+    mind::{Mind, Opening, Staged},
+    namespace::ActiveAccount,
+    requests::Auth,
     store::Store,
     view::UploadView,
 };
@@ -90,13 +90,15 @@ pub enum OpenError {
     /// A fault of the plan could never strike.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The plan kills, and nobody can.
-    #[error("the fault plan has a fault that kills, but nobody here can kill")]
-    NoKiller,
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
     Store(#[from] io::Error),
 }
+
+/// There is no account of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no account named {0:?}")]
+pub struct UnknownAccount(pub String);
 
 /// A mock server without a socket of its own: give it a listener, or single connections.
 pub struct Mock {
@@ -112,38 +114,78 @@ impl Mock {
     /// If the accounts, the plan or the store cannot be used.
     pub async fn open(config: Config, store: Arc<dyn Store>) -> Result<Arc<Self>, OpenError> {
         config.accounts.check()?;
-        let takes = if config.caller.is_some() { callbacks::check_url } else { HttpCaller::takes };
-        config.accounts.check_callback_urls(takes)?;
         config.limits.check()?;
-        let engine = Arc::new(Engine::new(config.plan, config.seed)?);
+        let powers = Powers { spoils: true, rereads: store.rereads(), kills: config.killer.is_some(), refuses: true };
+        let engine = Arc::new(Engine::new(config.plan, config.seed, powers)?);
         engine.recall(&config.journal.exchanges());
-        let body_ceiling = config.limits.body_ceiling;
-        let standards = Standards {
-            accounts: config.accounts,
-            profile: config.profile,
-            auth: config.auth,
-            limits: config.limits,
-            sign_hosts: config.sign_hosts,
-            rates: Rates::default(),
-        };
         let caller = config.caller.unwrap_or_else(|| Arc::new(HttpCaller::default()));
         let callbacks = Callbacks::new(config.callbacks, caller, config.clock);
-        let journal = Arc::clone(&config.journal);
-        let mind = Mind::open(
-            standards,
-            config.instant_upload,
-            config.clock,
-            store,
-            journal,
-            Arc::clone(&engine),
-            Arc::clone(&callbacks),
-        );
-        let mind = Arc::new(mind.await?);
+        let opening = Opening {
+            accounts: config.accounts,
+            limits: config.limits,
+            profile: config.profile,
+            auth: config.auth,
+            sign_hosts: config.sign_hosts,
+            instant_upload: config.instant_upload,
+            clock: config.clock,
+            journal: Arc::clone(&config.journal),
+            engine: Arc::clone(&engine),
+            callbacks: Arc::clone(&callbacks),
+        };
+        let mind = Arc::new(Mind::open(opening, store).await?);
         let admin = config.admin.then(|| admin::router(Arc::clone(&mind), Arc::clone(&callbacks)));
         let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin });
-        let server = Server::new(host, engine, config.journal, config.clock, config.killer, body_ceiling)
-            .map_err(|_| OpenError::NoKiller)?;
+        let server = Server::new(host, engine, config.journal, config.clock, config.killer);
         Ok(Arc::new(Self { mind, callbacks, server }))
+    }
+
+    /// Answers for one account more, from now on.
+    ///
+    /// # Errors
+    /// If it cannot be told from another, or used at all.
+    pub fn add_account(&self, account: Account) -> Result<(), AccountsError> {
+        self.mind.add_account(account)
+    }
+
+    /// The names of the accounts that are answered for, in order.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<String> {
+        self.mind.namespaces().accounts().iter().map(|active| active.account.name.clone()).collect()
+    }
+
+    /// Answers for an account no more, and forgets all that was its own: uploads, faults, evidence. Its requests that
+    /// are under way come to nothing. Says whether there was one of this name.
+    pub async fn remove_account(&self, name: &str) -> bool {
+        self.mind.remove_account(name).await
+    }
+
+    /// Lets an account begin anew: without uploads, faults and evidence, its clock where every clock stands.
+    ///
+    /// # Errors
+    /// If there is no account of this name.
+    pub async fn reset(&self, account: &str) -> Result<(), UnknownAccount> {
+        self.mind.reset(&*self.active(account)?).await;
+        Ok(())
+    }
+
+    /// Moves an account's clock on: its sessions and upload signatures expire by it. Timers and the window of
+    /// `Timestamp` go by the machine's time still, and so do the other accounts.
+    ///
+    /// # Errors
+    /// If there is no account of this name.
+    pub async fn advance(&self, account: &str, by: Duration) -> Result<(), UnknownAccount> {
+        self.mind.advance(&*self.active(account)?, by).await;
+        Ok(())
+    }
+
+    fn active(&self, name: &str) -> Result<Arc<ActiveAccount>, UnknownAccount> {
+        self.mind.namespaces().named(name).ok_or_else(|| UnknownAccount(name.to_owned()))
+    }
+
+    /// The faults that are planted, to plant more, to lift them, and to see what became of them.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.mind.engine()
     }
 
     /// Takes connections for as long as it is polled; dropping it drops them all.
@@ -188,8 +230,8 @@ impl Mock {
 
     /// What became of every planned fault.
     #[must_use]
-    pub fn fault_account(&self) -> Vec<FaultAccount> {
-        self.mind.engine().account()
+    pub fn fates(&self) -> Vec<Fate> {
+        self.mind.engine().fates()
     }
 
     /// The rules that clients broke so far, each with the exchanges that prove it.
@@ -224,6 +266,18 @@ impl Host for MockHost {
 
     fn stakes(&self, staged: &Staged) -> Stakes {
         Mind::stakes(staged)
+    }
+
+    async fn has_session(&self, subject: &Subject) -> bool {
+        self.mind.has_session(subject).await
+    }
+
+    async fn expire_session(&self, subject: &Subject) {
+        self.mind.expire_session(subject).await;
+    }
+
+    fn body_ceiling(&self, subject: &Subject) -> u64 {
+        self.mind.body_ceiling(subject)
     }
 
     async fn commit(&self, staged: Staged, effects: Effects) -> Answer {

@@ -3,14 +3,12 @@
 use std::{collections::BTreeMap, sync::Mutex, sync::PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use vod_proto::{Action, Code, Limits, reply::Rejected};
+use vod_proto::{Action, Limits};
 
-use crate::core::refuse;
-
-/// The requests of each account's running minute. A minute begins with the first request after the last one ended.
+/// The requests of an account's running minutes. A minute begins with the first request after the last one ended.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    minutes: Mutex<BTreeMap<(String, Action), Minute>>,
+    minutes: Mutex<BTreeMap<Action, Minute>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,21 +29,24 @@ const fn allowed(limits: &Limits, action: Action) -> Option<u32> {
 }
 
 impl Rates {
-    /// Counts a request, and refuses it if there were enough of its kind.
-    pub(crate) fn admit(&self, account: &str, action: Action, limits: &Limits, now: Timestamp) -> Result<(), Rejected> {
+    /// Counts a request, and refuses it if there were enough of its kind: says how many.
+    pub(crate) fn admit(&self, action: Action, limits: &Limits, now: Timestamp) -> Result<(), String> {
         let Some(allowed) = allowed(limits, action) else { return Ok(()) };
         let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
-        let minute = minutes.entry((account.to_owned(), action)).or_insert(Minute { since: now, seen: 0 });
+        let minute = minutes.entry(action).or_insert(Minute { since: now, seen: 0 });
         if now.duration_since(minute.since).abs() >= SignedDuration::from_mins(1) {
             *minute = Minute { since: now, seen: 0 };
         }
         if minute.seen >= allowed {
-            let message =
-                format!("account {account} sent {} {action} in this minute: {allowed} are allowed", minute.seen);
-            return Err(refuse(Code::OVER_QUOTA, message));
+            return Err(format!("sent {} {action} in this minute: {allowed} are allowed", minute.seen));
         }
         minute.seen += 1;
         Ok(())
+    }
+
+    /// Begins every minute anew.
+    pub(crate) fn forget(&self) {
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -54,16 +55,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_has_so_many_requests_of_an_action_and_account_and_no_more() {
+    fn a_minute_has_so_many_requests_of_an_action_and_no_more() {
         let rates = Rates::default();
         let limits = Limits { init_per_minute: Some(2), ..Limits::default() };
         let at = |second| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
-        let admit = |account, action, second| rates.admit(account, action, &limits, at(second)).map_err(|no| no.code);
+        let admit = |action, second| rates.admit(action, &limits, at(second)).is_ok();
         let init = Action::InitUpload;
-        assert_eq!([admit("a", init, 5), admit("a", init, 6)], [Ok(()), Ok(())]);
-        assert_eq!(admit("a", init, 64), Err(Code::OVER_QUOTA));
-        assert_eq!([admit("b", init, 64), admit("a", Action::UploadPart, 64)], [Ok(()), Ok(())]);
-        assert_eq!([admit("a", init, 65), admit("a", init, 66)], [Ok(()), Ok(())], "the next minute");
-        assert_eq!(admit("a", init, 67), Err(Code::OVER_QUOTA));
+        assert!(admit(init, 5) && admit(init, 6));
+        assert!(!admit(init, 64) && admit(Action::UploadPart, 64));
+        assert!(admit(init, 65) && admit(init, 66), "the next minute");
+        let refused = rates.admit(init, &limits, at(67)).unwrap_err();
+        assert_eq!(refused, "sent 2 InitUpload in this minute: 2 are allowed");
     }
 }

@@ -1,8 +1,10 @@
 //! What a request asks, checked in the documented order: action, common parameters, signature, protocol parameters.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use vod_proto::{
-    Action, Code, Family, LEGACY_SIGN_HOST, Limits, PATH_V2, PATH_V3, Request, SIGN_HOST,
+    Action, Code, Family, LEGACY_SIGN_HOST, PATH_V2, PATH_V3, Request, SIGN_HOST,
     action::Role,
     query::Decoding,
     reply::Rejected,
@@ -14,9 +16,8 @@ use vod_proto::{
 use vod_serve::{Head, ReplyOut};
 
 use crate::{
-    accounts::{Account, Accounts},
     core::refuse,
-    rates::Rates,
+    namespace::{ActiveAccount, Namespaces},
 };
 
 /// Hosts that clients are known to sign for, whatever address they connect to.
@@ -34,18 +35,16 @@ pub enum Auth {
 
 /// The standards a request is held to.
 pub(crate) struct Standards {
-    pub(crate) accounts: Accounts,
+    pub(crate) namespaces: Namespaces,
     pub(crate) profile: Profile,
     pub(crate) auth: Auth,
-    pub(crate) limits: Limits,
     pub(crate) sign_hosts: Vec<String>,
-    pub(crate) rates: Rates,
 }
 
 /// A request that passed every check that its head allows.
 pub(crate) struct Asked {
     pub(crate) action: Action,
-    pub(crate) account: Account,
+    pub(crate) account: Arc<ActiveAccount>,
     pub(crate) request: Request,
 }
 
@@ -64,11 +63,11 @@ fn broken(violation: Violation) -> Rejected {
 
 impl Standards {
     /// The account that a request belongs to.
-    pub(crate) fn account(&self, claims: &Claims) -> Option<&Account> {
-        let named = claims.secret_id.as_ref().and_then(|secret_id| self.accounts.of_secret_id(secret_id));
+    pub(crate) fn account(&self, claims: &Claims) -> Option<Arc<ActiveAccount>> {
+        let named = claims.secret_id.as_ref().and_then(|secret_id| self.namespaces.of_secret_id(secret_id));
         match self.auth {
             Auth::Verify => named,
-            Auth::Any => named.or_else(|| self.accounts.first()),
+            Auth::Any => named.or_else(|| self.namespaces.first()),
         }
     }
 
@@ -109,7 +108,7 @@ impl Standards {
             return Err(refuse(Code::BAD_PARAMETER, message));
         }
         let (account, decoding) = match (self.auth, action.family()) {
-            (Auth::Verify, Family::Ugc) => (self.verify_token(head, now)?, Decoding::Form),
+            (Auth::Verify, Family::Ugc) => (self.verify_token(head)?, Decoding::Form),
             (Auth::Verify, family) => self.verify(family, head, now)?,
             (Auth::Any, _) => {
                 let account = self.account(&Claims::of(&head.query));
@@ -117,39 +116,42 @@ impl Standards {
                 (account, Decoding::Form)
             }
         };
-        self.rates.admit(&account.name, action, &self.limits, now)?;
-        let parsed = Request::from_query(action, &head.query.sent_as(decoding), &self.limits).map_err(broken)?;
+        account
+            .rates
+            .admit(action, &account.limits, now)
+            .map_err(|why| refuse(Code::OVER_QUOTA, format!("account {} {why}", account.account.name)))?;
+        let parsed = Request::from_query(action, &head.query.sent_as(decoding), &account.limits).map_err(broken)?;
         self.note(action.family(), parsed.deviations)?;
-        Ok(Asked { action, account: account.clone(), request: parsed.request })
+        Ok(Asked { action, account, request: parsed.request })
     }
 
     /// Checks common parameters, account, signature and its age. Says how the query is to be read, too.
-    fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<(&Account, Decoding), Rejected> {
+    fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<(Arc<ActiveAccount>, Decoding), Rejected> {
         let params = CommonParams::from_query(family, &head.query).map_err(broken)?;
         self.note(family, params.deviations)?;
         let account = self
-            .accounts
+            .namespaces
             .of_secret_id(&params.secret_id)
             .ok_or_else(|| refuse(common::unknown_account(family), "parameter SecretId is wrong: no account has it"))?;
         let own = head.host.rsplit_once(':').map_or(head.host.as_str(), |(host, _)| host);
         let given = self.sign_hosts.iter().map(String::as_str);
         let hosts: Vec<&str> = [own, &head.host].into_iter().chain(SIGN_HOSTS).chain(given).collect();
-        let reading = sign::request_reading(&account.secret_key, &head.method, &hosts, &head.path, &head.query);
+        let reading = sign::request_reading(&account.account.secret_key, &head.method, &hosts, &head.path, &head.query);
         let Some(decoding) = reading else {
             let tried = hosts.join(", ");
             let message = format!(
                 "parameter Signature is wrong: the signature does not hold for account {} over {} {} with any of the hosts {tried}",
-                account.name, head.method, head.path
+                account.account.name, head.method, head.path
             );
             return Err(refuse(common::wrong_signature(family), message));
         };
         let off = now.as_second().abs_diff(i64::try_from(params.timestamp).unwrap_or(i64::MAX));
-        if off > self.limits.timestamp_window_s {
+        if off > account.limits.timestamp_window_s {
             let code = match self.profile {
                 Profile::Observed => common::lapsed_signature(family),
                 Profile::Documented => Code::REPLAY,
             };
-            let window = self.limits.timestamp_window_s;
+            let window = account.limits.timestamp_window_s;
             let message = format!(
                 "parameter Timestamp is {}: expected within {window} s of the server's {}, not {off} s off",
                 params.timestamp,
@@ -161,21 +163,23 @@ impl Standards {
     }
 
     /// Checks an upload signature: whose it is, that it holds, and that it has not expired.
-    fn verify_token(&self, head: &Head, now: Timestamp) -> Result<&Account, Rejected> {
+    fn verify_token(&self, head: &Head) -> Result<Arc<ActiveAccount>, Rejected> {
         let refused = |why: String| refuse(Code::SIGNATURE, why);
         let (name, token) = UploadSignature::of_query(&head.query)
             .ok_or_else(|| refused("parameter signature is missing: expected an upload signature".to_owned()))?;
         let wrong = |error: vod_proto::ugc::Malformed| refused(format!("parameter {name} is wrong: {error}"));
         let token = token.map_err(wrong)?;
-        let account = self.accounts.of_secret_id(&token.secret_id().map_err(wrong)?);
+        let account = self.namespaces.of_secret_id(&token.secret_id().map_err(wrong)?);
         let account =
             account.ok_or_else(|| refused(format!("parameter {name} is wrong: no account has its SecretId")))?;
-        if !token.holds(&account.secret_key) {
-            let message =
-                format!("parameter {name} is wrong: the upload signature does not hold for account {}", account.name);
+        if !token.holds(&account.account.secret_key) {
+            let message = format!(
+                "parameter {name} is wrong: the upload signature does not hold for account {}",
+                account.account.name
+            );
             return Err(refused(message));
         }
-        let (expires, now) = (token.expires().map_err(wrong)?, now.as_second());
+        let (expires, now) = (token.expires().map_err(wrong)?, account.space.now().as_second());
         if i64::try_from(expires).is_ok_and(|expires| expires < now) {
             let message =
                 format!("parameter {name} is wrong: the upload signature expired at {expires}, it is {now} now");

@@ -6,6 +6,7 @@ use vod_proto::{FileFacts, Sha1, event::redacted_url};
 use crate::{
     core::{Generation, Session, UploadKey},
     mind::{Mind, Slot},
+    namespace::Namespace,
 };
 
 /// An upload as it can be seen from outside.
@@ -69,8 +70,10 @@ impl Mind {
     /// Every upload as it can be seen from outside; `rehash` reads stored files again.
     pub(crate) async fn views(&self, rehash: bool) -> Vec<UploadView> {
         let mut views = Vec::new();
-        for (key, slot) in self.slots() {
-            views.extend(self.view(key, &slot, rehash).await);
+        for space in self.namespaces().spaces() {
+            for (key, slot) in space.slots() {
+                views.extend(self.view(&space, key, &slot, rehash).await);
+            }
         }
         views
     }
@@ -81,10 +84,10 @@ impl Mind {
         views.retain(|view| view.file_sha1 == file_sha1);
         if rehash {
             for view in &mut views {
-                let key = UploadKey { account: view.account.clone(), generation: view.generation, file_sha1 };
-                if let Some(slot) = self.slot(&key)
-                    && let Some(read) = self.view(key, &slot, true).await
-                {
+                let Some(space) = self.namespaces().space(&view.account) else { continue };
+                let Some(slot) = space.slot(view.generation, file_sha1) else { continue };
+                let key = space.key(view.generation, file_sha1);
+                if let Some(read) = self.view(&space, key, &slot, true).await {
                     *view = read;
                 }
             }
@@ -92,13 +95,13 @@ impl Mind {
         views
     }
 
-    async fn view(&self, key: UploadKey, slot: &Slot, rehash: bool) -> Option<UploadView> {
+    async fn view(&self, space: &Namespace, key: UploadKey, slot: &Slot, rehash: bool) -> Option<UploadView> {
         let (mut view, stored) = {
             let upload = slot.upload.lock().await;
             if !upload.ever_began() {
                 return None;
             }
-            let session = self.session_of(&upload);
+            let session = space.session_of(&upload);
             let facts = session.map(Session::facts).or_else(|| upload.stored().map(|stored| &stored.facts));
             let state = match (session, upload.stored()) {
                 (Some(_), _) => UploadState::Open,

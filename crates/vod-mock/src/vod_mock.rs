@@ -2,8 +2,9 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use vod_proto::{Exchange, Sha1, lint::Finding};
+use vod_serve::Port;
 
 use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, UploadView};
 
@@ -40,11 +41,11 @@ impl VodMock {
     /// If the configuration or the store cannot be used, or loopback has no free port.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
         let mock = Mock::open(config, store).await?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
+        let port = Port::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let endpoint = format!("http://{}", port.addr());
         let serving = Arc::clone(&mock);
         let serving = tokio::spawn(async move {
-            serving.serve(listener).await;
+            serving.serve(port).await;
         });
         Ok(Self { mock, endpoint, serving })
     }

@@ -161,7 +161,7 @@ fn files_that_cannot_be_read_say_where_and_what_was_expected() {
     let idle = write("idle.toml", "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = \"drop-part\"\n");
     refused(&["--faults", &idle], exit::USAGE, &["\"a\"", "drop-part cannot strike in phase after-commit"]);
     let kill = write("kill.toml", "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = { kill = \"client\" }\n");
-    refused(&["--faults", &kill], exit::USAGE, &["nobody here can kill"]);
+    refused(&["--faults", &kill], exit::USAGE, &["nobody who kills"]);
     let account = "[[account]]\nname = \"a\"\napp-id = 1\nsecret-id = \"i\"\n";
     let accounts = write("accounts.toml", &format!("{account}secret-key = [\"sEcReT\"]\n"));
     refused(&["--accounts", &accounts], exit::USAGE, &["accounts.toml", "line 5"]);
@@ -176,10 +176,10 @@ fn files_that_cannot_be_read_say_where_and_what_was_expected() {
 fn a_damaged_log_is_refused_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let log: &Path = &dir.path().join("sessions.log");
-    std::fs::write(log, "vod-mock sessions, format 2\n00000000 {}\n").unwrap();
+    std::fs::write(log, "vod-mock sessions, format 3\n00000000 {}\n").unwrap();
     refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["sessions.log", "line 2", "checksum"]);
     std::fs::write(log, "vod-mock sessions, format 1\n").unwrap();
-    refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["format 1", "format 2"]);
+    refused(&["--data-dir", dir.path().to_str().unwrap()], exit::STORE, &["format 1", "format 3"]);
 }
 
 /// Takes one call, and gives back the JSON in it.

@@ -5,7 +5,7 @@
 //! - [`query`], [`sign`]: the bytes of a request line, and the signature over them.
 //! - [`ugc`]: the upload signature that an application hands to its users' devices.
 //! - [`code`], [`retry`]: every code the server may answer, what it means, and what may be sent again.
-//! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it.
+//! - [`layout`], [`limits`]: how a file is cut into parts, and the numbers that bound it; [`Size`] as people write it.
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
 //! - [`rules`]: what is demanded of a client, each demand with its source.
 //! - [`lint`]: every rule against a list of exchanges, with the exchanges that prove a breach.
@@ -32,6 +32,7 @@ pub mod request;
 pub mod retry;
 pub mod rules;
 pub mod sign;
+mod size;
 pub mod ugc;
 
 pub use action::{Action, Family};
@@ -43,6 +44,7 @@ pub use layout::{Layout, LegacyLayout, PartSpan};
 pub use limits::Limits;
 pub use query::Query;
 pub use request::{FinishUpload, InitUpload, NextPart, Request, SmallFile, UploadPart};
+pub use size::Size;
 
 /// The host that clients believe they talk to, and therefore sign for, whatever address they connect to.
 ///

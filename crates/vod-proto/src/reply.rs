@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::{Action, Code, Family, Md5, action::Role, code::RetryClass};
+use crate::{Action, Code, Family, Md5, Sha1, action::Role, code::RetryClass};
 
 /// A part that the server says it has.
 ///
@@ -16,8 +16,10 @@ pub struct ListedPart {
     pub offset: u64,
     /// `dataLen`, or `dataSize` where that is missing.
     pub len: Option<u64>,
-    /// `dataMd5`, or `dataSha` (a copying error of the documents) where that is missing.
+    /// `dataMd5`, or a `dataSha` as long as an MD5 (a copying error of the documents) where that is missing.
     pub md5: Option<Md5>,
+    /// A `dataSha` that is one. No document has it, and nobody compares it.
+    pub sha1: Option<Sha1>,
 }
 
 /// What the server says to `InitUpload`.
@@ -264,6 +266,9 @@ impl ListedPart {
         if let Some(md5) = self.md5 {
             fields.insert("dataMd5", json!(md5));
         }
+        if let Some(sha1) = self.sha1 {
+            fields.insert("dataSha", json!(sha1));
+        }
         json!(fields)
     }
 }
@@ -303,6 +308,7 @@ fn listed_parts(fields: &BTreeMap<String, Value>) -> Result<Vec<ListedPart>, Mal
                 .ok_or_else(|| wrong(&format!("listParts[{at}].offset"), "a byte offset", offset))?,
             len: ["dataLen", "dataSize"].iter().find_map(|name| as_unsigned(object.get(*name)?)),
             md5: ["dataMd5", "dataSha"].iter().find_map(|name| object.get(*name)?.as_str()?.parse().ok()),
+            sha1: object.get("dataSha").and_then(|sha1| sha1.as_str()?.parse().ok()),
         });
     }
     Ok(listed)
@@ -390,6 +396,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sha_in_the_place_of_an_md5_is_written_and_read_as_one() {
+        let part = ListedPart { offset: 0, len: Some(5), md5: None, sha1: Some(Sha1::of(b"hello")) };
+        let reply = Reply::Init(InitReply::Resume { part_size: 9, parts: vec![part] });
+        let text = reply.to_json(Family::Server);
+        assert!(
+            text.contains(r#""dataSha":"aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d""#) && !text.contains("dataMd5"),
+            "{text}"
+        );
+        assert_eq!(Reply::parse(Action::InitUpload, &text).unwrap().reply, reply);
+    }
+
+    #[test]
     fn the_documents_resume_example_with_its_copying_error() {
         check(
             Action::InitUpload,
@@ -397,7 +415,7 @@ mod tests {
                 {"offset":0,"dataSize":1048576,"dataMd5":"0bee89b07a248e27c83fc3d5951213c1"},
                 {"offset":1048576,"dataSize":1048576,"dataSha":"f5ac8127b3b6b85cdc13f237c6005d80"}]}"#,
             expect![
-                "Init(Resume { part_size: 1048576, parts: [ListedPart { offset: 0, len: Some(1048576), md5: Some(Md5(0bee89b07a248e27c83fc3d5951213c1)) }, ListedPart { offset: 1048576, len: Some(1048576), md5: Some(Md5(f5ac8127b3b6b85cdc13f237c6005d80)) }] })"
+                "Init(Resume { part_size: 1048576, parts: [ListedPart { offset: 0, len: Some(1048576), md5: Some(Md5(0bee89b07a248e27c83fc3d5951213c1)), sha1: None }, ListedPart { offset: 1048576, len: Some(1048576), md5: Some(Md5(f5ac8127b3b6b85cdc13f237c6005d80)), sha1: None }] })"
             ],
         );
     }
@@ -408,14 +426,14 @@ mod tests {
             Action::InitUpload,
             r#"{"code":"1","dataSize":"524288","listParts":[{"offset":"0","dataLen":"5","dataMd5":"xxx......"}],"new":1}"#,
             expect![[
-                r#"Init(Resume { part_size: 524288, parts: [ListedPart { offset: 0, len: Some(5), md5: None }] }) ignoring ["new"]"#
+                r#"Init(Resume { part_size: 524288, parts: [ListedPart { offset: 0, len: Some(5), md5: None, sha1: None }] }) ignoring ["new"]"#
             ]],
         );
         check(
             Action::InitUpload,
             r#"{"code":1,"dataSize":9,"listParts":[{"offset":0,"dataLen":null,"dataSize":5,"dataMd5":"x","dataSha":"5d41402abc4b2a76b9719d911017c592"}]}"#,
             expect![
-                "Init(Resume { part_size: 9, parts: [ListedPart { offset: 0, len: Some(5), md5: Some(Md5(5d41402abc4b2a76b9719d911017c592)) }] })"
+                "Init(Resume { part_size: 9, parts: [ListedPart { offset: 0, len: Some(5), md5: Some(Md5(5d41402abc4b2a76b9719d911017c592)), sha1: None }] })"
             ],
         );
         check(
@@ -474,7 +492,7 @@ mod tests {
     #[test]
     fn replies_are_written_as_every_known_client_reads_them() {
         let stored = Stored { url: Some("http://x/f0.mp4".to_owned()), ..Stored::new("7") };
-        let part = ListedPart { offset: 0, len: Some(5), md5: Some(Md5::of(b"hello")) };
+        let part = ListedPart { offset: 0, len: Some(5), md5: Some(Md5::of(b"hello")), sha1: None };
         let rejected = Rejected { code: Code::PROTOCOL_PARAMS, can_retry: None, message: "m".to_owned() };
         let written = [
             Reply::Init(InitReply::Fresh),

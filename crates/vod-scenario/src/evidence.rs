@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use vod_mock::UploadView;
 use vod_proto::{Code, Exchange};
-use vod_serve::fault::Account;
+use vod_serve::fault::Fate;
 
 use crate::source::SourceFacts;
 
@@ -50,7 +50,7 @@ pub struct Evidence {
     /// What became of each step.
     pub steps: Vec<StepEvidence>,
     /// What became of each planned fault.
-    pub faults: Vec<Account>,
+    pub faults: Vec<Fate>,
     /// What happened beside the exchanges, in order.
     pub events: Vec<Event>,
     /// How many exchanges were dropped from the journal.

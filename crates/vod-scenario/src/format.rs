@@ -19,7 +19,6 @@ mod check;
 mod count;
 mod error;
 mod expect;
-mod size;
 
 use std::{path::Path, time::Duration};
 
@@ -31,7 +30,7 @@ use vod_serve::{Plan, fault::Fault};
 pub use count::Count;
 pub use error::{FileError, Place};
 pub use expect::{Expect, Failure, StepExpect};
-pub use size::Size;
+pub use vod_proto::Size;
 
 /// The format this version reads.
 pub const FORMAT: i64 = 1;

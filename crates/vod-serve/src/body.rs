@@ -42,6 +42,8 @@ pub struct Body {
     incoming: Incoming,
     open: Arc<Open>,
     rim: Arc<Rim>,
+    /// How many bytes are read at most.
+    ceiling: u64,
     /// Bytes handed on so far.
     len: u64,
     sha1: Sha1Hasher,
@@ -53,9 +55,10 @@ pub struct Body {
 }
 
 impl Body {
-    pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: Arc<Rim>) -> Self {
+    pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: Arc<Rim>, ceiling: u64) -> Self {
         let aimed = rim.aim(Phase::MidBody, &open);
-        Self { incoming, open, rim, len: 0, sha1: Sha1Hasher::default(), md5: None, held: None, aimed, ended: false }
+        let sha1 = Sha1Hasher::default();
+        Self { incoming, open, rim, ceiling, len: 0, sha1, md5: None, held: None, aimed, ended: false }
     }
 
     /// Takes the MD5 along. Call it before the first byte is read.
@@ -81,8 +84,8 @@ impl Body {
         }
         self.len += bytes.len() as u64;
         self.open.body_progress(self.len);
-        if self.len > self.rim.body_ceiling {
-            return Err(BodyError::TooLong(self.rim.body_ceiling));
+        if self.len > self.ceiling {
+            return Err(BodyError::TooLong(self.ceiling));
         }
         self.sha1.update(&bytes);
         if let Some(md5) = &mut self.md5 {

@@ -1,11 +1,24 @@
 //! What is injected, when it strikes, and the account of what struck.
 //!
-//! A [`Plan`] is data, read from TOML or JSON or made as a value, and refused when it is made if it cannot strike.
-//! The [`Engine`] is asked at every phase of every exchange; the first fault of the plan that fits strikes.
+//! - A [`Plan`] is data, read from TOML or JSON or made as a value, and refused when it is made if it cannot strike.
+//! - The [`Engine`] holds what is planted, for the whole server or for one account, and is asked at every phase of
+//!   every exchange; the first fault that fits strikes.
+//! - A [`Verdict`] is what a fault does; each kind has a file of its own in `fault/verdict/`.
+//! - A [`Fate`] says what became of a fault.
 
 mod chance;
+mod duration;
 mod engine;
+mod phase;
 mod plan;
+mod verdict;
 
-pub use engine::{Account, Engine, Strike};
-pub use plan::{Fault, HttpFault, Phase, Plan, PlanError, ReplyFault, Selector, Verdict};
+pub(crate) use chance::Dice;
+pub use engine::{Decide, Engine, Fate, Handle, Strike, UnknownHold};
+pub use phase::Phase;
+pub use plan::{Fault, Plan, PlanError, Powers, Selector};
+pub(crate) use verdict::{Change, Instead, Latch, Scene};
+pub use verdict::{
+    Corrupt, DataSize, Delay, Hold, HttpFault, ListLie, Rate, Refuse, ReplyFault, Spread, Stall, Throttle, Transcode,
+    TruncateReply, Verdict,
+};

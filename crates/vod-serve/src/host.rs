@@ -40,8 +40,17 @@ pub trait Host: Send + Sync + 'static {
         body: &mut Body,
     ) -> impl Future<Output = Result<Self::Staged, BodyError>> + Send;
 
-    /// What is there for a fault to spoil, if this is committed?
+    /// What has the request that a fault could spoil, if this is committed? The session and the reply are not its to say.
     fn stakes(&self, staged: &Self::Staged) -> Stakes;
+
+    /// Has the upload a session that the request is about? Asked only where a fault could strike that needs to know.
+    fn has_session(&self, subject: &Subject) -> impl Future<Output = bool> + Send;
+
+    /// Lets the session of the upload expire that the request is about: a fault wants it so.
+    fn expire_session(&self, subject: &Subject) -> impl Future<Output = ()> + Send;
+
+    /// How many bytes of the request's body are read at most.
+    fn body_ceiling(&self, subject: &Subject) -> u64;
 
     /// Makes it so, and says what to answer. Once begun it is finished, also when the client has gone meanwhile.
     fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = Answer> + Send;

@@ -99,6 +99,18 @@ impl Journal {
         self.state().evicted
     }
 
+    /// Forgets the exchanges of an account, and how often its requests were seen. What is under way goes on.
+    pub fn reset(&self, account: Option<&str>) {
+        let mut state = self.state();
+        let (gone, kept) = std::mem::take(&mut state.exchanges)
+            .into_iter()
+            .partition(|(_, exchange)| exchange.account.as_deref() == account);
+        state.exchanges = kept;
+        let gone: BTreeMap<u64, Exchange> = gone;
+        state.kept -= gone.values().map(weight).sum::<usize>();
+        state.attempts.retain(|(name, ..), _| name.as_deref() != account);
+    }
+
     /// Waits until every reply that is handed over by now is known to be out, or to be lost.
     pub(crate) async fn settled(&self) {
         let handed_over: Vec<_> = self.under_way().into_iter().filter(|open| open.is_handed_over()).collect();

@@ -13,6 +13,7 @@
 
 pub mod body;
 pub mod clock;
+mod door;
 pub mod fault;
 pub mod host;
 pub mod journal;
@@ -32,4 +33,4 @@ pub use kill::{KillTarget, Killer};
 pub use message::{Answer, Effects, Head, ReplyOut, Stakes, Subject};
 pub use rim::Cut;
 pub use server::Server;
-pub use transport::{Listener, Transport};
+pub use transport::{Listener, Port, Transport};

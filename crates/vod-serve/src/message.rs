@@ -1,8 +1,11 @@
 //! What passes between the rim and the mind behind it.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::Incoming;
 use vod_proto::{PartSpan, Query, Sha1, exchange::ReplyRecord};
+
+use crate::fault::ListLie;
 
 /// The head of a request.
 #[derive(Debug)]
@@ -75,17 +78,60 @@ pub struct Subject {
 pub struct Effects {
     /// Answer as if the part were kept, and do not keep it.
     pub drop_part: bool,
+    /// Change this byte of the part that is kept.
+    pub corrupt: Option<u64>,
+    /// Lie about the parts that are here.
+    pub list: Option<ListLie>,
+    /// Let the upload begin anew on this grid, in bytes.
+    pub part_size: Option<u64>,
     /// Let the transcoding of the file that is stored fail with this code.
     pub transcode: Option<i64>,
 }
 
-/// What a commit has that a fault could spoil.
+/// What a request has that a fault could spoil.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stakes {
-    /// The bytes of a part will be kept.
-    pub part: bool,
+    /// The length of the part whose bytes will be kept, if one is.
+    pub part: Option<u64>,
     /// A file may be stored.
     pub file: bool,
+    /// The answer will list parts, at least one.
+    pub list: bool,
+    /// The answer may name a part size: the upload is begun or resumed.
+    pub opening: bool,
+    /// The upload has a session.
+    pub session: bool,
+    /// The length of the reply's body, where there is one.
+    pub reply: Option<u64>,
+}
+
+/// What a fault needs a request to have, to spoil it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    /// A part that has this byte.
+    PartByte(u64),
+    File,
+    List,
+    Opening,
+    Session,
+    /// A reply whose body has this byte.
+    ReplyByte(u64),
+}
+
+impl Stakes {
+    /// Is there what a fault needs?
+    pub(crate) fn have(self, need: Need) -> bool {
+        match need {
+            Need::Nothing => true,
+            Need::PartByte(at) => self.part.is_some_and(|len| at < len),
+            Need::File => self.file,
+            Need::List => self.list,
+            Need::Opening => self.opening,
+            Need::Session => self.session,
+            Need::ReplyByte(at) => self.reply.is_some_and(|len| at < len),
+        }
+    }
 }
 
 /// What came of a request.
@@ -104,18 +150,26 @@ pub struct ReplyOut {
     pub status: u16,
     /// Headers beside those of HTTP itself; names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The text of the body.
-    pub body: String,
+    /// The body: text, unless a fault made it.
+    pub body: Bytes,
 }
 
 impl ReplyOut {
     /// An answer of the protocol: status 200, whatever it says.
     #[must_use]
     pub fn json(body: String) -> Self {
-        Self { status: 200, headers: vec![("content-type".to_owned(), "application/json".to_owned())], body }
+        Self {
+            status: 200,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: body.into(),
+        }
     }
 
     pub(crate) fn record(&self) -> ReplyRecord {
-        ReplyRecord { status: self.status, headers: self.headers.clone(), body: self.body.clone() }
+        ReplyRecord {
+            status: self.status,
+            headers: self.headers.clone(),
+            body: String::from_utf8_lossy(&self.body).into_owned(),
+        }
     }
 }

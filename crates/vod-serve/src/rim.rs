@@ -3,17 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
-use vod_proto::{
-    Action, Code,
-    exchange::End,
-    reply::{Rejected, Reply},
-};
+use vod_proto::exchange::End;
 
 use crate::{
     Engine, Journal, KillTarget, Killer, WallClock,
-    fault::{HttpFault, Phase, ReplyFault, Strike, Verdict},
+    door::Door,
+    fault::{Change, Phase, Scene, Strike},
     journal::Open,
-    message::{Effects, ReplyOut, Stakes},
+    message::Stakes,
 };
 
 /// The connection was ended by this server on purpose.
@@ -37,7 +34,7 @@ pub(crate) struct Rim {
     journal: Arc<Journal>,
     clock: WallClock,
     killer: Option<Arc<dyn Killer>>,
-    pub(crate) body_ceiling: u64,
+    door: Door,
     /// Whoever is being killed at this moment gets no answer any more.
     condemned: watch::Sender<Vec<Condemned>>,
 }
@@ -60,22 +57,18 @@ impl Condemned {
     }
 }
 
-/// What a fault changes in the course of an exchange that goes on.
-#[derive(Default)]
-pub(crate) struct Change {
-    pub(crate) reply: Option<ReplyOut>,
-    pub(crate) effects: Effects,
-}
-
 impl Rim {
     pub(crate) fn new(
         engine: Arc<Engine>,
         journal: Arc<Journal>,
         clock: WallClock,
         killer: Option<Arc<dyn Killer>>,
-        body_ceiling: u64,
     ) -> Self {
-        Self { engine, journal, clock, killer, body_ceiling, condemned: watch::Sender::new(Vec::new()) }
+        Self { engine, journal, clock, killer, door: Door::default(), condemned: watch::Sender::new(Vec::new()) }
+    }
+
+    pub(crate) const fn door(&self) -> &Door {
+        &self.door
     }
 
     pub(crate) const fn clock(&self) -> &WallClock {
@@ -91,8 +84,18 @@ impl Rim {
         self.engine.aim(phase, open.subject(), open.attempt(), Stakes::default())
     }
 
+    /// Could a fault strike in this phase that needs to know what the request has to spoil?
+    pub(crate) fn asks(&self, phase: Phase, open: &Open) -> bool {
+        self.engine.asks(phase, open.subject())
+    }
+
     /// Lets the fault that fits strike, if there is one. `stakes` says what there is to spoil.
-    pub(crate) async fn strike(&self, phase: Phase, open: &Arc<Open>, stakes: Stakes) -> Result<Change, Cut> {
+    pub(crate) async fn strike(
+        self: &Arc<Self>,
+        phase: Phase,
+        open: &Arc<Open>,
+        stakes: Stakes,
+    ) -> Result<Change, Cut> {
         match self.engine.aim(phase, open.subject(), open.attempt(), stakes) {
             Some(strike) => self.hit(strike, phase, open).await,
             None => Ok(Change::default()),
@@ -100,30 +103,16 @@ impl Rim {
     }
 
     /// Carries a fault out.
-    pub(crate) async fn hit(&self, strike: Strike, phase: Phase, open: &Arc<Open>) -> Result<Change, Cut> {
+    pub(crate) async fn hit(self: &Arc<Self>, strike: Strike, phase: Phase, open: &Arc<Open>) -> Result<Change, Cut> {
         self.engine.hit(&strike);
         open.struck(phase, &strike);
-        let Strike { id, verdict, .. } = strike;
+        let Strike { id, verdict, dice, latch, .. } = &strike;
         tracing::debug!(fault = id, %phase, verdict = verdict.name(), "a fault strikes");
-        let mut change = Change::default();
-        match verdict {
-            Verdict::Reply(reply) => change.reply = Some(injected_reply(&reply, open)),
-            Verdict::Http(http) => change.reply = Some(injected_http(&http)),
-            Verdict::Delay(delay) => tokio::time::sleep(delay).await,
-            Verdict::DropPart => change.effects.drop_part = true,
-            Verdict::Transcode(code) => change.effects.transcode = Some(code),
-            Verdict::Close => return Err(cut(open, End::Closed)),
-            Verdict::Reset => return Err(cut(open, End::Reset)),
-            Verdict::Kill(target) => {
-                self.kill(target, &id, open).await;
-                return Err(cut(open, End::Killed));
-            }
-        }
-        Ok(change)
+        verdict.strike(&Scene { rim: self, open, id, dice, latch: latch.as_ref() }).await
     }
 
     /// Holds everything back, has the victim killed, and lets its connections go.
-    async fn kill(&self, target: KillTarget, fault: &str, open: &Open) {
+    pub(crate) async fn kill(&self, target: KillTarget, fault: &str, open: &Open) {
         let condemned = match target {
             KillTarget::Mock => Condemned::All,
             KillTarget::Client => Condemned::Account(open.subject().account.clone()),
@@ -190,23 +179,4 @@ pub(crate) fn cut(open: &Open, end: End) -> Cut {
         open.line().close()
     }
     Cut(end)
-}
-
-/// Written as the action's family writes it; for an unknown action like most.
-fn injected_reply(reply: &ReplyFault, open: &Open) -> ReplyOut {
-    let action = open.subject().action.as_deref().and_then(|name| name.parse::<Action>().ok());
-    let family = action.map(Action::family).unwrap_or_default();
-    let rejected =
-        Rejected { code: Code(reply.code), can_retry: Some(reply.can_retry), message: reply.message.clone() };
-    ReplyOut::json(Reply::Rejected(rejected).to_json(family))
-}
-
-fn injected_http(http: &HttpFault) -> ReplyOut {
-    let mut headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    if let Some(after) = http.retry_after {
-        // The header counts whole seconds: a fraction is rounded up, since coming back sooner was not asked for.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        headers.push(("retry-after".to_owned(), seconds.to_string()));
-    }
-    ReplyOut { status: http.status, headers, body: format!("injected {}\n", http.status) }
 }

@@ -3,7 +3,6 @@
 
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
@@ -11,13 +10,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::Instant,
 };
 use vod_proto::exchange::End;
 
 use crate::{
     Answer, Cut, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock,
     body::{Body, BodyError},
-    fault::Phase,
+    clock::instant,
+    door::Shut,
+    fault::{Instead, Phase},
     host::AsideBody,
     journal::Open,
     reply_body::ReplyBody,
@@ -32,11 +34,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long to wait after a connection could not be accepted, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A fault plan that this server cannot carry out.
-#[derive(Debug, thiserror::Error)]
-#[error("the fault plan has a fault that kills, but nobody here can kill")]
-pub struct NoKiller;
-
 /// A server: a host's mind on the rim.
 pub struct Server<H> {
     host: Arc<H>,
@@ -46,32 +43,43 @@ pub struct Server<H> {
 impl<H: Host> Server<H> {
     /// A server. It takes no connection until [`run`](Self::run) or [`connection`](Self::connection) is called.
     ///
-    /// `body_ceiling` is how many bytes of one body are read at most.
-    ///
-    /// # Errors
-    /// If the plan kills and there is no `killer`.
+    /// The engine's powers must say truly whether there is a `killer`, or a plan waits for a kill that nobody does.
+    #[must_use]
     pub fn new(
         host: Arc<H>,
         engine: Arc<Engine>,
         journal: Arc<Journal>,
         clock: WallClock,
         killer: Option<Arc<dyn Killer>>,
-        body_ceiling: u64,
-    ) -> Result<Self, NoKiller> {
-        if killer.is_none() && engine.kills() {
-            return Err(NoKiller);
-        }
-        Ok(Self { host, rim: Arc::new(Rim::new(engine, journal, clock, killer, body_ceiling)) })
+    ) -> Self {
+        Self { host, rim: Arc::new(Rim::new(engine, journal, clock, killer)) }
     }
 
     /// Takes connections for as long as it is polled. Dropping it drops every connection with it.
     pub async fn run<L: Listener>(&self, mut listener: L) -> Infallible {
         let mut connections = JoinSet::new();
+        let mut asked = self.rim.door().keep();
+        let mut shut_until = None;
         loop {
             tokio::select! {
                 biased;
                 Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
+                Some(Shut { time, done }) = asked.recv() => {
+                    match listener.shut() {
+                        Ok(()) => shut_until = shut_until.max(instant().checked_add(time)),
+                        Err(error) => tracing::error!(%error, "connections cannot be refused"),
+                    }
+                    // Whoever asked may be gone.
+                    let _ = done.send(());
+                }
+                () = until(shut_until), if shut_until.is_some() => match listener.open() {
+                    Ok(()) => shut_until = None,
+                    Err(error) => {
+                        tracing::error!(%error, "no connection can be taken again yet");
+                        shut_until = instant().checked_add(ACCEPT_PAUSE);
+                    }
+                },
+                accepted = listener.accept(), if shut_until.is_none() => match accepted {
                     Ok(transport) => {
                         connections.spawn(self.connection(transport));
                     }
@@ -135,6 +143,13 @@ impl<H: Host> Server<H> {
     }
 }
 
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A commit that is carried out beside its connection.
 type Commit = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -163,12 +178,17 @@ async fn request_through<H: Host>(
     let open = rim.journal().open(&head, subject, start, arrival.line);
     rim.admit(&open).await?;
 
-    let before_read = rim.strike(Phase::BeforeRead, &open, Stakes::default()).await?;
-    let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim));
+    let stakes = at_stake(&*host, &rim, Phase::BeforeRead, &open, Stakes::default()).await;
+    let before_read = rim.strike(Phase::BeforeRead, &open, stakes).await?;
+    if before_read.expire_session {
+        host.expire_session(open.subject()).await;
+    }
+    let ceiling = host.body_ceiling(open.subject());
+    let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim), ceiling);
     let read = async {
-        let decided = match before_read.reply {
+        let decided = match before_read.instead {
             None => Decided::ByHost(host.read(&head, open.subject(), &mut body).await?),
-            Some(reply) => Decided::ByFault(reply),
+            Some(instead) => Decided::ByFault(instead),
         };
         match body.drain().await {
             // A body without end is no reason to withhold an answer that is decided: the connection ends after it.
@@ -189,7 +209,7 @@ async fn request_through<H: Host>(
     open.body_done(body.mark());
 
     let mut reply = match decided {
-        Decided::ByFault(reply) => reply,
+        Decided::ByFault(instead) => put(instead, None, &open)?,
         Decided::ByHost(staged) => settle(Arc::clone(&host), &rim, &open, &commits, staged).await?,
     };
     host.dress(&head, &mut reply);
@@ -200,40 +220,74 @@ async fn request_through<H: Host>(
 /// What a request came to, once its body was read.
 enum Decided<S> {
     /// It is answered as a fault wants.
-    ByFault(ReplyOut),
+    ByFault(Instead),
     /// It waits to be committed.
     ByHost(S),
+}
+
+/// Adds to what is at stake whether there is a session, where a fault could strike that needs to know.
+async fn at_stake<H: Host>(host: &H, rim: &Rim, phase: Phase, open: &Open, stakes: Stakes) -> Stakes {
+    let session = rim.asks(phase, open) && host.has_session(open.subject()).await;
+    Stakes { session, ..stakes }
+}
+
+/// Puts what a fault wants in the place of the reply that was made, if one was.
+fn put(instead: Instead, made: Option<ReplyOut>, open: &Open) -> Result<ReplyOut, Cut> {
+    match (instead, made) {
+        (Instead::Reply(reply), _) => Ok(reply),
+        (Instead::First(len), Some(mut reply)) => {
+            reply.body.truncate(len);
+            Ok(reply)
+        }
+        (Instead::First(_), None) | (Instead::Nothing, _) => Err(cut(open, End::Closed)),
+    }
 }
 
 /// Commits what was read, with what strikes before and after it, and says what to answer.
 async fn settle<H: Host>(
     host: Arc<H>,
-    rim: &Rim,
+    rim: &Arc<Rim>,
     open: &Arc<Open>,
     commits: &mpsc::UnboundedSender<Commit>,
     staged: H::Staged,
 ) -> Result<ReplyOut, Cut> {
-    let before = rim.strike(Phase::BeforeCommit, open, host.stakes(&staged)).await?;
-    if let Some(reply) = before.reply {
-        return Ok(reply);
+    let stakes = host.stakes(&staged);
+    let stakes = at_stake(&*host, rim, Phase::BeforeCommit, open, stakes).await;
+    let before = rim.strike(Phase::BeforeCommit, open, stakes).await?;
+    if before.expire_session {
+        host.expire_session(open.subject()).await;
+    }
+    if let Some(instead) = before.instead {
+        return put(instead, None, open);
     }
     let (done, answered) = oneshot::channel();
-    let commit: Commit = Box::pin(async move {
-        // Nobody waits for the answer if the client is gone.
-        let _ = done.send(host.commit(staged, before.effects).await);
-    });
+    let commit: Commit = {
+        let host = Arc::clone(&host);
+        Box::pin(async move {
+            // Nobody waits for the answer if the client is gone.
+            let _ = done.send(host.commit(staged, before.effects).await);
+        })
+    };
     // Either fails only if the connection's task is being dropped, and this request with it.
     commits.send(commit).map_err(|_| Cut::of(End::Closed))?;
     let Answer { reply, accepted } = answered.await.map_err(|_| Cut::of(End::Closed))?;
     if !accepted {
         return Ok(reply);
     }
-    let after = rim.strike(Phase::AfterCommit, open, Stakes::default()).await?;
-    Ok(after.reply.unwrap_or(reply))
+    let stakes = Stakes { reply: Some(reply.body.len() as u64), ..Stakes::default() };
+    let stakes = at_stake(&*host, rim, Phase::AfterCommit, open, stakes).await;
+    let after = rim.strike(Phase::AfterCommit, open, stakes).await?;
+    if after.expire_session {
+        host.expire_session(open.subject()).await;
+    }
+    match after.instead {
+        Some(instead) => put(instead, Some(reply), open),
+        None => Ok(reply),
+    }
 }
 
 fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: Arc<Rim>) -> Response<OutBody> {
-    let mut response = Response::new(Either::Left(ReplyBody::new(Bytes::from(reply.body), silent, open, rim)));
+    let mut response = Response::new(Either::Left(ReplyBody::new(reply.body, silent, open, rim)));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

@@ -38,6 +38,14 @@ impl<L: Listener> Listener for TlsListener<L> {
     async fn accept(&mut self) -> io::Result<Self::Io> {
         Ok(TlsTransport::new(self.listener.accept().await?, &self.leaf))
     }
+
+    fn shut(&mut self) -> io::Result<()> {
+        self.listener.shut()
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        self.listener.open()
+    }
 }
 
 /// The directory of the CA that everything of this house on a machine shares unless told otherwise, so that it need be

@@ -5,15 +5,20 @@
 use std::{
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs},
+    time::Sleep,
 };
+
+use crate::fault::{Rate, Throttle};
 
 /// A connection.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -33,23 +38,126 @@ pub trait Listener: Send + 'static {
 
     /// Waits for the next connection. Must be safe to drop at any time.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// Refuses every connection from now on, also those that wait to be accepted.
+    ///
+    /// # Errors
+    /// If that cannot be done; then connections go on to come.
+    fn shut(&mut self) -> io::Result<()>;
+
+    /// Takes connections again.
+    ///
+    /// # Errors
+    /// If that cannot be done; then they are refused still.
+    fn open(&mut self) -> io::Result<()>;
 }
 
 impl Transport for TcpStream {
     fn reset_on_drop(&mut self) {
         // Without lingering, closing the socket sends RST. A socket that is gone already needs none.
-        let _ = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(&*self).set_linger(Some(Duration::ZERO));
     }
 }
 
-impl Listener for TcpListener {
+/// A TCP port that is listened at, and can be shut for a while without being lost.
+#[derive(Debug)]
+pub struct Port {
+    addr: SocketAddr,
+    ear: Ear,
+}
+
+#[derive(Debug)]
+enum Ear {
+    Open(TcpListener),
+    /// Bound and not listening: nobody else can have the port, and whoever connects is refused.
+    Shut(TcpSocket),
+    /// Neither: the last attempt failed.
+    Lost,
+}
+
+impl Port {
+    /// Listens at an address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// If it cannot be listened at.
+    pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
+        TcpListener::bind(addr).await?.try_into()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl TryFrom<TcpListener> for Port {
+    type Error = io::Error;
+
+    fn try_from(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self { addr: listener.local_addr()?, ear: Ear::Open(listener) })
+    }
+}
+
+/// How many connections may wait to be accepted. Default 1024, as the runtime's own listeners have it.
+const BACKLOG: u32 = 1024;
+
+impl Listener for Port {
     type Io = TcpStream;
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _) = Self::accept(self).await?;
+        let Ear::Open(listener) = &self.ear else { return std::future::pending().await };
+        let (stream, _) = listener.accept().await?;
         // Replies are small and awaited: they must not wait for more to come.
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    fn shut(&mut self) -> io::Result<()> {
+        if let Ear::Shut(_) = self.ear {
+            return Ok(());
+        }
+        self.ear = Ear::Lost;
+        let socket = if self.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.addr)?;
+        self.ear = Ear::Shut(socket);
+        Ok(())
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        if let Ear::Lost = self.ear {
+            self.shut()?;
+        }
+        if let Ear::Shut(socket) = std::mem::replace(&mut self.ear, Ear::Lost) {
+            self.ear = Ear::Open(socket.listen(BACKLOG)?);
+        }
+        Ok(())
+    }
+}
+
+/// The pace of one direction of a throttled line: small pieces, and after each the time that it should have taken.
+#[derive(Default)]
+struct Pace {
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+/// How many pieces pass in a second. Default 20: often enough to look even, and few enough to cost nothing.
+const PIECES_A_SECOND: u64 = 20;
+
+impl Pace {
+    /// How many bytes may pass now, at least one.
+    fn poll_allowed(&mut self, rate: Rate, cx: &mut Context<'_>) -> Poll<usize> {
+        if let Some(until) = &mut self.until {
+            ready!(until.as_mut().poll(cx));
+            self.until = None;
+        }
+        Poll::Ready(usize::try_from(rate.bytes().div_ceil(PIECES_A_SECOND)).unwrap_or(usize::MAX))
+    }
+
+    fn passed(&mut self, bytes: usize, rate: Rate) {
+        let nanos = (bytes as u64).saturating_mul(1_000_000_000) / rate.bytes();
+        self.until = Some(Box::pin(tokio::time::sleep(Duration::from_nanos(nanos))));
     }
 }
 
@@ -89,6 +197,8 @@ struct LineState {
     awaiting: Option<Arc<dyn Delivery>>,
     /// How often everything written so far was flushed.
     flushes: u64,
+    /// How fast bytes pass, until what is handed over is flushed.
+    throttle: Throttle,
 }
 
 impl LineHandle {
@@ -113,6 +223,13 @@ impl LineHandle {
     /// Undoes [`freeze`](Self::freeze).
     pub(crate) fn thaw(&self) {
         self.set(Mode::Open);
+    }
+
+    /// From now on bytes pass no faster, to the end of the exchange.
+    pub(crate) fn throttle(&self, throttle: Throttle) {
+        let mut state = self.state();
+        state.throttle =
+            Throttle { read: throttle.read.or(state.throttle.read), write: throttle.write.or(state.throttle.write) };
     }
 
     /// Ends the connection in an orderly way.
@@ -156,14 +273,23 @@ fn wait(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
 pub(crate) struct Line<T: Transport> {
     transport: T,
     handle: Arc<LineHandle>,
+    reading: Pace,
+    writing: Pace,
 }
 
 impl<T: Transport> Line<T> {
     pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
-        let state =
-            LineState { mode: Mode::Open, passing: Vec::new(), flushing: Vec::new(), awaiting: None, flushes: 0 };
+        let state = LineState {
+            mode: Mode::Open,
+            passing: Vec::new(),
+            flushing: Vec::new(),
+            awaiting: None,
+            flushes: 0,
+            throttle: Throttle::default(),
+        };
         let handle = Arc::new(LineHandle { state: Mutex::new(state) });
-        (Self { transport, handle: Arc::clone(&handle) }, handle)
+        let line = Self { transport, handle: Arc::clone(&handle), reading: Pace::default(), writing: Pace::default() };
+        (line, handle)
     }
 
     /// Lets an operation pass, stops it, or fails it, as the mode says.
@@ -207,14 +333,31 @@ impl<T: Transport> Drop for Line<T> {
 }
 
 impl<T: Transport> AsyncRead for Line<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.gate(cx, |transport, cx| transport.poll_read(cx, buf))
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(rate) = this.handle.state().throttle.read else {
+            return this.gate(cx, |transport, cx| transport.poll_read(cx, buf));
+        };
+        let most = ready!(this.reading.poll_allowed(rate, cx)).min(buf.remaining());
+        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(most));
+        ready!(this.gate(cx, |transport, cx| transport.poll_read(cx, &mut piece)))?;
+        let read = piece.filled().len();
+        buf.advance(read);
+        this.reading.passed(read, rate);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<T: Transport> AsyncWrite for Line<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.gate(cx, |transport, cx| transport.poll_write(cx, buf))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let Some(rate) = this.handle.state().throttle.write else {
+            return this.gate(cx, |transport, cx| transport.poll_write(cx, buf));
+        };
+        let most = ready!(this.writing.poll_allowed(rate, cx)).min(buf.len());
+        let written = ready!(this.gate(cx, |transport, cx| transport.poll_write(cx, &buf[..most])))?;
+        this.writing.passed(written, rate);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -222,6 +365,10 @@ impl<T: Transport> AsyncWrite for Line<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.handle.state().throttle.write.is_some() {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+            return self.poll_write(cx, first);
+        }
         self.gate(cx, |transport, cx| transport.poll_write_vectored(cx, bufs))
     }
 
@@ -236,6 +383,9 @@ impl<T: Transport> AsyncWrite for Line<T> {
             let (delivery, wakers) = {
                 let mut state = self.handle.state();
                 state.flushes += 1;
+                if state.awaiting.is_some() {
+                    state.throttle = Throttle::default();
+                }
                 (state.awaiting.take(), std::mem::take(&mut state.flushing))
             };
             if let Some(delivery) = delivery {

@@ -16,6 +16,7 @@ use vod_serve::{
     Answer, Effects, Engine, Head, Host, Journal, KillTarget, Killer, Plan, ReplyOut, Server, Stakes, Subject,
     Transport, WallClock,
     body::{Body, BodyError},
+    fault::Powers,
     host::AsideBody,
 };
 
@@ -35,6 +36,16 @@ impl Host for Yes {
 
     fn stakes(&self, (): &()) -> Stakes {
         Stakes::default()
+    }
+
+    async fn has_session(&self, _: &Subject) -> bool {
+        false
+    }
+
+    async fn expire_session(&self, _: &Subject) {}
+
+    fn body_ceiling(&self, _: &Subject) -> u64 {
+        1 << 20
     }
 
     async fn commit(&self, (): (), _: Effects) -> Answer {
@@ -118,10 +129,10 @@ fn server() -> (Server<Yes>, Arc<Journal>) {
 
 fn server_with(plan: Plan) -> (Server<Yes>, Arc<Journal>) {
     let journal = Journal::memory(1);
-    let engine = Arc::new(Engine::new(plan, 1).expect("a plan that can strike"));
+    let engine =
+        Arc::new(Engine::new(plan, 1, Powers { kills: true, ..Powers::default() }).expect("a plan that can strike"));
     let killer: Option<Arc<dyn Killer>> = Some(Arc::new(Nobody));
-    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), WallClock::system(), killer, 1 << 20)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), WallClock::system(), killer);
     (server, journal)
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
-use vod_proto::{Family, FileFacts};
+use vod_proto::{Family, FileFacts, Size};
 
 use super::{early, facts::FactsArgs, output::Output, progress::Progress, secret_key, start_log, values};
 use crate::{
@@ -62,8 +62,8 @@ pub(super) struct UploadArgs {
     expires_in: Option<Duration>,
 
     /// The size of a part; a resumed upload keeps the one it began with [default: 1MiB, 5MiB in the legacy family]
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    part_size: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    part_size: Option<Size>,
 
     /// How many parts are sent at once; one in the legacy family, whatever this says
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -213,7 +213,7 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
             DialectArg::Documented => Dialect::Documented,
             DialectArg::Observed => Dialect::Observed,
         },
-        part_size: args.part_size,
+        part_size: args.part_size.map(Size::bytes),
         parallel: args.parallel,
         retry: RetryPolicy { attempts: args.attempts, deadline: args.deadline, ..RetryPolicy::default() },
         sign_host: args.sign_host,
@@ -258,7 +258,10 @@ mod tests {
                     --dialect observed --sign-host s --name n --type t --class-id 3 --tag a --tag b --transcode \
                     --screenshot --watermark --attempts 2 --deadline 10m --stall-timeout 1500ms --seed 7 --json --quiet";
         let args = Line::parse_from(line.split_whitespace()).args;
-        assert_eq!((args.part_size, args.parallel, args.attempts, args.seed), (Some(524_288), 8, 2, Some(7)));
+        assert_eq!(
+            (args.part_size, args.parallel, args.attempts, args.seed),
+            (Some(Size::new(524_288)), 8, 2, Some(7))
+        );
         assert_eq!(args.deadline, Some(Duration::from_secs(600)));
         assert_eq!(args.stall_timeout, Duration::from_millis(1500));
         assert_eq!((args.facts.tags, args.facts.class_id), (vec!["a".to_owned(), "b".to_owned()], Some(3)));

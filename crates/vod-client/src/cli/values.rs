@@ -1,21 +1,6 @@
-//! Sizes and durations as people write them.
+//! Durations as people write them on a command line.
 
 use std::time::Duration;
-
-/// Reads a size: bytes, or a number with `B`, `KiB`, `MiB` or `GiB`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no size: expected bytes, or a number with KiB or MiB, such as 512KiB");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
-}
 
 /// Reads a duration above zero: `30s`, `1500ms`, `1h 30m`, `2d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -28,18 +13,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        let check = |text: &str, expected| assert_eq!(size(text).ok(), expected, "{text:?}");
-        check("1048576", Some(1_048_576));
-        check("512KiB", Some(524_288));
-        check("1 MiB", Some(1_048_576));
-        check("1MB", None);
-        check("MiB", None);
-        check("-1", None);
-        check("99999999999GiB", None);
-    }
 
     #[test]
     fn durations() {

@@ -231,7 +231,7 @@ mod tests {
     const NOW: Duration = Duration::ZERO;
 
     fn listed(offset: u64, len: u64, bytes: &[u8]) -> ListedPart {
-        ListedPart { offset, len: Some(len), md5: Some(Md5::of(bytes)) }
+        ListedPart { offset, len: Some(len), md5: Some(Md5::of(bytes)), sha1: None }
     }
 
     /// What is done with the parts of 25 bytes on a grid of 10.

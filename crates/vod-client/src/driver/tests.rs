@@ -479,7 +479,7 @@ async fn an_upload_signature_that_cannot_serve_is_refused_before_anything_is_sen
 #[tokio::test(start_paused = true)]
 async fn resume_sends_only_missing_parts() {
     let bytes = bytes();
-    let listed = |at: usize, md5| ListedPart { offset: at as u64, len: Some(100_000), md5: Some(md5) };
+    let listed = |at: usize, md5| ListedPart { offset: at as u64, len: Some(100_000), md5: Some(md5), sha1: None };
     let parts = vec![listed(0, Md5::of(&bytes[..100_000])), listed(100_000, Md5::of(b"other"))];
     let resume = say(&Reply::Init(InitReply::Resume { part_size: 100_000, parts }));
     let server = Server::default().on(Action::InitUpload, [resume]);

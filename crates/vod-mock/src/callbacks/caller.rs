@@ -20,6 +20,14 @@ pub trait Caller: Send + Sync {
     /// # Errors
     /// Says why there was no answer. It must not repeat the URL, which may hold a password.
     async fn post(&self, url: &str, json: String) -> Result<u16, String>;
+
+    /// Can it post to this URL at all? Default: as far as the URL tells.
+    ///
+    /// # Errors
+    /// Says what is wrong with the URL, without repeating it.
+    fn takes(&self, url: &str) -> Result<(), String> {
+        check_url(url)
+    }
 }
 
 /// Can a callback go to this URL at all?
@@ -48,17 +56,6 @@ impl Default for HttpCaller {
     }
 }
 
-impl HttpCaller {
-    /// Can it post to this URL? Only `http://` is built.
-    ///
-    /// # Errors
-    /// Says what is wrong with the URL, without repeating it.
-    pub fn takes(url: &str) -> Result<(), String> {
-        check_url(url)?;
-        parse(url).map(|_| ())
-    }
-}
-
 fn parse(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|wrong| format!("the URL cannot be used: {wrong}"))?;
     if uri.scheme() == Some(&Scheme::HTTP) {
@@ -70,6 +67,11 @@ fn parse(url: &str) -> Result<Uri, String> {
 
 #[async_trait]
 impl Caller for HttpCaller {
+    fn takes(&self, url: &str) -> Result<(), String> {
+        check_url(url)?;
+        parse(url).map(|_| ())
+    }
+
     async fn post(&self, url: &str, json: String) -> Result<u16, String> {
         let request = Request::post(parse(url)?)
             .header(header::CONTENT_TYPE, "application/json")
@@ -153,9 +155,10 @@ mod tests {
     async fn https_is_refused_in_words() {
         let error = HttpCaller::default().post("https://h/", "{}".to_owned()).await.unwrap_err();
         assert_eq!(error, "callbacks go over http:// only: https:// is not built yet");
-        assert_eq!(HttpCaller::takes("https://h/"), Err(error));
-        assert_eq!(HttpCaller::takes("HTTP://h/"), Ok(()));
-        assert_eq!(HttpCaller::takes("h"), Err("expected a URL that begins with http:// or https://".to_owned()));
+        let takes = |url| HttpCaller::default().takes(url);
+        assert_eq!(takes("https://h/"), Err(error));
+        assert_eq!(takes("HTTP://h/"), Ok(()));
+        assert_eq!(takes("h"), Err("expected a URL that begins with http:// or https://".to_owned()));
     }
 
     proptest::proptest! {

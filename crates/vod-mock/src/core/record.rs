@@ -117,6 +117,11 @@ pub enum Record {
         /// Which upload.
         key: UploadKey,
     },
+    /// Nothing of it is left, as if there had never been anything.
+    Forgotten {
+        /// Which upload.
+        key: UploadKey,
+    },
 }
 
 impl Record {
@@ -128,7 +133,8 @@ impl Record {
             | Self::Part { key, .. }
             | Self::Stored { key, .. }
             | Self::Whole { key, .. }
-            | Self::Dropped { key } => key,
+            | Self::Dropped { key }
+            | Self::Forgotten { key } => key,
         }
     }
 }

@@ -10,6 +10,8 @@ use vod_proto::{
     reply::{InitReply, ListedPart, Rejected, Stored},
 };
 
+use vod_serve::fault::ListLie;
+
 use super::{BodyId, Generation, Opened, Prefix, Record, UploadKey, refuse};
 
 /// Everything known of one upload.
@@ -51,6 +53,12 @@ pub struct KeptPart {
     pub sha1: Sha1,
     /// Where its bytes are kept.
     pub body: BodyId,
+}
+
+impl KeptPart {
+    const fn listed(&self) -> ListedPart {
+        ListedPart { offset: self.span.offset, len: Some(self.span.len), md5: self.md5, sha1: None }
+    }
 }
 
 /// A file that was put together.
@@ -166,6 +174,11 @@ impl Upload {
                 freed
             }
             Record::Dropped { .. } => self.drop_session(),
+            Record::Forgotten { .. } => {
+                let freed = self.bodies().collect();
+                *self = Self::default();
+                freed
+            }
         }
     }
 
@@ -246,6 +259,27 @@ impl Upload {
         }
         let opened = Record::Opened { key: key.clone(), at: now, facts: init.into() };
         Ok(InitDecision::Open(opened, InitReply::Fresh))
+    }
+
+    /// Decides about an `InitUpload` where a fault insists on a grid. The upload goes on if it is on that grid
+    /// already, and otherwise begins anew, as if somebody had begun it so.
+    #[must_use]
+    pub fn decide_init_on(
+        &self,
+        key: &UploadKey,
+        init: &InitUpload,
+        now: Timestamp,
+        lifetime: Duration,
+        part_size: u64,
+    ) -> InitDecision {
+        if let Some(session) = self.session(now, lifetime)
+            && session.facts.part_size == Some(part_size)
+        {
+            return InitDecision::Answer(session.resume());
+        }
+        let facts = Opened { part_size: Some(part_size), ..init.into() };
+        let opened = Record::Opened { key: key.clone(), at: now, facts };
+        InitDecision::Open(opened, InitReply::Resume { part_size, parts: Vec::new() })
     }
 
     /// Decides about the head of an `UploadPart`.
@@ -361,9 +395,22 @@ impl Session {
     }
 
     fn resume(&self) -> InitReply {
-        let listed = |part: &KeptPart| ListedPart { offset: part.span.offset, len: Some(part.span.len), md5: part.md5 };
         let part_size = self.facts.part_size.unwrap_or_default();
-        InitReply::Resume { part_size, parts: self.parts.values().map(listed).collect() }
+        InitReply::Resume { part_size, parts: self.parts.values().map(KeptPart::listed).collect() }
+    }
+
+    /// The list of parts as a fault wants it.
+    #[must_use]
+    pub fn lie(&self, lie: ListLie) -> Vec<ListedPart> {
+        let newest = self.parts.values().max_by_key(|part| part.body).map(|part| part.span.offset);
+        let listed = self.parts.values().filter(|part| lie != ListLie::Stale || Some(part.span.offset) != newest);
+        let spoilt = |part: &KeptPart| match lie {
+            ListLie::Stale => Some(part.listed()),
+            ListLie::WithoutMd5 => Some(ListedPart { md5: None, ..part.listed() }),
+            ListLie::ShaInsteadOfMd5 => Some(ListedPart { md5: None, sha1: Some(part.sha1), ..part.listed() }),
+            ListLie::Empty => None,
+        };
+        listed.filter_map(spoilt).collect()
     }
 
     /// How far the file is here without a gap, where parts come in order.

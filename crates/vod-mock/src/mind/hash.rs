@@ -5,7 +5,7 @@ use std::io;
 use vod_proto::{Sha1, digest::Sha1Hasher};
 
 use super::{Mind, Slot};
-use crate::core::{KeptPart, StoredFile};
+use crate::core::{BodyId, StoredFile};
 
 /// How much of a kept body is read at a time to take its hash.
 const READ_PIECE: usize = 256 << 10;
@@ -27,7 +27,7 @@ impl Mind {
             let next = slot.upload.lock().await.session_mut().map(|session| session.next_to_hash());
             let Some((mut prefix, Some(part))) = next else { return Ok(()) };
             let before = prefix.passed();
-            let read = self.each_piece(&part, |piece| prefix.absorb(piece)).await;
+            let read = self.each_piece(part.body, part.span.len, |piece| prefix.absorb(piece)).await;
             let mut upload = slot.upload.lock().await;
             let Some(session) = upload.session_mut() else { return Ok(()) };
             let still = session.next_to_hash().1 == Some(part);
@@ -44,10 +44,15 @@ impl Mind {
         }
     }
 
-    async fn each_piece(&self, part: &KeptPart, mut take: impl FnMut(&[u8]) + Send) -> io::Result<()> {
+    pub(super) async fn each_piece(
+        &self,
+        body: BodyId,
+        len: u64,
+        mut take: impl FnMut(&[u8]) + Send,
+    ) -> io::Result<()> {
         let mut at = 0;
-        while at < part.span.len {
-            let piece = self.store.read(part.body, at, READ_PIECE).await?;
+        while at < len {
+            let piece = self.store.read(body, at, READ_PIECE).await?;
             if piece.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a kept part is shorter than it was"));
             }
@@ -65,7 +70,7 @@ impl Mind {
         }
         let mut hasher = Sha1Hasher::default();
         for part in &file.parts {
-            self.each_piece(part, |piece| hasher.update(piece)).await.ok()?;
+            self.each_piece(part.body, part.span.len, |piece| hasher.update(piece)).await.ok()?;
         }
         Some(hasher.finish())
     }

@@ -1,7 +1,8 @@
 //! Reads a request: checks its head, takes its body in, without any effect.
 
+use bytes::Bytes;
 use vod_proto::{
-    Action, Family, Md5, NextPart, Request, UploadPart,
+    Action, Family, InitUpload, Md5, NextPart, Request, UploadPart,
     action::Role,
     params,
     reply::{Rejected, Reply},
@@ -12,9 +13,9 @@ use vod_serve::{
     body::{Body, BodyError},
 };
 
-use super::{Asker, Mind, Received, Staged, decided, unwritable};
+use super::{Asker, Mind, Received, Staged, What, decided, unwritable};
 use crate::{
-    core::{Finish, NextCheck, PartCheck, Upload, UploadKey, refuse},
+    core::{Finish, InitDecision, NextCheck, PartCheck, Upload, refuse},
     requests::{Asked, Refusal},
 };
 
@@ -22,37 +23,43 @@ impl Mind {
     /// Checks a request and takes its body in, without any effect.
     pub(crate) async fn read(&self, head: &Head, body: &mut Body) -> Result<Staged, BodyError> {
         if head.is_preflight() {
-            return Ok(Staged::Decided(ReplyOut { status: 204, headers: Vec::new(), body: String::new() }));
+            return Ok(What::Decided(ReplyOut { status: 204, headers: Vec::new(), body: Bytes::new() }).safe());
         }
         let Asked { action, account, request } = match self.standards.check(head, self.clock.now()) {
             Ok(asked) => asked,
-            Err(Refusal::Foreign(reply)) => return Ok(Staged::Decided(reply)),
+            Err(Refusal::Foreign(reply)) => return Ok(What::Decided(reply).safe()),
             Err(Refusal::Rejected(rejected, family)) => return Ok(decided(&Reply::Rejected(rejected), family)),
         };
-        let Some(file_sha1) = request.file_sha1() else { return Ok(Staged::Report) };
+        let Some(file_sha1) = request.file_sha1() else { return Ok(What::Report.safe()) };
         let asker = Asker::new(action, account, file_sha1);
         let length = head.content_length();
         let refused = |rejected| Ok(decided(&Reply::Rejected(rejected), action.family()));
         match request {
-            Request::Report(_) => Ok(Staged::Report),
-            Request::Init(asked) => Ok(Staged::Init(asker, asked)),
+            Request::Report(_) => Ok(What::Report.safe()),
+            Request::Init(asked) => {
+                let stakes = self.opening_stakes(&asker, &asked).await;
+                Ok(What::Init(asker, asked).at(stakes))
+            }
             Request::Finish(_) => {
-                let file = self.would_finish(&asker.key).await;
-                Ok(Staged::Finish(asker, Stakes { part: false, file }))
+                let file = would_finish(&asker).await;
+                Ok(What::Finish(asker).at(Stakes { file, ..Stakes::default() }))
             }
             Request::Part(asked) => {
-                let check = match self.check_part(&asker.key, &asked, length).await {
+                let check = match self.check_part(&asker, &asked, length).await {
                     Ok(check) => check,
                     Err(rejected) => return refused(rejected),
                 };
                 match self.receive(action, asked.span.len, Some(asked.part_md5), body).await? {
                     Err(rejected) => refused(rejected),
                     Ok(_) if check == PartCheck::EmptyTail => Ok(decided(&Reply::Part, action.family())),
-                    Ok(received) => Ok(Staged::Part(asker, asked, received)),
+                    Ok(received) => {
+                        let stakes = Stakes { part: Some(asked.span.len), ..Stakes::default() };
+                        Ok(What::Part(asker, asked, received).at(stakes))
+                    }
                 }
             }
             Request::Next(asked) => {
-                let check = match self.check_next(&asker.key, &asked, length).await {
+                let check = match self.check_next(&asker, &asked, length).await {
                     Ok(check) => check,
                     Err(rejected) => return refused(rejected),
                 };
@@ -62,13 +69,14 @@ impl Mind {
                     NextCheck::Wanted(_) | NextCheck::Exists(_) => false,
                 };
                 if check != NextCheck::Take {
-                    return Ok(Staged::Next(asker, asked, None, Stakes { part: false, file }));
+                    return Ok(What::Next(asker, asked, None).at(Stakes { file, ..Stakes::default() }));
                 }
                 // The last part is acknowledged by the file it completes: without it there is nothing to say.
-                let stakes = Stakes { part: !file, file };
+                let part = (!file).then_some(asked.span.len);
+                let stakes = Stakes { part, file, ..Stakes::default() };
                 match self.receive(action, asked.span.len, None, body).await? {
                     Err(rejected) => refused(rejected),
-                    Ok(received) => Ok(Staged::Next(asker, asked, Some(received), stakes)),
+                    Ok(received) => Ok(What::Next(asker, asked, Some(received)).at(stakes)),
                 }
             }
             Request::Whole(asked) => match self.receive(action, asked.file_size, None, body).await? {
@@ -78,34 +86,41 @@ impl Mind {
                     refused(refuse(asker.mismatch(), message))
                 }
                 Ok(received) => {
-                    let file = !self.is_stored(&asker.key).await;
-                    Ok(Staged::Whole(asker, asked, received, Stakes { part: false, file }))
+                    let file = !is_stored(&asker).await;
+                    Ok(What::Whole(asker, asked, received).at(Stakes { file, ..Stakes::default() }))
                 }
             },
         }
     }
 
-    /// Would a finish put the file together now, rather than say that it was, or is not all here?
-    async fn would_finish(&self, key: &UploadKey) -> bool {
-        let Some(slot) = self.slot(key) else { return false };
-        let decided = slot.upload.lock().await.decide_finish(key.file_sha1, self.clock.now(), self.lifetime);
-        matches!(decided, Ok(Finish::Hash | Finish::Whole(_)))
-    }
-
-    async fn is_stored(&self, key: &UploadKey) -> bool {
-        let Some(slot) = self.slot(key) else { return false };
-        slot.upload.lock().await.stored().is_some()
+    /// What would the answer to this opening have, that a fault could spoil?
+    async fn opening_stakes(&self, asker: &Asker, asked: &InitUpload) -> Stakes {
+        let none = Upload::default();
+        let (now, lifetime) = (asker.now(), asker.lifetime());
+        let decide = |upload: &Upload| {
+            let exists = matches!(
+                upload.decide_init(&asker.key, asked, now, lifetime, self.instant_upload),
+                Ok(InitDecision::Exists(_)) | Err(_)
+            );
+            let listed = upload.session(now, lifetime).is_some_and(|session| session.parts_kept() > 0);
+            Stakes { opening: !exists, list: !exists && listed, ..Stakes::default() }
+        };
+        match asker.slot() {
+            Some(slot) => decide(&*slot.upload.lock().await),
+            None => decide(&none),
+        }
     }
 
     async fn check_part(
         &self,
-        key: &UploadKey,
+        asker: &Asker,
         asked: &UploadPart,
         content_length: Option<u64>,
     ) -> Result<PartCheck, Rejected> {
-        let check = match self.slot(key) {
-            Some(slot) => slot.upload.lock().await.decide_part(asked, self.clock.now(), self.lifetime),
-            None => Upload::default().decide_part(asked, self.clock.now(), self.lifetime),
+        let (now, lifetime) = (asker.now(), asker.lifetime());
+        let check = match asker.slot() {
+            Some(slot) => slot.upload.lock().await.decide_part(asked, now, lifetime),
+            None => Upload::default().decide_part(asked, now, lifetime),
         }?;
         let deviations = rules::empty_tail(asked).into_iter();
         let deviations = deviations.chain(rules::part_length(Role::Part, asked.span, content_length));
@@ -115,14 +130,15 @@ impl Mind {
 
     async fn check_next(
         &self,
-        key: &UploadKey,
+        asker: &Asker,
         asked: &NextPart,
         content_length: Option<u64>,
     ) -> Result<NextCheck, Rejected> {
         self.standards.note(Family::Legacy, rules::part_length(Role::Next, asked.span, content_length))?;
-        match self.slot(key) {
-            Some(slot) => slot.upload.lock().await.decide_next(asked, self.clock.now(), self.lifetime),
-            None => Upload::default().decide_next(asked, self.clock.now(), self.lifetime),
+        let (now, lifetime) = (asker.now(), asker.lifetime());
+        match asker.slot() {
+            Some(slot) => slot.upload.lock().await.decide_next(asked, now, lifetime),
+            None => Upload::default().decide_next(asked, now, lifetime),
         }
     }
 
@@ -167,4 +183,16 @@ impl Mind {
             _ => Ok(Ok(Received { bytes, sha1: body.sha1(), md5 })),
         }
     }
+}
+
+/// Would a finish put the file together now, rather than say that it was, or is not all here?
+async fn would_finish(asker: &Asker) -> bool {
+    let Some(slot) = asker.slot() else { return false };
+    let decided = slot.upload.lock().await.decide_finish(asker.key.file_sha1, asker.now(), asker.lifetime());
+    matches!(decided, Ok(Finish::Hash | Finish::Whole(_)))
+}
+
+async fn is_stored(asker: &Asker) -> bool {
+    let Some(slot) = asker.slot() else { return false };
+    slot.upload.lock().await.stored().is_some()
 }

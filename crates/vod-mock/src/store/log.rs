@@ -9,7 +9,7 @@ use std::{
 use crate::core::Record;
 
 /// What the first line says.
-const HEADER: &str = "vod-mock sessions, format 2\n";
+const HEADER: &str = "vod-mock sessions, format 3\n";
 
 pub(super) struct Log {
     file: File,

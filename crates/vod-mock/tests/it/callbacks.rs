@@ -279,11 +279,11 @@ async fn a_stopped_mock_calls_nobody_any_more() {
     let (mut config, recorder) = calling(true, Plan::default());
     config.callbacks.delay = Duration::from_secs(3600);
     let mock = Mock::open(config, MemoryStore::new()).await.unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
+    let port = vod_serve::Port::bind("127.0.0.1:0").await.unwrap();
+    let addr = port.addr();
     let serving = tokio::spawn({
         let mock = Arc::clone(&mock);
-        async move { mock.serve(listener).await }
+        async move { mock.serve(port).await }
     });
     let file = file(0);
     let said = [("isTranscode", "1"), ("notifyUrl", NOTIFY)];

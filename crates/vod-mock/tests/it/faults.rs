@@ -227,7 +227,7 @@ async fn a_kill_ends_what_else_the_victim_had_under_way() {
 async fn a_plan_that_kills_is_refused_where_nobody_can() {
     let plan = plan(PART_2, "after-commit", "{ kill = \"client\" }");
     let error = Mock::open(Config { plan, ..config() }, MemoryStore::new()).await.err().unwrap();
-    assert!(error.to_string().contains("nobody here can kill"), "{error}");
+    assert!(error.to_string().contains("nobody who kills"), "{error}");
 }
 
 #[tokio::test]

@@ -239,7 +239,7 @@ pub(super) fn exists() -> String {
 pub(super) fn resume(part_size: u64, indexes: &[u64]) -> String {
     let listed = |index: &u64| {
         let PartSpan { offset, len } = Story::span(*index);
-        ListedPart { offset, len: Some(len), md5: Some(Story::md5(*index)) }
+        ListedPart { offset, len: Some(len), md5: Some(Story::md5(*index)), sha1: None }
     };
     Reply::Init(InitReply::Resume { part_size, parts: indexes.iter().map(listed).collect() }).to_json(Family::Server)
 }

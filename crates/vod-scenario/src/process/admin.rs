@@ -6,7 +6,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::de::DeserializeOwned;
 use vod_mock::UploadView;
 use vod_proto::Exchange;
-use vod_serve::fault::Account;
+use vod_serve::fault::Fate;
 
 use super::PATIENCE;
 
@@ -32,7 +32,7 @@ pub(super) async fn uploads(endpoint: &str) -> Result<Vec<UploadView>, NoAnswer>
 }
 
 /// What became of each planned fault.
-pub(super) async fn faults(endpoint: &str) -> Result<Vec<Account>, NoAnswer> {
+pub(super) async fn faults(endpoint: &str) -> Result<Vec<Fate>, NoAnswer> {
     json(endpoint, "/__vod/faults").await
 }
 

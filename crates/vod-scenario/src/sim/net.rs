@@ -35,7 +35,7 @@ impl Net {
     pub(super) fn listen(&self) -> SimListener {
         let (arrivals, waiting) = unbounded_channel();
         self.state().listening = Some(arrivals);
-        SimListener { waiting }
+        SimListener { net: self.clone(), waiting }
     }
 
     /// What the client with this number connects by.
@@ -69,6 +69,7 @@ impl Net {
 /// The mock's ear. Dropping it refuses whoever comes, and resets whoever was waiting.
 #[derive(Debug)]
 pub(super) struct SimListener {
+    net: Net,
     waiting: UnboundedReceiver<End>,
 }
 
@@ -82,14 +83,32 @@ impl Listener for SimListener {
             None => std::future::pending().await,
         }
     }
+
+    fn shut(&mut self) -> io::Result<()> {
+        self.turn_away();
+        Ok(())
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        let (arrivals, waiting) = unbounded_channel();
+        self.net.state().listening = Some(arrivals);
+        self.waiting = waiting;
+        Ok(())
+    }
 }
 
-impl Drop for SimListener {
-    fn drop(&mut self) {
+impl SimListener {
+    fn turn_away(&mut self) {
         self.waiting.close();
         while let Ok(mut end) = self.waiting.try_recv() {
             end.reset_on_drop();
         }
+    }
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        self.turn_away();
     }
 }
 
@@ -135,6 +154,19 @@ mod tests {
         assert_eq!(net.connect(1).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let _back = net.listen();
         assert!(net.connect(1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_shut_listener_refuses_whoever_comes_and_resets_whoever_waited_until_it_opens() {
+        let net = Net::default();
+        let mut listener = net.listen();
+        let mut waited = net.connect(1).unwrap().into_inner();
+        listener.shut().unwrap();
+        assert_eq!(waited.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(net.connect(1).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        listener.open().unwrap();
+        let _near = net.connect(1).unwrap();
+        assert!(listener.accept().await.is_ok());
     }
 
     #[tokio::test]

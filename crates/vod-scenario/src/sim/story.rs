@@ -218,7 +218,7 @@ impl Story<'_> {
     /// Ends the mock and gathers what is left.
     async fn close(self, life: Life) -> Result<Evidence, NotRun> {
         let mut evidence = self.evidence;
-        evidence.faults = life.mock.fault_account();
+        evidence.faults = life.mock.fates();
         life.end().await;
         // Whatever still runs now has been forgotten by everybody.
         tokio::time::sleep(SETTLED).await;

@@ -1,18 +1,68 @@
-//! Asked at every phase of every exchange; keeps account of what struck.
+//! Holds what is planted, is asked at every phase of every exchange, and keeps account of what struck.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::Instant};
 use vod_proto::Exchange;
 
-use super::{Fault, Phase, Plan, PlanError, Verdict, chance};
-use crate::{KillTarget, Stakes, Subject};
+use super::{Dice, Fault, HttpFault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance};
+use crate::{Stakes, Subject, clock::instant, message::Need};
+
+/// Decides about a request what data cannot: given what is known of it, and the n-th time it is seen, says what strikes.
+///
+/// It is asked under the engine's lock, so it must not ask the engine in turn.
+pub type Decide = dyn Fn(&Subject, u32) -> Option<Verdict> + Send + Sync;
 
 /// Decides which fault strikes, and counts.
 pub struct Engine {
     seed: u64,
-    plan: Plan,
-    counts: Mutex<Vec<Count>>,
+    powers: Powers,
+    /// How many faults are planted, so that a server without any never waits for the lock.
+    planted: AtomicUsize,
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    planted: BTreeMap<Handle, Planted>,
+    /// The faults of one account, and under none those of the whole server, as they were planted.
+    order: BTreeMap<Option<String>, Vec<Handle>>,
+    next: u64,
+}
+
+/// A planted fault, to be lifted again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handle(u64);
+
+struct Planted {
+    id: String,
+    account: Option<String>,
+    on: Selector,
+    phase: Phase,
+    at: u64,
+    what: What,
+    since: Instant,
+    /// From here on it strikes no more.
+    until: Option<Instant>,
+    latches: BTreeMap<String, Latch>,
+    count: Count,
+}
+
+/// What a planted fault does.
+enum What {
+    /// This.
+    Does(Verdict),
+    /// What it decides, request by request.
+    Decides(Box<Decide>),
 }
 
 #[derive(Clone, Copy, Default)]
@@ -23,125 +73,384 @@ struct Count {
 }
 
 /// A fault that is about to strike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Strike {
-    index: usize,
+    handle: Handle,
     /// The byte it strikes at, in the phases that count bytes.
     pub at: u64,
     /// The fault's id.
     pub id: String,
     /// What it does.
     pub verdict: Verdict,
+    pub(crate) dice: Dice,
+    pub(crate) latch: Option<Latch>,
 }
 
-/// What became of a planned fault.
+/// What became of a planted fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Account {
+pub struct Fate {
     /// The fault's id.
     pub id: String,
+    /// Whose it is; none for the whole server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// How often a request fitted its selector, chance and limits aside.
     pub matched: u64,
     /// How often it struck.
     pub struck: u64,
+    /// How many exchanges it holds at this moment.
+    #[serde(default)]
+    pub held: u64,
+    /// Its time is over: it strikes no more.
+    #[serde(default)]
+    pub expired: bool,
+}
+
+/// There is nothing under this name that holds anybody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no fault holds under the name {name:?}: {}", known_holds(.known))]
+pub struct UnknownHold {
+    /// The name.
+    pub name: String,
+    /// Those there are.
+    pub known: Vec<String>,
+}
+
+fn known_holds(known: &[String]) -> String {
+    if known.is_empty() { "none holds at all".to_owned() } else { format!("expected one of {}", known.join(", ")) }
 }
 
 impl Engine {
-    /// An engine for a plan. The seed decides every `chance`.
+    /// An engine with a plan for the whole server. The seed decides every `chance` and every drawn delay.
     ///
     /// # Errors
-    /// If a fault of the plan could never strike.
-    pub fn new(plan: Plan, seed: u64) -> Result<Self, PlanError> {
-        plan.check()?;
-        let counts = Mutex::new(vec![Count::default(); plan.faults.len()]);
-        Ok(Self { seed, plan, counts })
+    /// If a fault of the plan could never strike a server of these powers.
+    pub fn new(plan: Plan, seed: u64, powers: Powers) -> Result<Self, PlanError> {
+        let engine = Self {
+            seed,
+            powers,
+            planted: AtomicUsize::new(0),
+            state: Mutex::default(),
+            changes: watch::Sender::new(0),
+        };
+        engine.plant(None, plan, None)?;
+        Ok(engine)
+    }
+
+    /// Plants the faults of a plan behind those that are there: for requests of one account, or for all.
+    /// With a time to live they strike no more once it is over; they stay in the account of what struck.
+    ///
+    /// # Errors
+    /// If one could never strike, or its id is taken. Then none is planted.
+    pub fn plant(
+        &self,
+        account: Option<&str>,
+        plan: Plan,
+        time_to_live: Option<Duration>,
+    ) -> Result<Vec<Handle>, PlanError> {
+        plan.check_for(self.powers)?;
+        let now = instant();
+        let mut state = self.state();
+        for fault in &plan.faults {
+            state.check(account, &fault.id, &fault.on)?;
+        }
+        let until = time_to_live.and_then(|life| now.checked_add(life));
+        let planted = plan.faults.into_iter().map(|fault| {
+            let Fault { id, on, phase, at, verdict } = fault;
+            let hold = if let Verdict::Hold(hold) = &verdict { Some(hold.0.clone()) } else { None };
+            let mut planted = Planted::new(id, account, on, phase, at, What::Does(verdict), now, until);
+            // From now on, so that a release that comes before the first exchange is no mistake.
+            planted.latches.extend(hold.map(|name| (name, Latch::new(self.changes.clone()))));
+            planted
+        });
+        let handles = planted.map(|planted| state.add(planted)).collect();
+        self.count(&state);
+        drop(state);
+        self.changed();
+        Ok(handles)
+    }
+
+    /// Plants a fault that decides for itself what it does, among the requests that its selector fits.
+    /// A verdict that cannot strike in this phase, or on this server, is answered with status 500 and named.
+    ///
+    /// # Errors
+    /// If its selector could never fit, or its id is taken.
+    pub fn plant_decision(
+        &self,
+        account: Option<&str>,
+        id: &str,
+        on: Selector,
+        phase: Phase,
+        at: Option<u64>,
+        decide: Box<Decide>,
+    ) -> Result<Handle, PlanError> {
+        on.check(phase, at).map_err(|why| PlanError { id: id.to_owned(), why })?;
+        let mut state = self.state();
+        state.check(account, id, &on)?;
+        let what = What::Decides(decide);
+        let handle = state.add(Planted::new(id.to_owned(), account, on, phase, at, what, instant(), None));
+        self.count(&state);
+        drop(state);
+        self.changed();
+        Ok(handle)
+    }
+
+    /// Takes a fault away, and says what became of it. Whom it holds it lets go.
+    pub fn lift(&self, handle: Handle) -> Option<Fate> {
+        let mut state = self.state();
+        let fate = state.lift(handle);
+        self.count(&state);
+        drop(state);
+        self.changed();
+        fate
+    }
+
+    /// Takes away all faults of an account, or all of the whole server's, and says what became of them.
+    pub fn lift_all(&self, account: Option<&str>) -> Vec<Fate> {
+        let mut state = self.state();
+        let handles = state.order.remove(&account.map(str::to_owned)).unwrap_or_default();
+        let fates = handles.into_iter().filter_map(|handle| state.lift(handle)).collect();
+        self.count(&state);
+        drop(state);
+        self.changed();
+        fates
+    }
+
+    /// Lets go whoever a fault of this account, or of the whole server, holds under this name, and whoever comes later.
+    /// Says how many were held.
+    ///
+    /// # Errors
+    /// If nothing holds under this name.
+    pub fn release(&self, account: Option<&str>, name: &str) -> Result<u64, UnknownHold> {
+        let state = self.state();
+        let own = state.planted.values().filter(|planted| planted.account.as_deref() == account);
+        let latches: Vec<_> = own.flat_map(|planted| &planted.latches).collect();
+        let fitting: Vec<_> = latches.iter().filter(|(known, _)| *known == name).map(|(_, latch)| latch).collect();
+        if fitting.is_empty() {
+            let known = latches.iter().map(|(known, _)| (*known).clone()).collect();
+            return Err(UnknownHold { name: name.to_owned(), known });
+        }
+        let held = fitting.iter().map(|latch| latch.held()).sum();
+        fitting.iter().for_each(|latch| latch.open());
+        Ok(held)
     }
 
     /// Takes up the account of an earlier life of this server from what it wrote down.
     pub fn recall<'a>(&self, exchanges: impl IntoIterator<Item = &'a Exchange>) {
-        let mut counts = self.counts();
+        let mut state = self.state();
         for mark in exchanges.into_iter().flat_map(|exchange| &exchange.faults) {
-            if let Some(at) = self.plan.faults.iter().position(|fault| fault.id == mark.id) {
-                counts[at].matched += 1;
-                counts[at].aimed += 1;
-                counts[at].struck += 1;
+            if let Some(planted) = state.planted.values_mut().find(|planted| planted.id == mark.id) {
+                planted.count.matched += 1;
+                planted.count.aimed += 1;
+                planted.count.struck += 1;
             }
         }
     }
 
-    /// Which fault will strike an exchange in this phase? The first of the plan that fits.
+    /// Would it matter in this phase whether the request's upload has a session?
+    pub(crate) fn asks(&self, phase: Phase, subject: &Subject) -> bool {
+        self.planted.load(Ordering::Relaxed) > 0
+            && self.state().facing(subject).any(|(_, planted)| planted.phase == phase && planted.asks())
+    }
+
+    /// Which fault will strike an exchange in this phase? The first that fits: the account's own, then the server's.
     ///
     /// It counts as struck only with [`hit`](Self::hit): where it waits for a byte of a body, that may never come.
     /// `stakes` says what the request has that a fault could spoil.
     #[must_use]
     pub fn aim(&self, phase: Phase, subject: &Subject, attempt: u32, stakes: Stakes) -> Option<Strike> {
-        let mut counts = self.counts();
-        for (index, (fault, count)) in self.plan.faults.iter().zip(counts.iter_mut()).enumerate() {
-            let spoils = match fault.verdict {
-                Verdict::DropPart => stakes.part,
-                Verdict::Transcode(_) => stakes.file,
-                _ => true,
-            };
-            if !spoils || !self.fits(fault, phase, subject, attempt) {
-                continue;
-            }
-            count.matched += 1;
-            if fault.on.every.is_none_or(|n| count.matched.is_multiple_of(n))
-                && fault.on.times.is_none_or(|times| count.aimed < times)
-            {
-                count.aimed += 1;
-                let at = fault.at.unwrap_or(0);
-                return Some(Strike { index, id: fault.id.clone(), at, verdict: fault.verdict.clone() });
-            }
+        if self.planted.load(Ordering::Relaxed) == 0 || subject.preflight {
+            return None;
         }
-        None
+        let now = instant();
+        let mut state = self.state();
+        let handles: Vec<_> = state.facing(subject).map(|(handle, _)| handle).collect();
+        handles.into_iter().find_map(|handle| {
+            let planted = state.planted.get_mut(&handle)?;
+            if planted.phase != phase || !planted.fits(subject, attempt, now) {
+                return None;
+            }
+            let dice = Dice::of(self.seed, &planted.id, subject, attempt);
+            if planted.on.chance.is_some_and(|chance| dice.roll(chance::WHETHER) >= chance) {
+                return None;
+            }
+            let verdict = planted.verdict(subject, attempt, self.powers)?;
+            if !stakes.have(verdict.needs()) || !planted.counts_in() {
+                return None;
+            }
+            let latch = match &verdict {
+                Verdict::Hold(name) => {
+                    let latch = planted.latches.entry(name.0.clone());
+                    Some(latch.or_insert_with(|| Latch::new(self.changes.clone())).clone())
+                }
+                _ => None,
+            };
+            Some(Strike { handle, at: planted.at, id: planted.id.clone(), verdict, dice, latch })
+        })
     }
 
     /// The fault strikes now.
     pub fn hit(&self, strike: &Strike) {
-        if let Some(count) = self.counts().get_mut(strike.index) {
-            count.struck += 1;
+        if let Some(planted) = self.state().planted.get_mut(&strike.handle) {
+            planted.count.struck += 1;
+        }
+        self.changed();
+    }
+
+    /// What became of every fault: the whole server's first, then by account, each as they were planted.
+    #[must_use]
+    pub fn fates(&self) -> Vec<Fate> {
+        let (now, state) = (instant(), self.state());
+        let handles = state.order.values().flatten();
+        handles.filter_map(|handle| state.planted.get(handle)).map(|planted| planted.fate(now)).collect()
+    }
+
+    /// What became of one fault, as long as it is planted.
+    #[must_use]
+    pub fn fate(&self, handle: Handle) -> Option<Fate> {
+        self.state().planted.get(&handle).map(|planted| planted.fate(instant()))
+    }
+
+    /// Changes whenever a fault is planted, lifted, strikes, or holds an exchange or lets it go.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The ids of the faults that never struck.
+    #[must_use]
+    pub fn unfired(&self) -> Vec<String> {
+        self.fates().into_iter().filter(|fate| fate.struck == 0).map(|fate| fate.id).collect()
+    }
+
+    fn count(&self, state: &State) {
+        self.planted.store(state.planted.len(), Ordering::Relaxed);
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Could a fault with this id and selector be planted here?
+    fn check(&self, account: Option<&str>, id: &str, on: &Selector) -> Result<(), PlanError> {
+        let refuse = |why: String| Err(PlanError { id: id.to_owned(), why });
+        if self.of(account).any(|(_, planted)| planted.id == id) {
+            return refuse("its id is taken by a fault that is planted already".to_owned());
+        }
+        match (account, &on.account) {
+            (Some(own), Some(other)) if own != other => {
+                refuse(format!("it is the account {own}'s, and would strike requests of {other} alone"))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Does any fault of the plan kill?
-    #[must_use]
-    pub fn kills(&self) -> bool {
-        [KillTarget::Client, KillTarget::Mock].into_iter().any(|target| self.plan.kills(target))
+    fn add(&mut self, planted: Planted) -> Handle {
+        self.next += 1;
+        let handle = Handle(self.next);
+        self.order.entry(planted.account.clone()).or_default().push(handle);
+        self.planted.insert(handle, planted);
+        handle
     }
 
-    /// What became of every fault, in the plan's order.
-    #[must_use]
-    pub fn account(&self) -> Vec<Account> {
-        let counts = self.counts();
-        let faults = self.plan.faults.iter().zip(counts.iter());
-        faults
-            .map(|(fault, count)| Account { id: fault.id.clone(), matched: count.matched, struck: count.struck })
-            .collect()
+    fn lift(&mut self, handle: Handle) -> Option<Fate> {
+        let planted = self.planted.remove(&handle)?;
+        if let Some(order) = self.order.get_mut(&planted.account) {
+            order.retain(|other| *other != handle);
+        }
+        planted.latches.values().for_each(Latch::open);
+        Some(planted.fate(instant()))
     }
 
-    /// The faults that never struck.
-    #[must_use]
-    pub fn unfired(&self) -> Vec<String> {
-        self.account().into_iter().filter(|account| account.struck == 0).map(|account| account.id).collect()
+    fn of(&self, account: Option<&str>) -> impl Iterator<Item = (Handle, &Planted)> {
+        let handles = self.order.get(&account.map(str::to_owned)).into_iter().flatten();
+        handles.filter_map(|handle| Some((*handle, self.planted.get(handle)?)))
     }
 
-    fn fits(&self, fault: &Fault, phase: Phase, subject: &Subject, attempt: u32) -> bool {
-        let on = &fault.on;
-        let part = subject.part;
-        !subject.preflight
-            && fault.phase == phase
-            && on.action.is_none_or(|action| subject.action.as_deref() == Some(action.wire_name()))
+    /// Those that a request may meet.
+    fn facing(&self, subject: &Subject) -> impl Iterator<Item = (Handle, &Planted)> {
+        let own = subject.account.as_deref().map(|account| self.of(Some(account)));
+        own.into_iter().flatten().chain(self.of(None))
+    }
+}
+
+impl Planted {
+    #[expect(clippy::too_many_arguments, reason = "every field once, where data and decisions are planted alike")]
+    fn new(
+        id: String,
+        account: Option<&str>,
+        on: Selector,
+        phase: Phase,
+        at: Option<u64>,
+        what: What,
+        since: Instant,
+        until: Option<Instant>,
+    ) -> Self {
+        let account = account.map(str::to_owned);
+        let (at, latches, count) = (at.unwrap_or(0), BTreeMap::new(), Count::default());
+        Self { id, account, on, phase, at, what, since, until, latches, count }
+    }
+
+    fn asks(&self) -> bool {
+        match &self.what {
+            What::Does(verdict) => verdict.needs() == Need::Session,
+            What::Decides(_) => true,
+        }
+    }
+
+    fn fits(&self, subject: &Subject, attempt: u32, now: Instant) -> bool {
+        let on = &self.on;
+        let age = now.saturating_duration_since(self.since);
+        on.action.is_none_or(|action| subject.action.as_deref() == Some(action.wire_name()))
             && on.part.is_none_or(|number| subject.part_number == Some(number))
-            && on.offset.is_none_or(|offset| part.is_some_and(|part| part.offset == offset))
+            && on.offset.is_none_or(|offset| subject.part.is_some_and(|part| part.offset == offset))
             && on.attempt.is_none_or(|n| n == attempt)
             && on.account.as_ref().is_none_or(|name| subject.account.as_ref() == Some(name))
             && on.file_sha.is_none_or(|sha| subject.file_sha1 == Some(sha))
-            && on.chance.is_none_or(|chance| chance::roll(self.seed, &fault.id, subject, attempt) < chance)
+            && on.after.is_none_or(|after| age >= after)
+            && on.until.is_none_or(|until| age < until)
+            && self.until.is_none_or(|until| now < until)
     }
 
-    fn counts(&self) -> MutexGuard<'_, Vec<Count>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn verdict(&self, subject: &Subject, attempt: u32, powers: Powers) -> Option<Verdict> {
+        match &self.what {
+            What::Does(verdict) => Some(verdict.clone()),
+            What::Decides(decide) => {
+                let verdict = decide(subject, attempt)?;
+                let Err(why) = verdict.check(self.phase, &self.on).and_then(|()| powers.check(&verdict)) else {
+                    return Some(verdict);
+                };
+                tracing::error!(fault = self.id, why, "a fault decided what it cannot do");
+                Some(Verdict::Http(HttpFault { status: 500, retry_after: None }))
+            }
+        }
+    }
+
+    /// Counts a request that fits. Is it this one's turn?
+    fn counts_in(&mut self) -> bool {
+        self.count.matched += 1;
+        let turn = self.on.every.is_none_or(|n| self.count.matched.is_multiple_of(n))
+            && self.on.times.is_none_or(|times| self.count.aimed < times);
+        self.count.aimed += u64::from(turn);
+        turn
+    }
+
+    fn fate(&self, now: Instant) -> Fate {
+        Fate {
+            id: self.id.clone(),
+            account: self.account.clone(),
+            matched: self.count.matched,
+            struck: self.count.struck,
+            held: self.latches.values().map(Latch::held).sum(),
+            expired: self.until.is_some_and(|until| now >= until),
+        }
     }
 }
 
@@ -152,11 +461,13 @@ mod tests {
     use super::*;
 
     /// A request that can be spoilt in every way.
-    const ALL: Stakes = Stakes { part: true, file: true };
+    const ALL: Stakes =
+        Stakes { part: Some(10), file: true, list: true, opening: true, session: true, reply: Some(100) };
+    const POWERS: Powers = Powers { spoils: true, rereads: true, kills: true, refuses: true };
 
     fn engine(faults: &str, seed: u64) -> Engine {
         let plan = toml::from_str(faults).expect("the plan of a test is TOML");
-        Engine::new(plan, seed).expect("the plan of a test can strike")
+        Engine::new(plan, seed, POWERS).expect("the plan of a test can strike")
     }
 
     /// Strikes at once, as in the phases that count no bytes.
@@ -181,8 +492,8 @@ mod tests {
     fn a_fault_that_strikes_everything_waits_for_a_request_behind_the_preflight() {
         let engine = engine("[[fault]]\nid = \"f\"\nphase = \"before-read\"\ndo = \"close\"\n", 1);
         let preflight = Subject { preflight: true, ..Subject::default() };
-        assert_eq!(strike(&engine, Phase::BeforeRead, &preflight, 1), None);
-        assert_eq!(engine.account()[0].matched, 0, "it is not counted either");
+        assert!(strike(&engine, Phase::BeforeRead, &preflight, 1).is_none());
+        assert_eq!(engine.fates()[0].matched, 0, "it is not counted either");
         assert!(strike(&engine, Phase::BeforeRead, &Subject::default(), 1).is_some());
     }
 
@@ -192,9 +503,11 @@ mod tests {
             "[[fault]]\nid = \"a\"\non = { action = \"UploadPart\", part = 2, attempt = 1 }\nphase = \"after-commit\"\ndo = \"reset\"",
             1,
         );
-        assert_eq!(strike(&engine, Phase::AfterCommit, &part(1), 1), None);
-        assert_eq!(strike(&engine, Phase::BeforeRead, &part(2), 1), None);
-        assert_eq!(strike(&engine, Phase::AfterCommit, &part(2), 2), None);
+        for (phase, number, attempt) in
+            [(Phase::AfterCommit, 1, 1), (Phase::BeforeRead, 2, 1), (Phase::AfterCommit, 2, 2)]
+        {
+            assert!(strike(&engine, phase, &part(number), attempt).is_none(), "{phase} {number} {attempt}");
+        }
         assert_eq!(engine.unfired(), ["a"]);
         assert_eq!(strike(&engine, Phase::AfterCommit, &part(2), 1).map(|s| s.verdict), Some(Verdict::Reset));
         assert!(engine.unfired().is_empty());
@@ -214,18 +527,18 @@ mod tests {
             "[[fault]]\nid = \"a\"\non = { every = 2, times = 1 }\nphase = \"mid-body\"\nat = 7\ndo = \"reset\"",
             1,
         );
-        assert_eq!(engine.aim(Phase::MidBody, &part(1), 1, ALL), None);
+        assert!(engine.aim(Phase::MidBody, &part(1), 1, ALL).is_none());
         let strike = engine.aim(Phase::MidBody, &part(2), 1, ALL).expect("the second fits");
         assert_eq!((strike.at, engine.unfired()), (7, vec!["a".to_owned()]));
         engine.hit(&strike);
         assert!(engine.unfired().is_empty());
-        assert_eq!(engine.aim(Phase::MidBody, &part(4), 1, ALL), None, "once is enough");
+        assert!(engine.aim(Phase::MidBody, &part(4), 1, ALL).is_none(), "once is enough");
     }
 
     #[test]
     fn nothing_is_dropped_where_nothing_is_kept() {
         let engine = engine("[[fault]]\nid = \"a\"\nphase = \"before-commit\"\ndo = \"drop-part\"", 1);
-        assert_eq!(engine.aim(Phase::BeforeCommit, &part(1), 1, Stakes::default()), None);
+        assert!(engine.aim(Phase::BeforeCommit, &part(1), 1, Stakes::default()).is_none());
         assert!(engine.aim(Phase::BeforeCommit, &part(1), 1, ALL).is_some());
     }
 
@@ -258,5 +571,107 @@ mod tests {
         assert_eq!(fates(&engine(one, 5), &backward), expected);
         assert_eq!(fates(&engine(&two, 5), &forward), expected);
         assert_ne!(fates(&engine(one, 6), &forward), expected);
+    }
+
+    #[test]
+    fn an_accounts_faults_strike_its_requests_alone_and_before_the_servers() {
+        let engine = engine("[[fault]]\nid = \"s\"\nphase = \"before-read\"\ndo = \"close\"\n", 1);
+        let own = "[[fault]]\nid = \"a\"\nphase = \"before-read\"\ndo = \"reset\"\n";
+        let own: Plan = toml::from_str(own).unwrap();
+        let handles = engine.plant(Some("demo"), own.clone(), None).unwrap();
+        engine.plant(Some("other"), own.clone(), None).unwrap();
+        let other = Subject { account: Some("third".to_owned()), ..part(1) };
+        let nobody = Subject { account: None, ..part(1) };
+        let struck = |subject: &Subject| strike(&engine, Phase::BeforeRead, subject, 1).map(|strike| strike.id);
+        assert_eq!([struck(&part(1)), struck(&other), struck(&nobody)].map(Option::unwrap), ["a", "s", "s"]);
+        let refused = engine.plant(Some("demo"), own, None).unwrap_err().to_string();
+        assert!(refused.contains("its id is taken"), "{refused}");
+        let fate = engine.lift(handles[0]).unwrap();
+        assert_eq!((fate.account.as_deref(), fate.struck), (Some("demo"), 1));
+        assert_eq!(struck(&part(1)).as_deref(), Some("s"), "what was lifted is gone");
+        assert_eq!(engine.unfired(), ["a"], "the other account's never struck");
+        assert_eq!(engine.lift_all(Some("other")).len(), 1);
+        assert!(engine.unfired().is_empty());
+    }
+
+    #[test]
+    fn a_fault_of_one_account_that_selects_another_is_refused() {
+        let plan = "[[fault]]\nid = \"a\"\non = { account = \"b\" }\nphase = \"before-read\"\ndo = \"reset\"\n";
+        let plan: Plan = toml::from_str(plan).unwrap();
+        let engine = engine("", 1);
+        let refused = engine.plant(Some("a"), plan.clone(), None).unwrap_err().to_string();
+        assert!(refused.contains("the account a's") && refused.contains("b alone"), "{refused}");
+        assert!(engine.plant(Some("b"), plan, None).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn faults_have_their_time() {
+        let engine = engine(
+            "[[fault]]\nid = \"a\"\non = { after = \"2s\", until = \"5s\" }\nphase = \"before-read\"\ndo = \"close\"\n",
+            1,
+        );
+        let plan = "[[fault]]\nid = \"b\"\nphase = \"after-commit\"\ndo = \"close\"\n";
+        engine.plant(None, toml::from_str(plan).unwrap(), Some(Duration::from_secs(3))).unwrap();
+        let mut struck = Vec::new();
+        for _ in 0..7 {
+            struck.push(
+                [Phase::BeforeRead, Phase::AfterCommit].map(|phase| strike(&engine, phase, &part(1), 1).is_some()),
+            );
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(struck.iter().map(|[a, _]| *a).collect::<Vec<_>>(), [false, false, true, true, true, false, false]);
+        assert_eq!(struck.iter().map(|[_, b]| *b).collect::<Vec<_>>(), [true, true, true, false, false, false, false]);
+        let expired: Vec<_> = engine.fates().into_iter().map(|fate| (fate.id, fate.expired)).collect();
+        assert_eq!(expired, [("a".to_owned(), false), ("b".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_decision_is_asked_about_what_its_selector_fits_and_refused_loudly_where_it_cannot_strike() {
+        let engine = engine("", 1);
+        let decide = |subject: &Subject, attempt| match (subject.part_number, attempt) {
+            (Some(2), 1) => Some(Verdict::Reset),
+            (Some(3), 1) => Some(Verdict::DropPart),
+            _ => None,
+        };
+        let on = Selector { action: Some(vod_proto::Action::UploadPart), ..Selector::default() };
+        let planted = engine.plant_decision(None, "f", on, Phase::AfterCommit, None, Box::new(decide));
+        assert!(planted.is_ok());
+        let verdicts = [1, 2, 3].map(|n| strike(&engine, Phase::AfterCommit, &part(n), 1).map(|strike| strike.verdict));
+        let loud = Verdict::Http(HttpFault { status: 500, retry_after: None });
+        assert_eq!(verdicts, [None, Some(Verdict::Reset), Some(loud)]);
+        let finish = Subject { action: Some("FinishUpload".to_owned()), ..part(2) };
+        assert!(strike(&engine, Phase::AfterCommit, &finish, 1).is_none());
+        assert_eq!(engine.fates()[0].struck, 2);
+    }
+
+    #[test]
+    fn a_server_is_not_asked_for_what_it_cannot_do() {
+        let plant = |verdict: &str, powers| {
+            let plan = format!("[[fault]]\nid = \"f\"\nphase = \"before-commit\"\ndo = {verdict}\n");
+            Engine::new(toml::from_str(&plan).unwrap(), 1, powers).err().map(|error| error.to_string())
+        };
+        for (verdict, lacking, says) in [
+            ("\"drop-part\"", Powers { spoils: false, ..POWERS }, "no uploads of its own"),
+            ("{ corrupt = { offset = 1 } }", Powers { rereads: false, ..POWERS }, "keeps no bytes"),
+            ("{ kill = \"mock\" }", Powers { kills: false, ..POWERS }, "nobody who kills"),
+            ("{ refuse = \"1s\" }", Powers { refuses: false, ..POWERS }, "no listener of its own"),
+        ] {
+            assert_eq!(plant(verdict, POWERS), None, "{verdict}");
+            let refused = plant(verdict, lacking).expect("it cannot strike");
+            assert!(refused.contains(says), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hold_opens_for_good_when_it_is_released_or_lifted() {
+        let engine = engine("[[fault]]\nid = \"a\"\nphase = \"before-read\"\ndo = { hold = \"door\" }\n", 1);
+        let unknown = engine.release(None, "gate").unwrap_err().to_string();
+        assert_eq!(unknown, "no fault holds under the name \"gate\": expected one of door");
+        assert_eq!(engine.release(None, "door"), Ok(0), "nobody is there yet");
+        assert_eq!(
+            engine.release(Some("a"), "door").unwrap_err().known,
+            [""; 0],
+            "it is the server's, not an account's"
+        );
     }
 }

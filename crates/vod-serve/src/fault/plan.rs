@@ -16,9 +16,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vod_proto::{Action, Sha1, action::Role};
 
+use super::{Phase, Verdict, duration, verdict::Power};
 use crate::KillTarget;
 
-/// A fault plan: the faults of a run, asked in this order.
+/// A fault plan: faults that are asked in this order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Plan {
@@ -74,157 +75,41 @@ pub struct Selector {
     /// With this chance, 0 to 1, keyed by seed, fault and request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chance: Option<f64>,
+    /// From so long after the fault was planted: when the server started, or when it came over the admin API.
+    #[serde(skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub after: Option<Duration>,
+    /// Until so long after the fault was planted.
+    #[serde(skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub until: Option<Duration>,
     /// At most so many times in a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
 }
 
-/// When a fault strikes, in the course of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// The request's head is known, its body is not read.
-    BeforeRead,
-    /// While the body is read.
-    MidBody,
-    /// The body is read, nothing has come of it yet.
-    BeforeCommit,
-    /// The request has had its effect, the reply is not begun.
-    AfterCommit,
-    /// While the reply is written.
-    MidReply,
+/// What a server can do to itself for a fault's sake. A plan that asks for more is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Powers {
+    /// It keeps uploads of its own, which can be spoilt; a proxy keeps none.
+    pub spoils: bool,
+    /// It can read the bytes of parts again, so that a changed one is found out; a store of digests cannot.
+    pub rereads: bool,
+    /// Somebody kills for it.
+    pub kills: bool,
+    /// It has a listener of its own, which can refuse connections.
+    pub refuses: bool,
 }
 
-impl std::fmt::Display for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::BeforeRead => "before-read",
-            Self::MidBody => "mid-body",
-            Self::BeforeCommit => "before-commit",
-            Self::AfterCommit => "after-commit",
-            Self::MidReply => "mid-reply",
-        })
-    }
-}
-
-/// What a fault does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Answers this in place of what would have been answered.
-    Reply(ReplyFault),
-    /// Answers with this HTTP status and no JSON.
-    Http(HttpFault),
-    /// Waits this long, such as `"300ms"`, and goes on.
-    Delay(#[serde(with = "duration")] Duration),
-    /// Closes the connection.
-    Close,
-    /// Resets the connection (RST).
-    Reset,
-    /// Acknowledges the part and does not keep it.
-    DropPart,
-    /// Lets the transcoding of the file that the request stores fail with this code, which is negative.
-    Transcode(i64),
-    /// Has a process killed: `"client"` or `"mock"`.
-    Kill(KillTarget),
-}
-
-impl Verdict {
-    /// The word for it in journals and reports.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Reply(_) => "reply",
-            Self::Http(_) => "http",
-            Self::Delay(_) => "delay",
-            Self::Close => "close",
-            Self::Reset => "reset",
-            Self::DropPart => "drop-part",
-            Self::Transcode(_) => "transcode",
-            Self::Kill(KillTarget::Client) => "kill client",
-            Self::Kill(KillTarget::Mock) => "kill mock",
-        }
-    }
-
-    /// Does it touch the reply, so that what the client gets is no acknowledgement?
-    #[must_use]
-    pub const fn on_reply(&self) -> bool {
-        !matches!(self, Self::Delay(_) | Self::DropPart | Self::Transcode(_))
-    }
-
-    /// Can it strike in this phase at all?
-    const fn strikes_in(&self, phase: Phase) -> bool {
-        match self {
-            Self::Reply(_) | Self::Http(_) => {
-                matches!(phase, Phase::BeforeRead | Phase::BeforeCommit | Phase::AfterCommit)
-            }
-            Self::Delay(_) | Self::Close | Self::Reset | Self::Kill(_) => true,
-            Self::DropPart | Self::Transcode(_) => matches!(phase, Phase::BeforeCommit),
-        }
-    }
-}
-
-/// A reply of the protocol that the server does not mean.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ReplyFault {
-    /// The code to answer.
-    pub code: i64,
-    /// The reply's `canRetry`. Default false.
-    #[serde(default)]
-    pub can_retry: bool,
-    /// The reply's message. Default `injected`.
-    #[serde(default = "injected")]
-    pub message: String,
-}
-
-fn injected() -> String {
-    "injected".to_owned()
-}
-
-/// An answer of HTTP itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct HttpFault {
-    /// The status, 400 to 599.
-    pub status: u16,
-    /// The `Retry-After` header, in whole seconds on the wire, such as `"2s"`. Default none.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration")]
-    pub retry_after: Option<Duration>,
-}
-
-/// Durations as people write them: `"300ms"`, `"2s"`, `"1m 30s"`.
-mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format!("{text:?} is no duration such as \"300ms\" or \"2s\": {error}")))
-    }
-}
-
-mod optional_duration {
-    use std::time::Duration;
-
-    use serde::{Deserializer, Serializer};
-
-    #[expect(clippy::ref_option, reason = "the signature serde calls")]
-    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        match duration {
-            Some(duration) => super::duration::serialize(duration, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        super::duration::deserialize(deserializer).map(Some)
+impl Powers {
+    /// Says what is missing for a verdict.
+    pub(super) fn check(self, verdict: &Verdict) -> Result<(), String> {
+        let (has, lacks) = match verdict.takes() {
+            Power::Any => return Ok(()),
+            Power::Spoils => (self.spoils, "has no uploads of its own to spoil"),
+            Power::Rereads => (self.spoils && self.rereads, "keeps no bytes of parts that could differ from what came"),
+            Power::Kills => (self.kills, "has nobody who kills for it"),
+            Power::Refuses => (self.refuses, "has no listener of its own that could refuse connections"),
+        };
+        if has { Ok(()) } else { Err(format!("{} cannot strike here: this server {lacks}", verdict.name())) }
     }
 }
 
@@ -239,11 +124,17 @@ pub struct PlanError {
 }
 
 impl Plan {
-    /// Checks that every fault can strike.
+    /// Checks that every fault can strike on some server.
     ///
     /// # Errors
     /// Names the first fault that cannot, and why.
     pub fn check(&self) -> Result<(), PlanError> {
+        let all = Powers { spoils: true, rereads: true, kills: true, refuses: true };
+        self.check_for(all)
+    }
+
+    /// Checks that every fault can strike on a server that can do this much.
+    pub(super) fn check_for(&self, powers: Powers) -> Result<(), PlanError> {
         for (at, fault) in self.faults.iter().enumerate() {
             let refuse = |why: String| Err(PlanError { id: fault.id.clone(), why });
             if fault.id.is_empty() {
@@ -252,7 +143,7 @@ impl Plan {
             if self.faults[..at].iter().any(|other| other.id == fault.id) {
                 return refuse("its id stands twice in the plan".to_owned());
             }
-            if let Err(why) = fault.check() {
+            if let Err(why) = fault.check().and_then(|()| powers.check(&fault.verdict)) {
                 return refuse(why);
             }
         }
@@ -269,50 +160,52 @@ impl Plan {
 impl Fault {
     fn check(&self) -> Result<(), String> {
         let Self { on, phase, at, verdict, .. } = self;
-        if !verdict.strikes_in(*phase) {
-            return Err(format!("{} cannot strike in phase {phase}", verdict.name()));
-        }
-        if at.is_some() && !matches!(phase, Phase::MidBody | Phase::MidReply) {
+        verdict.check(*phase, on)?;
+        on.check(*phase, *at)
+    }
+}
+
+impl Selector {
+    /// Could it select a request in this phase, at this byte?
+    pub(super) fn check(&self, phase: Phase, at: Option<u64>) -> Result<(), String> {
+        if at.is_some() && !phase.counts_bytes() {
             return Err(format!("at counts bytes in phases mid-body and mid-reply, not in {phase}"));
         }
-        let part = on.part.is_some() || on.offset.is_some();
-        let action = |fits: fn(Role) -> bool| on.action.is_none_or(|action| fits(action.role()));
-        if part && !action(Role::sends_part) {
-            return Err("part and offset select among requests that send a part".to_owned());
+        if self.part.is_some() || self.offset.is_some() {
+            self.sends_part("part and offset select among requests that send a part")?;
         }
-        if *phase == Phase::MidBody && !action(Role::has_body) {
-            return Err("only requests that send a part or a file have a body".to_owned());
-        }
-        if *verdict == Verdict::DropPart && !action(Role::sends_part) {
-            return Err("only requests that send a part have one to drop".to_owned());
-        }
-        if let Verdict::Transcode(code) = verdict {
-            if !action(Role::can_commit) {
-                return Err("only requests that can store a file have one to transcode".to_owned());
-            }
-            if *code >= 0 {
-                return Err(format!("transcode is {code}: expected a negative code such as -502"));
-            }
+        if phase == Phase::MidBody {
+            self.of_role(Role::has_body, "only requests that send a part or a file have a body")?;
         }
         for (name, zero) in [
-            ("part", on.part == Some(0)),
-            ("attempt", on.attempt == Some(0)),
-            ("every", on.every == Some(0)),
-            ("times", on.times == Some(0)),
+            ("part", self.part == Some(0)),
+            ("attempt", self.attempt == Some(0)),
+            ("every", self.every == Some(0)),
+            ("times", self.times == Some(0)),
         ] {
             if zero {
                 return Err(format!("{name} counts from 1"));
             }
         }
-        if let Some(chance) = on.chance.filter(|chance| !(*chance > 0.0 && *chance <= 1.0)) {
+        if let Some(chance) = self.chance.filter(|chance| !(*chance > 0.0 && *chance <= 1.0)) {
             return Err(format!("chance is {chance}: expected above 0 and up to 1"));
         }
-        if let Verdict::Http(http) = verdict
-            && !(400..600).contains(&http.status)
-        {
-            return Err(format!("status is {}: expected 400 to 599", http.status));
+        if let Some(until) = self.until.filter(|until| *until <= self.after.unwrap_or_default()) {
+            let shown = humantime::format_duration;
+            let after = shown(self.after.unwrap_or_default());
+            return Err(format!("until is {}: expected later than after, {after}", shown(until)));
         }
         Ok(())
+    }
+
+    /// Does it select requests that send a part, or any? Otherwise says why it must.
+    pub(super) fn sends_part(&self, why: &str) -> Result<(), String> {
+        self.of_role(Role::sends_part, why)
+    }
+
+    /// Does it select requests of such a role, or any? Otherwise says why it must.
+    pub(super) fn of_role(&self, fits: impl Fn(Role) -> bool, why: &str) -> Result<(), String> {
+        if self.action.is_none_or(|action| fits(action.role())) { Ok(()) } else { Err(why.to_owned()) }
     }
 }
 
@@ -364,8 +257,8 @@ mod tests {
         check(
             "phase = \"after-commit\"\ndo = { delay = \"300ms\" }",
             expect![[r#"
-            Delay(300ms)
-        "#]],
+                Delay(Fixed(300ms))
+            "#]],
         );
     }
 
@@ -384,20 +277,20 @@ mod tests {
         check(
             "on = { parts = 3 }\nphase = \"after-commit\"\ndo = \"reset\"",
             expect![[r#"
-            TOML parse error at line 3, column 8
-              |
-            3 | on = { parts = 3 }
-              |        ^^^^^
-            unknown field `parts`, expected one of `action`, `part`, `offset`, `attempt`, `account`, `file-sha`, `every`, `chance`, `times`
-        "#]],
+                TOML parse error at line 3, column 8
+                  |
+                3 | on = { parts = 3 }
+                  |        ^^^^^
+                unknown field `parts`, expected one of `action`, `part`, `offset`, `attempt`, `account`, `file-sha`, `every`, `chance`, `after`, `until`, `times`
+            "#]],
         );
         check(
             "phase = \"after-commit\"\ndo = { delay = \"soon\" }",
             expect![[r#"
-                TOML parse error at line 4, column 6
+                TOML parse error at line 4, column 16
                   |
                 4 | do = { delay = "soon" }
-                  |      ^^^^^^^^^^^^^^^^^^
+                  |                ^^^^^^
                 "soon" is no duration such as "300ms" or "2s": expected number at 0
             "#]],
         );
@@ -408,14 +301,14 @@ mod tests {
         check(
             "phase = \"after-commit\"\ndo = \"drop-part\"",
             expect![[r#"
-            fault "f": drop-part cannot strike in phase after-commit
-        "#]],
+                fault "f": drop-part cannot strike in phase after-commit, but in before-commit
+            "#]],
         );
         check(
             "phase = \"mid-body\"\ndo = { http = { status = 503 } }",
             expect![[r#"
-            fault "f": http cannot strike in phase mid-body
-        "#]],
+                fault "f": http cannot strike in phase mid-body, but in before-read, before-commit, after-commit
+            "#]],
         );
         check(
             "on = { action = \"InitUpload\", part = 1 }\nphase = \"before-read\"\ndo = \"close\"",

@@ -35,7 +35,7 @@ fn stored() -> Stored {
 }
 
 fn listed(offset: u64, len: u64) -> ListedPart {
-    ListedPart { offset, len: Some(len), md5: Some(md5_at(offset)) }
+    ListedPart { offset, len: Some(len), md5: Some(md5_at(offset)), sha1: None }
 }
 
 /// An answer, by a short name, as tests write them.

@@ -68,7 +68,7 @@ pub(super) fn nothing_left_behind(case: Case<'_>) -> Vec<Finding> {
 mod tests {
     use std::time::Duration;
 
-    use vod_serve::fault::Account;
+    use vod_serve::fault::Fate;
 
     use super::*;
     use crate::{evidence::Event, judge::crafted::Story};
@@ -79,7 +79,14 @@ mod tests {
     fn a_fault_that_never_struck_is_seen() {
         let mut story = Story::with(FAULT);
         assert!(matches!(story.findings("every-fault-fired")[..], [Finding::Unknown(_)]));
-        story.evidence.faults.push(Account { id: "f".to_owned(), matched: 3, struck: 0 });
+        story.evidence.faults.push(Fate {
+            id: "f".to_owned(),
+            account: None,
+            matched: 3,
+            struck: 0,
+            held: 0,
+            expired: false,
+        });
         story.assert_broken("every-fault-fired", "fault \"f\" never struck; 3 requests fitted");
         story.evidence.faults[0].struck = 1;
         story.assert_holds("every-fault-fired");
@@ -90,7 +97,14 @@ mod tests {
         let mut story = Story::with(
             "[[fault]]\nid = \"f\"\non = { attempt = 1 }\nphase = \"after-commit\"\ndo = { kill = \"mock\" }",
         );
-        story.evidence.faults.push(Account { id: "f".to_owned(), matched: 1, struck: 1 });
+        story.evidence.faults.push(Fate {
+            id: "f".to_owned(),
+            account: None,
+            matched: 1,
+            struck: 1,
+            held: 0,
+            expired: false,
+        });
         story.assert_broken("every-fault-fired", "fault \"f\" struck, and the mock was not killed");
         story.evidence.events.push(Event { after_seq: 1, what: Happening::MockKilled("f".to_owned()) });
         story.assert_holds("every-fault-fired");

@@ -180,6 +180,14 @@ impl Listener for Queue {
     async fn accept(&mut self) -> io::Result<Pipe> {
         self.0.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
+
+    fn shut(&mut self) -> io::Result<()> {
+        unreachable!("nobody shuts it")
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        unreachable!("nobody shuts it")
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
-//! Sizes as people write them.
+//! Sizes as people write them in files and on command lines.
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number of bytes: `"64MiB"`, `"512KiB"`, `"1GiB"`, or a plain number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +52,13 @@ impl FromStr for Size {
     }
 }
 
+/// As a plain number, which every reader of sizes takes.
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -90,7 +97,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
             assert_eq!(Size(bytes).to_string(), text.replace(' ', ""));
         }
-        assert_eq!(Size(6_000_000).to_string(), "6000000 bytes");
+        assert_eq!(("6000000".parse(), Size(6_000_000).to_string()), (Ok(Size(6_000_000)), "6000000 bytes".to_owned()));
     }
 
     #[test]

@@ -1,0 +1,31 @@
+//! `"expire-session"`: the upload's session is gone, as if its time were over.
+
+use super::{Change, Kind, Need, Phase, Power, Scene, Striking, at_once};
+
+pub(super) struct ExpireSession;
+
+impl Kind for ExpireSession {
+    fn name(&self) -> &'static str {
+        "expire-session"
+    }
+
+    fn phases(&self) -> &'static [Phase] {
+        &Phase::BEFORE_REPLY
+    }
+
+    fn on_reply(&self) -> bool {
+        false
+    }
+
+    fn needs(&self) -> Need {
+        Need::Session
+    }
+
+    fn takes(&self) -> Power {
+        Power::Spoils
+    }
+
+    fn strike<'a>(&'a self, _: &'a Scene<'a>) -> Striking<'a> {
+        at_once(Ok(Change { expire_session: true, ..Change::default() }))
+    }
+}
