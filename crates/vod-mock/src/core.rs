@@ -4,10 +4,12 @@
 //! is exactly what was acknowledged before it.
 //! Decisions (`decide_*`) change nothing; they return the record that would.
 
+mod history;
 mod prefix;
 mod record;
 mod upload;
 
+pub(crate) use history::History;
 pub use prefix::Prefix;
 pub use record::{BodyId, Generation, Opened, Record, UploadKey};
 pub use upload::{Finish, InitDecision, KeptPart, NextCheck, PartCheck, Session, StoredFile, Upload, no_session};

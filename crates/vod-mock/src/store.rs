@@ -1,12 +1,19 @@
 //! Where bodies and records are kept.
 //!
+//! - `memory`: in memory, and what is above a ceiling in a temporary file.
+//! - `disk`, `log`: in a directory, so that what was acknowledged survives a kill.
+//! - `bodies`, `spill`, `extents`: what the first does with bodies.
+//!
 //! The trait is narrow on purpose: bodies are staged and then kept under a number, records are appended in order.
 //! Everything that has a meaning is decided above it, so a shared store (a database and an object store)
 //! has only these few things to do.
 
+mod bodies;
 mod disk;
+mod extents;
 mod log;
 mod memory;
+mod spill;
 
 use std::io;
 
@@ -20,7 +27,8 @@ use crate::core::{BodyId, Record};
 /// Keeps bodies and records.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The records of earlier lives, in the order they were appended. Called once, before anything else.
+    /// The records of earlier lives, those of one upload in the order they were appended; or fewer that make the same
+    /// of it. Called once by each server, before anything else.
     async fn load(&self) -> io::Result<Vec<Record>>;
 
     /// Appends a record. When this returns, the record survives the death of the process,
@@ -47,7 +55,7 @@ pub trait Store: Send + Sync + 'static {
     async fn passed(&self, _body: BodyId) {}
 }
 
-/// A body that is being taken in.
+/// A body that is being taken in. After an error it can only be given up.
 #[async_trait]
 pub trait Staging: Send {
     /// Takes in the next bytes.

@@ -7,86 +7,69 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{Staging, Store, nothing_at};
-use crate::core::{BodyId, Record};
+use super::{Staging, Store, bodies::Bodies};
+use crate::core::{BodyId, History, Record, UploadKey};
 
-/// Keeps everything in memory.
-#[derive(Default)]
+/// Keeps everything in memory, and bodies above a ceiling in a temporary file without a name.
+///
+/// Nothing of it is left when the process ends. As long as bodies stay below the ceiling, no thread and no file is
+/// used, so that a simulation may stand on it.
 pub struct MemoryStore {
-    state: Arc<Mutex<State>>,
+    uploads: Mutex<BTreeMap<UploadKey, History>>,
+    bodies: Bodies,
 }
 
-#[derive(Default)]
-struct State {
-    records: Vec<Record>,
-    bodies: BTreeMap<BodyId, Bytes>,
-    last: u64,
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { uploads: Mutex::default(), bodies: Bodies::new(Self::CEILING) }
+    }
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// How many bytes of bodies are held in memory, by default: 256 MiB. No test that is meant to be fast uploads more,
+    /// and a mock beside a build leaves a small machine its memory.
+    pub const CEILING: u64 = 256 << 20;
+
+    /// An empty store with the usual ceiling.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// An empty store that holds so many bytes of bodies in memory at most, those included that are coming in.
+    /// With 0 every body goes to the temporary file.
+    #[must_use]
+    pub fn with_ceiling(bytes: u64) -> Arc<Self> {
+        Arc::new(Self { bodies: Bodies::new(bytes), ..Self::default() })
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, BTreeMap<UploadKey, History>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn load(&self) -> io::Result<Vec<Record>> {
-        Ok(lock(&self.state).records.clone())
+        Ok(self.uploads().values().flat_map(History::records).collect())
     }
 
     async fn append(&self, record: &Record) -> io::Result<()> {
-        lock(&self.state).records.push(record.clone());
+        self.uploads().entry(record.key().clone()).or_default().push(record.clone());
         Ok(())
     }
 
     async fn stage(&self) -> io::Result<Box<dyn Staging>> {
-        Ok(Box::new(MemoryStaging { state: Arc::clone(&self.state), bytes: BytesMut::new() }))
+        Ok(self.bodies.stage())
     }
 
     async fn read(&self, body: BodyId, offset: u64, len: usize) -> io::Result<Bytes> {
-        let whole = lock(&self.state).bodies.get(&body).cloned().ok_or(io::ErrorKind::NotFound)?;
-        let from = usize::try_from(offset).map_err(io::Error::other)?.min(whole.len());
-        Ok(whole.slice(from..whole.len().min(from.saturating_add(len))))
+        self.bodies.read(body, offset, len).await
     }
 
     async fn discard(&self, body: BodyId) {
-        lock(&self.state).bodies.remove(&body);
-    }
-}
-
-struct MemoryStaging {
-    state: Arc<Mutex<State>>,
-    bytes: BytesMut,
-}
-
-#[async_trait]
-impl Staging for MemoryStaging {
-    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.bytes.extend_from_slice(&bytes);
-        Ok(())
-    }
-
-    async fn flip(&mut self, offset: u64) -> io::Result<()> {
-        let at = usize::try_from(offset).map_err(io::Error::other)?;
-        let byte = self.bytes.get_mut(at).ok_or_else(|| nothing_at(offset))?;
-        *byte = !*byte;
-        Ok(())
-    }
-
-    async fn keep(self: Box<Self>) -> io::Result<BodyId> {
-        let mut state = lock(&self.state);
-        state.last += 1;
-        let body = BodyId(state.last);
-        state.bodies.insert(body, self.bytes.freeze());
-        Ok(body)
+        self.bodies.discard(body);
     }
 }
