@@ -18,8 +18,8 @@ use vod_proto::{Limits, lint, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError};
 
 use crate::{
-    Accounts, Auth, CallbackPolicy, Config, DiskStore, MemoryStore, Mock, OpenError, Store, exit, kill::StdioKiller,
-    store::DiskError,
+    Accounts, Auth, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError, Store, exit,
+    kill::StdioKiller, store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.
@@ -29,9 +29,13 @@ struct Args {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8266")]
     listen: SocketAddr,
-    /// Keep everything in this directory, so that it survives a kill [default: in memory]
+    /// Keep everything in this directory, so that it survives a kill: the store is disk
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where uploads are kept: in memory (above 256 MiB in a temporary file), on disk, or as digests alone
+    /// [default: disk with --data-dir, memory without]
+    #[arg(long, value_enum)]
+    store: Option<StoreArg>,
     /// The accounts, as TOML [default: the demo account of the documentation]
     #[arg(long, value_name = "FILE")]
     accounts: Option<PathBuf>,
@@ -82,6 +86,34 @@ enum AuthArg {
     Any,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum StoreArg {
+    Memory,
+    Disk,
+    Digest,
+}
+
+/// Where uploads are kept.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Memory,
+    Disk(&'a Path),
+    Digest,
+}
+
+impl<'a> Place<'a> {
+    fn of(store: Option<StoreArg>, dir: Option<&'a Path>) -> Result<Self, Failure> {
+        match (store, dir) {
+            (None | Some(StoreArg::Disk), Some(dir)) => Ok(Self::Disk(dir)),
+            (None | Some(StoreArg::Memory), None) => Ok(Self::Memory),
+            (Some(StoreArg::Digest), None) => Ok(Self::Digest),
+            (Some(StoreArg::Disk), None) => Err(Failure::DiskWithoutDir),
+            (Some(StoreArg::Memory), Some(_)) => Err(Failure::DirWithoutDisk("memory")),
+            (Some(StoreArg::Digest), Some(_)) => Err(Failure::DirWithoutDisk("digest")),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Switch {
     On,
@@ -100,6 +132,10 @@ enum Failure {
     ParseSecret { path: PathBuf, line: usize, message: String },
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("--store disk needs --data-dir, the directory to keep uploads in")]
+    DiskWithoutDir,
+    #[error("--store {0} keeps nothing in a directory: expected either that or --data-dir")]
+    DirWithoutDisk(&'static str),
     #[error("the fault plan kills the mock, and without --data-dir nothing would be left of it")]
     KillsMemory,
     #[error("cannot listen on {addr}: {source}")]
@@ -117,9 +153,13 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { .. } | Self::Parse { .. } | Self::ParseSecret { .. } | Self::KillsMemory | Self::Open(_) => {
-                exit::USAGE
-            }
+            Self::Read { .. }
+            | Self::Parse { .. }
+            | Self::ParseSecret { .. }
+            | Self::DiskWithoutDir
+            | Self::DirWithoutDisk(_)
+            | Self::KillsMemory
+            | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
             Self::Disk(_) | Self::Journal(_) | Self::Findings { .. } => exit::STORE,
         }
@@ -174,6 +214,7 @@ fn read_toml<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> R
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
+    let place = Place::of(args.store, args.data_dir.as_deref())?;
     let accounts = read_accounts(args.accounts.as_deref())?;
     let plan: Plan = read_toml(args.faults.as_deref())?;
     let limits: Limits = read_toml(args.limits.as_deref())?;
@@ -181,12 +222,13 @@ async fn run(args: Args) -> Result<(), Failure> {
     let refused = |source| Failure::Listen { addr: args.listen, source };
     let port = Port::bind(args.listen).await.map_err(refused)?;
     let addr = port.addr();
-    if plan.kills(KillTarget::Mock) && args.data_dir.is_none() {
+    if plan.kills(KillTarget::Mock) && !matches!(place, Place::Disk(_)) {
         return Err(Failure::KillsMemory);
     }
-    let store: Arc<dyn Store> = match &args.data_dir {
-        Some(dir) => DiskStore::open(dir)?,
-        None => MemoryStore::new(),
+    let store: Arc<dyn Store> = match place {
+        Place::Memory => MemoryStore::new(),
+        Place::Disk(dir) => DiskStore::open(dir)?,
+        Place::Digest => DigestStore::new(),
     };
     let journal = match &args.journal {
         Some(path) => Journal::file(path, seed)?,

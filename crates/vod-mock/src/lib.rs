@@ -2,7 +2,8 @@
 //!
 //! - [`VodMock`]: starts one in a test, in one line.
 //! - [`core`]: what the server accepts in which state, as pure decisions and records; no clock, no socket, no file.
-//! - [`store`]: where bodies and records are kept: in memory, or on disk so that they survive a kill.
+//! - [`store`]: where bodies and records are kept: in memory, on disk so that they survive a kill, or as digests
+//!   alone.
 //! - [`Mock`], [`Config`]: the rim that joins both to `vod-serve`; for hosts that bring their own listener.
 //! - [`accounts`]: whose requests are answered.
 //! - [`callbacks`]: calls an application's own server back, where it is told to.
@@ -38,7 +39,7 @@ pub use accounts::{Account, Accounts, AccountsError, DEMO_SECRET_ID, DEMO_SECRET
 pub use callbacks::{CallbackPolicy, Caller, Delivery};
 pub use mock::{Config, Mock, OpenError, UnknownAccount};
 pub use requests::Auth;
-pub use store::{DiskStore, MemoryStore, Store};
+pub use store::{DigestStore, DiskStore, MemoryStore, Store};
 pub use view::{UploadState, UploadView};
 pub use vod_mock::VodMock;
 

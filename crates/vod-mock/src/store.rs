@@ -2,13 +2,15 @@
 //!
 //! - `memory`: in memory, and what is above a ceiling in a temporary file.
 //! - `disk`, `log`: in a directory, so that what was acknowledged survives a kill.
-//! - `bodies`, `spill`, `extents`: what the first does with bodies.
+//! - `digest`: nowhere; bodies are hashed and dropped.
+//! - `bodies`, `spill`, `extents`: what the first and the last do with bodies.
 //!
 //! The trait is narrow on purpose: bodies are staged and then kept under a number, records are appended in order.
 //! Everything that has a meaning is decided above it, so a shared store (a database and an object store)
 //! has only these few things to do.
 
 mod bodies;
+mod digest;
 mod disk;
 mod extents;
 mod log;
@@ -19,6 +21,7 @@ use std::io;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use digest::DigestStore;
 pub use disk::{DiskError, DiskStore};
 pub use memory::MemoryStore;
 

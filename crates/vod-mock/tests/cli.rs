@@ -147,6 +147,70 @@ fn a_directory_that_cannot_be_used_is_named() {
 }
 
 #[test]
+fn stores_that_exclude_each_other_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    refused(&["--store", "disk"], exit::USAGE, &["--store disk needs --data-dir"]);
+    for store in ["memory", "digest"] {
+        refused(&["--store", store, "--data-dir", path], exit::USAGE, &["--store", store, "--data-dir"]);
+    }
+    refused(&["--store", "tape"], exit::USAGE, &["tape", "memory, disk, digest"]);
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "nothing was made there");
+    let plan = "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = { kill = \"mock\" }\n";
+    let kill = dir.path().join("kill.toml");
+    std::fs::write(&kill, plan).unwrap();
+    for store in [&[][..], &["--store", "memory"], &["--store", "digest"]] {
+        let args = [&["--kill-host", "--faults", kill.to_str().unwrap()], store].concat();
+        refused(&args, exit::USAGE, &["kills the mock", "nothing would be left"]);
+    }
+}
+
+/// The JSON of a reply.
+fn json(answer: &str) -> serde_json::Value {
+    serde_json::from_str(&answer[answer.find("\r\n\r\n").unwrap()..]).unwrap()
+}
+
+#[test]
+fn every_store_takes_a_file_and_only_digest_refuses_to_replace_a_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = dir.path().join("limits.toml");
+    std::fs::write(&limits, "part-size-min = 10\npart-size-max = 10\n").unwrap();
+    let data = dir.path().join("data");
+    let stores =
+        [("memory", &[][..], 0), ("disk", &["--data-dir", data.to_str().unwrap()], 0), ("digest", &[], -10003)];
+    for (store, more, replaced) in stores {
+        let args = [&["--store", store, "--auth", "any", "--limits", limits.to_str().unwrap()], more].concat();
+        let (_child, _, addr) = listening(&args);
+        let asked = |line: &str, body: &str| {
+            let mut stream = TcpStream::connect(&addr).unwrap();
+            let head = format!("{line}&fileSha=c9ba0f7d724228c8b6a410f87135d379da33eb87 HTTP/1.1\r\nHost: h\r\n");
+            let rest = format!("Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all((head + &rest).as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            json(&answer)["code"].as_i64().unwrap()
+        };
+        let part = |offset: u64, md5: &str, body: &str| {
+            let line = format!("POST /v2/index.php?Action=UploadPart&offset={offset}&dataSize=10&dataMd5={md5}");
+            asked(&line, body)
+        };
+        let init = "GET /v2/index.php?Action=InitUpload&fileName=n&fileType=mp4&fileSize=20&dataSize=10";
+        assert_eq!(asked(init, ""), 0, "{store}");
+        let sent = [
+            part(10, "82136b4240d6ce4ea7d03e51469a393b", "bbbbbbbbbb"),
+            part(0, "e09c80c42fda55f9d992e59ca6b3307d", "aaaaaaaaaa"),
+            part(0, "82136b4240d6ce4ea7d03e51469a393b", "bbbbbbbbbb"),
+            part(0, "e09c80c42fda55f9d992e59ca6b3307d", "aaaaaaaaaa"),
+        ];
+        assert_eq!(sent, [0, 0, replaced, 0], "{store}");
+        assert_eq!(asked("GET /v2/index.php?Action=FinishUpload", ""), 0, "{store}");
+        let views = json(&ask(&addr, "GET /__vod/uploads?rehash=true"));
+        assert_eq!(views[0]["stored-sha1"], "c9ba0f7d724228c8b6a410f87135d379da33eb87", "{store}");
+    }
+    assert!(data.join("sessions.log").exists(), "only disk was told where");
+}
+
+#[test]
 fn files_that_cannot_be_read_say_where_and_what_was_expected() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
