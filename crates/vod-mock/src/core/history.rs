@@ -67,6 +67,7 @@ impl History {
                     self.dropped = Some([session.first, record]);
                 }
             }
+            Record::Forgotten { .. } => *self = Self::default(),
         }
     }
 
@@ -117,6 +118,7 @@ mod tests {
         Stored,
         Whole,
         Dropped,
+        Forgotten,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -126,6 +128,7 @@ mod tests {
             2 => Just(Step::Stored),
             1 => Just(Step::Whole),
             1 => Just(Step::Dropped),
+            1 => Just(Step::Forgotten),
         ]
     }
 
@@ -145,6 +148,7 @@ mod tests {
             Step::Stored => Record::Stored { key, at, file_id },
             Step::Whole => Record::Whole { key, at, facts, sha1: Sha1::of(b"whole"), body, file_id },
             Step::Dropped => Record::Dropped { key },
+            Step::Forgotten => Record::Forgotten { key },
         }
     }
 

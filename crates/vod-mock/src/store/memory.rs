@@ -57,7 +57,11 @@ impl Store for MemoryStore {
     }
 
     async fn append(&self, record: &Record) -> io::Result<()> {
-        self.uploads().entry(record.key().clone()).or_default().push(record.clone());
+        let mut uploads = self.uploads();
+        match record {
+            Record::Forgotten { key } => _ = uploads.remove(key),
+            _ => uploads.entry(record.key().clone()).or_default().push(record.clone()),
+        }
         Ok(())
     }
 
