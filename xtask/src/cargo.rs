@@ -4,7 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Output, Stdio},
 };
 
 /// The root of the workspace.
@@ -83,6 +83,14 @@ impl Line {
         if output.status.success() { Ok(output.stdout) } else { Err(self.failed(output.status)) }
     }
 
+    /// Starts the line unsaid, with the streams it is given, and leaves it running.
+    ///
+    /// # Errors
+    /// Says that the program could not be started.
+    pub(crate) fn spawn(&self, streams: impl FnOnce(&mut Command) -> &mut Command) -> Result<Child, Failure> {
+        streams(&mut self.command()).spawn().map_err(|error| self.not_started(&error))
+    }
+
     /// Says that this line ended badly.
     pub(crate) fn failed(&self, status: ExitStatus) -> Failure {
         Failure(format!("`{self}` failed: {status}"))
@@ -116,6 +124,33 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// Builds the binaries of these packages, each named like its package, and says where they lie.
+///
+/// # Errors
+/// Says that they could not be built.
+pub(crate) fn build<const N: usize>(release: bool, packages: [&str; N]) -> Result<[PathBuf; N], Failure> {
+    let named = packages.iter().flat_map(|package| ["--package", package, "--bin", package]);
+    let line = Line::cargo(&["build"])
+        .with(named)
+        .with(release.then_some("--release"))
+        .with(["--message-format=json-render-diagnostics"]);
+    let messages = line.stdout()?;
+    let messages = String::from_utf8_lossy(&messages);
+    let built = packages.map(|package| executable(&messages, package).ok_or(package));
+    if let Some(missing) = built.iter().find_map(|built| built.as_ref().err()) {
+        return Err(Failure(format!("`{line}` built no {missing}: its messages name no such executable")));
+    }
+    Ok(built.map(Result::unwrap_or_default))
+}
+
+/// The path of a binary in cargo's messages, one JSON object a line. Cargo alone knows the target directory.
+fn executable(messages: &str, binary: &str) -> Option<PathBuf> {
+    messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|message| {
+        let wanted = message["target"]["name"] == binary && message["reason"] == "compiler-artifact";
+        message["executable"].as_str().filter(|_| wanted).map(PathBuf::from)
+    })
+}
+
 /// Why a command of ours gave up, in a sentence.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
@@ -145,5 +180,16 @@ mod tests {
     fn a_built_program_is_shown_by_its_name() {
         let line = Line::built(PathBuf::from("some/where/vod-scenario"), &["run"]);
         assert_eq!(line.to_string(), "vod-scenario run");
+    }
+
+    #[test]
+    fn the_executable_is_the_artifact_of_that_name_that_has_one() {
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"vod-scenario"},"executable":null}"#;
+        let other = r#"{"reason":"compiler-artifact","target":{"name":"vod-mock"},"executable":"/t/vod-mock"}"#;
+        let ours = r#"{"reason":"compiler-artifact","target":{"name":"vod-scenario"},"executable":"C:\\t\\a b"}"#;
+        let end = r#"{"reason":"build-finished","success":true}"#;
+        let all = [library, "not json", other, ours, end].join("\n");
+        assert_eq!(executable(&all, "vod-scenario"), Some(PathBuf::from(r"C:\t\a b")));
+        assert_eq!(executable(&[library, other, end].join("\n"), "vod-scenario"), None);
     }
 }

@@ -1,14 +1,16 @@
-//! The project's own commands: `cargo xtask scenario | test | ci | docs`.
+//! The project's own commands: `cargo xtask scenario | test | ci | docs | bench`.
 //!
 //! - [`cargo`]: runs cargo and others from the root of the workspace, and says what it runs.
 //! - [`scenario`]: builds the scenario runner and hands over to it.
 //! - [`suite`]: the tests.
 //! - [`ci`]: what must hold before a change is done, step by step.
 //! - [`docs`]: the tables in `docs/` that are printed from `vod-proto`.
+//! - [`mod@bench`]: how fast what was built is, held against the bar.
 //! - [`invariants`]: the step that reads dependencies, sources and `ARCHITECTURE.md`.
 //!
-//! Everything said here goes to stderr; stdout belongs to the programs that are run.
+//! Everything said here goes to stderr; stdout belongs to the programs that are run, and to tables of figures.
 
+mod bench;
 mod cargo;
 mod ci;
 mod clock;
@@ -56,6 +58,11 @@ enum Command {
     },
     /// Prints the tables of `docs/` anew, from the data of `vod-proto`.
     Docs,
+    /// Measures what was built against the bar, and says whether it is met. Without a name: what can be measured.
+    Bench {
+        #[command(subcommand)]
+        what: Option<bench::Bench>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
         Command::Test { args } => suite::run(&args),
         Command::Ci { only } => ci::run(&only),
         Command::Docs => docs::print(),
+        Command::Bench { what } => bench::run(what),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");

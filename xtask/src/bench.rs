@@ -1,0 +1,69 @@
+//! `cargo xtask bench`: how fast and how small what was built is, held against the bar.
+//!
+//! - [`bar`]: the figures to meet, each with its reason, and the arithmetic of a verdict; pure.
+//! - [`mock`]: what is measured of the mock, round by round.
+//! - [`floor`]: the small server that the mock is measured against.
+//! - [`load`]: asks a server as fast as it answers, and counts.
+//! - [`requests`]: the requests that it asks.
+//! - [`process`]: a server as a process of its own, and what the system tells of it.
+//! - [`upload`]: a large file, uploaded by the client's binary.
+//! - [`table`]: what is printed and written of it all.
+//!
+//! The server, the floor and the load are processes of their own, built with optimisation; what directs them is not
+//! in anybody's way.
+
+mod bar;
+mod floor;
+mod load;
+mod mock;
+mod process;
+mod requests;
+mod table;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::cargo::Failure;
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// The mock: requests a second and latency beside a bare hyper server, start, and memory while a large file comes.
+    Mock(mock::Options),
+    /// Answers every request with the same JSON, until its stdin ends.
+    #[command(hide = true)]
+    Floor {
+        /// What it answers.
+        body: String,
+    },
+    /// Asks a server as fast as it answers, and prints what came of it as a line of JSON.
+    #[command(hide = true)]
+    Load(load::Options),
+}
+
+/// Measures what is named; without a name, says what there is.
+///
+/// # Errors
+/// Says what could not be built, started or measured.
+pub(crate) fn run(what: Option<Bench>) -> Result<ExitCode, Failure> {
+    match what {
+        None => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Bench::Mock(options)) => mock::run(&options),
+        Some(Bench::Floor { body }) => floor::run(body),
+        Some(Bench::Load(options)) => load::run(&options),
+    }
+}
+
+fn list() {
+    for command in Bench::augment_subcommands(clap::Command::new("bench")).get_subcommands() {
+        if !command.is_hide_set() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            eprintln!("cargo xtask bench {}: {about}", command.get_name());
+        }
+    }
+}
