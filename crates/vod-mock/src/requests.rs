@@ -63,7 +63,7 @@ fn broken(violation: Violation) -> Rejected {
 
 impl Standards {
     /// The account that a request belongs to.
-    pub(crate) fn account(&self, claims: &Claims) -> Option<Arc<ActiveAccount>> {
+    pub(crate) fn account(&self, claims: &Claims<'_>) -> Option<Arc<ActiveAccount>> {
         let named = claims.secret_id.as_ref().and_then(|secret_id| self.namespaces.of_secret_id(secret_id));
         match self.auth {
             Auth::Verify => named,
@@ -133,9 +133,7 @@ impl Standards {
             .namespaces
             .of_secret_id(&params.secret_id)
             .ok_or_else(|| refuse(common::unknown_account(family), "parameter SecretId is wrong: no account has it"))?;
-        let own = head.host.rsplit_once(':').map_or(head.host.as_str(), |(host, _)| host);
-        let given = self.sign_hosts.iter().map(String::as_str);
-        let hosts: Vec<&str> = [own, &head.host].into_iter().chain(SIGN_HOSTS).chain(given).collect();
+        let hosts = self.hosts(family, &head.host);
         let reading = sign::request_reading(&account.account.secret_key, &head.method, &hosts, &head.path, &head.query);
         let Some(decoding) = reading else {
             let tried = hosts.join(", ");
@@ -160,6 +158,21 @@ impl Standards {
             return Err(refuse(code, message));
         }
         Ok((account, decoding))
+    }
+
+    /// The hosts that the client of a request may have signed for, each once. The likeliest stands first: to try one
+    /// that is not it costs a hash over the whole request.
+    fn hosts<'a>(&'a self, family: Family, host: &'a str) -> Vec<&'a str> {
+        let likeliest = if family == Family::Legacy { LEGACY_SIGN_HOST } else { SIGN_HOST };
+        let without_port = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        let given = self.sign_hosts.iter().map(String::as_str);
+        let mut hosts = Vec::with_capacity(8);
+        for host in [likeliest, without_port, host].into_iter().chain(SIGN_HOSTS).chain(given) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        hosts
     }
 
     /// Checks an upload signature: whose it is, that it holds, and that it has not expired.

@@ -19,36 +19,49 @@ pub enum Decoding {
 }
 
 /// One `name=value` as it stood on the line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    raw_name: String,
-    raw_value: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair<'q> {
+    raw_name: &'q str,
+    raw_value: &'q str,
+    plain: Plain,
 }
 
-impl Pair {
+/// Which half of a pair is read as it stands, whatever the decoding: there is neither `%` nor `+` in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plain {
+    name: bool,
+    value: bool,
+}
+
+impl<'q> Pair<'q> {
     /// The name, decoded.
     #[must_use]
-    pub fn name(&self) -> Cow<'_, str> {
-        decode(&self.raw_name, Decoding::Form)
+    pub fn name(self) -> Cow<'q, str> {
+        if self.plain.name { Cow::Borrowed(self.raw_name) } else { decode(self.raw_name, Decoding::Form) }
     }
 
     /// The value, decoded.
     #[must_use]
-    pub fn value(&self, decoding: Decoding) -> Cow<'_, str> {
-        decode(&self.raw_value, decoding)
+    pub fn value(self, decoding: Decoding) -> Cow<'q, str> {
+        if self.plain.value { Cow::Borrowed(self.raw_value) } else { decode(self.raw_value, decoding) }
     }
 
     /// The name as it stood on the line.
     #[must_use]
-    pub fn raw_name(&self) -> &str {
-        &self.raw_name
+    pub const fn raw_name(self) -> &'q str {
+        self.raw_name
     }
 
     /// The value as it stood on the line.
     #[must_use]
-    pub fn raw_value(&self) -> &str {
-        &self.raw_value
+    pub const fn raw_value(self) -> &'q str {
+        self.raw_value
     }
+}
+
+fn is_plain(raw: &str) -> bool {
+    // Without a way out of the loop: most texts are plain, and a loop like this one is done many bytes at a time.
+    !raw.bytes().fold(false, |found, byte| found | (byte == b'%') | (byte == b'+'))
 }
 
 /// Bytes that are no UTF-8 become the replacement character: a signature over them then fails, loudly.
@@ -69,24 +82,43 @@ fn decode(raw: &str, decoding: Decoding) -> Cow<'_, str> {
 /// assert_eq!(query.get("fileName").as_deref(), Some("my video"));
 /// assert_eq!(query.get("Nonce").as_deref(), Some("000562251")); // never re-serialised
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Query {
-    pairs: Vec<Pair>,
+    /// What stood behind the `?`.
+    raw: String,
+    /// Where in it the pairs lie.
+    spans: Vec<Span>,
 }
+
+/// Where a pair lies: its name up to `equals`, its value from `value` to `end`.
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    equals: usize,
+    value: usize,
+    end: usize,
+    plain: Plain,
+}
+
+/// How many parameters an ordinary request has at most. One that has more makes room for them as they come.
+const ORDINARY: usize = 16;
 
 impl Query {
     /// Reads what stands behind the `?`. Any text is a query; a piece without `=` has an empty value.
     #[must_use]
     pub fn parse(raw: &str) -> Self {
-        let pairs = raw
-            .split('&')
-            .filter(|piece| !piece.is_empty())
-            .map(|piece| {
+        let mut spans = Vec::with_capacity(ORDINARY);
+        let mut start = 0;
+        for piece in raw.split('&') {
+            let end = start + piece.len();
+            if !piece.is_empty() {
                 let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-                Pair { raw_name: name.to_owned(), raw_value: value.to_owned() }
-            })
-            .collect();
-        Self { pairs }
+                let plain = Plain { name: is_plain(name), value: is_plain(value) };
+                spans.push(Span { start, equals: start + name.len(), value: end - value.len(), end, plain });
+            }
+            start = end + 1;
+        }
+        Self { raw: raw.to_owned(), spans }
     }
 
     /// Splits a request target into its path and its query.
@@ -100,11 +132,17 @@ impl Query {
 
     /// Appends a parameter, encoding its value.
     pub fn push(&mut self, name: &str, value: impl fmt::Display) {
-        let value = value.to_string();
-        self.pairs.push(Pair {
-            raw_name: utf8_percent_encode(name, ENCODE).to_string(),
-            raw_value: utf8_percent_encode(&value, ENCODE).to_string(),
-        });
+        if !self.spans.is_empty() {
+            self.raw.push('&');
+        }
+        let start = self.raw.len();
+        self.raw.extend(utf8_percent_encode(name, ENCODE));
+        let equals = self.raw.len();
+        self.raw.push('=');
+        self.raw.extend(utf8_percent_encode(&value.to_string(), ENCODE));
+        let (value, end) = (equals + 1, self.raw.len());
+        let plain = Plain { name: is_plain(&self.raw[start..equals]), value: is_plain(&self.raw[value..]) };
+        self.spans.push(Span { start, equals, value, end, plain });
     }
 
     /// The first parameter of this name, form-decoded.
@@ -115,8 +153,8 @@ impl Query {
 
     /// The first parameter of this name, as it stood on the line.
     #[must_use]
-    pub fn pair(&self, name: &str) -> Option<&Pair> {
-        self.pairs.iter().find(|pair| pair.name() == name)
+    pub fn pair(&self, name: &str) -> Option<Pair<'_>> {
+        self.pairs().find(|pair| if pair.plain.name { pair.raw_name == name } else { pair.name() == name })
     }
 
     /// The same query for whoever decodes forms, where its sender read a `+` so.
@@ -124,21 +162,39 @@ impl Query {
     pub fn sent_as(&self, decoding: Decoding) -> Cow<'_, Self> {
         match decoding {
             Decoding::Form => Cow::Borrowed(self),
-            Decoding::Percent => Cow::Owned(Self::parse(&self.to_string().replace('+', "%2B"))),
+            Decoding::Percent => Cow::Owned(Self::parse(&self.raw.replace('+', "%2B"))),
         }
     }
 
     /// All parameters, in the order they were sent.
-    #[must_use]
-    pub fn pairs(&self) -> &[Pair] {
-        &self.pairs
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = Pair<'_>> + Clone {
+        self.spans.iter().map(|&Span { start, equals, value, end, plain }| Pair {
+            raw_name: &self.raw[start..equals],
+            raw_value: &self.raw[value..end],
+            plain,
+        })
+    }
+}
+
+/// Two queries are the same if they have the same pairs in the same order, as they stood on the line.
+impl PartialEq for Query {
+    fn eq(&self, other: &Self) -> bool {
+        self.pairs().eq(other.pairs())
+    }
+}
+
+impl Eq for Query {}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.pairs().map(|pair| (pair.raw_name, pair.raw_value))).finish()
     }
 }
 
 /// Writes the query as it goes on the line, without the `?`.
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, pair) in self.pairs.iter().enumerate() {
+        for (at, pair) in self.pairs().enumerate() {
             let separator = if at == 0 { "" } else { "&" };
             write!(f, "{separator}{}={}", pair.raw_name, pair.raw_value)?;
         }
@@ -167,7 +223,43 @@ mod tests {
         assert_eq!(pair.value(Decoding::Percent), "my+test+name");
     }
 
+    #[test]
+    fn queries_are_the_same_by_their_pairs_whatever_stands_between_them() {
+        let mut written = Query::parse("&&a=1&");
+        written.push("b", "x y");
+        assert_eq!(written, Query::parse("a=1&b=x%20y"));
+        assert_eq!(written.to_string(), "a=1&b=x%20y");
+        assert_ne!(written, Query::parse("a=1&b=x+y"), "the raw text counts");
+        assert_ne!(written, Query::parse("b=x%20y&a=1"), "the order counts");
+    }
+
+    /// What a pair is, by the letter: nothing known beforehand of what is plain.
+    fn read_naively(raw: &str, decoding: Decoding) -> Vec<(String, String)> {
+        let pieces = raw.split('&').filter(|piece| !piece.is_empty());
+        let pairs = pieces.map(|piece| piece.split_once('=').unwrap_or((piece, "")));
+        let read = |text: &str, decoding| {
+            let text = if decoding == Decoding::Form { text.replace('+', " ") } else { text.to_owned() };
+            percent_decode_str(&text).decode_utf8_lossy().into_owned()
+        };
+        pairs.map(|(name, value)| (read(name, Decoding::Form), read(value, decoding))).collect()
+    }
+
     proptest::proptest! {
+        #[test]
+        fn every_pair_is_read_whether_it_needs_decoding_or_not(raw in "([a-c%+=&2é]|%2[5-7B]|%3D){0,40}") {
+            let query = Query::parse(&raw);
+            for decoding in [Decoding::Form, Decoding::Percent] {
+                let expected = read_naively(&raw, decoding);
+                let read = query.pairs().map(|pair| (pair.name().into_owned(), pair.value(decoding).into_owned()));
+                proptest::prop_assert_eq!(read.collect::<Vec<_>>(), expected.clone());
+                for (name, _) in &expected {
+                    let first = expected.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+                    let found = query.pair(name).map(|pair| pair.value(decoding));
+                    proptest::prop_assert_eq!(found.as_deref(), first);
+                }
+            }
+        }
+
         #[test]
         fn what_is_pushed_is_read_back(name in "[a-zA-Z.0-9]{1,12}", value in "\\PC{0,40}") {
             let mut query = Query::default();

@@ -82,7 +82,7 @@ impl Redactor {
         let signature = UploadSignature::decode(value).ok()?;
         let secret_id = signature.secret_id().ok()?;
         let mut fields = String::new();
-        for (at, pair) in signature.fields().pairs().iter().enumerate() {
+        for (at, pair) in signature.fields().pairs().enumerate() {
             if at > 0 {
                 fields.push('&');
             }

@@ -2,8 +2,12 @@
 //!
 //! Source: `docs/protocol.md`, *Signatures*.
 
+use std::{borrow::Cow, sync::Arc};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hmac::Mac as _;
+use hmac::{Hmac, KeyInit as _, Mac};
+use sha1::Sha1;
+use sha2::Sha256;
 
 use crate::query::{Decoding, Query};
 
@@ -12,21 +16,42 @@ use crate::query::{Decoding, Query};
 /// ```compile_fail,E0277
 /// println!("{:?}", vod_proto::sign::SecretKey::new("key"));
 /// ```
-#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
-pub struct SecretKey(String);
+#[derive(Clone, serde::Deserialize)]
+#[serde(from = "String")]
+pub struct SecretKey(Arc<Keyed>);
+
+/// A key, and the HMACs under it before anything is said to them: it is taken in once, not for every signature.
+struct Keyed {
+    text: String,
+    sha1: Hmac<Sha1>,
+    sha256: Hmac<Sha256>,
+}
 
 impl SecretKey {
     /// Takes the key as the text it is handed out as.
     #[must_use]
     pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        const ANY: &str = "an HMAC key may have any length";
+        let text = key.into();
+        let sha1 = Hmac::new_from_slice(text.as_bytes()).expect(ANY);
+        let sha256 = Hmac::new_from_slice(text.as_bytes()).expect(ANY);
+        Self(Arc::new(Keyed { text, sha1, sha256 }))
     }
 }
+
+impl From<String> for SecretKey {
+    fn from(key: String) -> Self {
+        Self::new(key)
+    }
+}
+
+impl PartialEq for SecretKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for SecretKey {}
 
 /// The hash under the signature, named by `SignatureMethod`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,14 +86,20 @@ impl SignatureMethod {
 /// The parameters stand in bytewise order of their names, values raw, `Signature` left out; `_` in a name becomes `.`.
 #[must_use]
 pub fn string_to_sign(method: &str, host: &str, path: &str, query: &Query, decoding: Decoding) -> String {
+    format!("{method}{host}{path}{}", signed_parameters(query, decoding))
+}
+
+/// The end of that text, which is the same for every host.
+fn signed_parameters(query: &Query, decoding: Decoding) -> String {
     let mut pairs: Vec<_> = query
         .pairs()
-        .iter()
-        .filter(|pair| pair.name() != "Signature")
-        .map(|pair| (pair.name().replace('_', "."), pair.value(decoding)))
+        .map(|pair| (pair.name(), pair))
+        .filter(|(name, _)| name != "Signature")
+        .map(|(name, pair)| (with_dots(name), pair.value(decoding)))
         .collect();
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut text = format!("{method}{host}{path}");
+    let len = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let mut text = String::with_capacity(len);
     for (at, (name, value)) in pairs.iter().enumerate() {
         text.push(if at == 0 { '?' } else { '&' });
         text.push_str(name);
@@ -78,35 +109,61 @@ pub fn string_to_sign(method: &str, host: &str, path: &str, query: &Query, decod
     text
 }
 
+fn with_dots(name: Cow<'_, str>) -> Cow<'_, str> {
+    if name.contains('_') { Cow::Owned(name.replace('_', ".")) } else { name }
+}
+
 /// Signs a text: Base64 of its HMAC under the key.
 #[must_use]
 pub fn sign(key: &SecretKey, method: SignatureMethod, text: &str) -> String {
     match method {
         SignatureMethod::HmacSha1 => STANDARD.encode(mac_sha1(key, text).finalize().into_bytes()),
-        SignatureMethod::HmacSha256 => {
-            STANDARD.encode(mac::<hmac::Hmac<sha2::Sha256>>(key, text).finalize().into_bytes())
-        }
+        SignatureMethod::HmacSha256 => STANDARD.encode(mac(&key.0.sha256, &[text]).finalize().into_bytes()),
     }
 }
 
 /// Does the signature hold for this text? Compares in constant time.
 #[must_use]
 pub fn holds(key: &SecretKey, method: SignatureMethod, text: &str, signature: &str) -> bool {
-    let Ok(bytes) = STANDARD.decode(signature) else { return false };
-    match method {
-        SignatureMethod::HmacSha1 => mac_sha1(key, text).verify_slice(&bytes).is_ok(),
-        SignatureMethod::HmacSha256 => mac::<hmac::Hmac<sha2::Sha256>>(key, text).verify_slice(&bytes).is_ok(),
+    Given::read(signature).is_some_and(|given| given.holds(key, method, &[text]))
+}
+
+/// A signature as it was sent, out of its Base64.
+struct Given {
+    bytes: [u8; Self::MOST],
+    len: usize,
+}
+
+impl Given {
+    /// Longer than any HMAC here, so that what does not fit holds for nothing.
+    const MOST: usize = 64;
+
+    fn read(signature: &str) -> Option<Self> {
+        let mut bytes = [0; Self::MOST];
+        let len = STANDARD.decode_slice(signature, &mut bytes).ok()?;
+        Some(Self { bytes, len })
+    }
+
+    /// Does it hold for a text that is made of these pieces? Compares in constant time.
+    fn holds(&self, key: &SecretKey, method: SignatureMethod, text: &[&str]) -> bool {
+        let given = &self.bytes[..self.len];
+        match method {
+            SignatureMethod::HmacSha1 => mac(&key.0.sha1, text).verify_slice(given).is_ok(),
+            SignatureMethod::HmacSha256 => mac(&key.0.sha256, text).verify_slice(given).is_ok(),
+        }
     }
 }
 
 /// The HMAC-SHA1 of a text, not finalised.
-pub(crate) fn mac_sha1(key: &SecretKey, text: &str) -> hmac::Hmac<sha1::Sha1> {
-    mac(key, text)
+pub(crate) fn mac_sha1(key: &SecretKey, text: &str) -> Hmac<Sha1> {
+    mac(&key.0.sha1, &[text])
 }
 
-fn mac<M: hmac::Mac + hmac::KeyInit>(key: &SecretKey, text: &str) -> M {
-    let mut mac = <M as hmac::KeyInit>::new_from_slice(key.bytes()).expect("an HMAC key may have any length");
-    mac.update(text.as_bytes());
+fn mac<M: Mac + Clone>(keyed: &M, text: &[&str]) -> M {
+    let mut mac = keyed.clone();
+    for piece in text {
+        mac.update(piece.as_bytes());
+    }
     mac
 }
 
@@ -124,14 +181,13 @@ pub fn request_holds(key: &SecretKey, method: &str, hosts: &[&str], path: &str, 
 pub fn request_reading(key: &SecretKey, method: &str, hosts: &[&str], path: &str, query: &Query) -> Option<Decoding> {
     let pair = query.pair("Signature")?;
     // Base64 has no space: one that shows up was a plus that nobody encoded.
-    let signature = pair.value(Decoding::Percent).replace(' ', "+");
+    let given = Given::read(&pair.value(Decoding::Percent).replace(' ', "+"))?;
     let algorithm = SignatureMethod::from_wire(query.get("SignatureMethod").as_deref());
-    let plus = query.pairs().iter().any(|pair| pair.raw_value().contains('+') && pair.name() != "Signature");
+    let plus = query.pairs().any(|pair| pair.raw_value().contains('+') && pair.name() != "Signature");
     let decodings: &[_] = if plus { &[Decoding::Form, Decoding::Percent] } else { &[Decoding::Form] };
     decodings.iter().copied().find(|decoding| {
-        hosts
-            .iter()
-            .any(|host| holds(key, algorithm, &string_to_sign(method, host, path, query, *decoding), &signature))
+        let parameters = signed_parameters(query, *decoding);
+        hosts.iter().any(|host| given.holds(key, algorithm, &[method, host, path, &parameters]))
     })
 }
 
@@ -169,6 +225,46 @@ mod tests {
         assert!(!holds(&SecretKey::new("K"), SignatureMethod::HmacSha1, "text", &signature));
         assert!(!holds(&key, SignatureMethod::HmacSha256, "text", &signature));
         assert!(!holds(&key, SignatureMethod::HmacSha1, "text", "not base64"));
+    }
+
+    #[test]
+    fn a_key_signs_every_text_as_if_it_were_its_first() {
+        // From RFC 2202 and RFC 4231, test case 2.
+        let key = SecretKey::new("Jefe");
+        let text = "what do ya want for nothing?";
+        for _ in 0..2 {
+            assert_eq!(sign(&key, SignatureMethod::HmacSha1, text), "7/zfauXrL6LSdBbV8YTfnCWafHk=");
+            let sha256 = "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=";
+            assert_eq!(sign(&key, SignatureMethod::HmacSha256, text), sha256);
+            assert!(holds(&key.clone(), SignatureMethod::HmacSha256, text, sha256));
+            for method in [SignatureMethod::HmacSha1, SignatureMethod::HmacSha256] {
+                let whole = sign(&key, method, text);
+                assert!((0..whole.len()).all(|end| !holds(&key, method, text, &whole[..end])), "a part of it");
+            }
+        }
+        let long = SecretKey::new("k".repeat(200));
+        assert!(long == SecretKey::new("k".repeat(200)) && long != key);
+        assert!(!holds(&key, SignatureMethod::HmacSha1, text, &STANDARD.encode([0; 300])), "longer than any HMAC");
+    }
+
+    #[test]
+    fn a_signature_holds_for_the_hosts_that_are_given_and_for_no_other_in_any_order() {
+        let key = SecretKey::new("k");
+        let mut query = Query::parse("b_c=1&a=x+y");
+        let text = string_to_sign("GET", "mine", "/p", &query, Decoding::Form);
+        query.push("Signature", sign(&key, SignatureMethod::HmacSha1, &text));
+        let reading = |method, hosts: &[&str], path| request_reading(&key, method, hosts, path, &query);
+        for hosts in [&["mine", "b"], &["b", "mine"]] {
+            assert_eq!(reading("GET", hosts, "/p"), Some(Decoding::Form));
+        }
+        // What is signed is one text: a byte that moves from one piece of it into the next changes nothing.
+        assert_eq!(reading("GETm", &["ine"], "/p"), Some(Decoding::Form));
+        for (method, hosts, path) in
+            [("GET", ["b", "min"], "/p"), ("GET", ["b", "mine"], "/P"), ("PUT", ["b", "mine"], "/p")]
+        {
+            assert_eq!(reading(method, &hosts, path), None, "{method} {hosts:?} {path}");
+        }
+        assert_eq!(reading("GET", &[], "/p"), None);
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn request(args: &RequestArgs) -> Result<String, Failure> {
     let RequestArgs { query, method, host, path, text } = args;
     let given = Query::parse(query);
     // Only its first name is repeated: further on there may be a signature.
-    let begins = given.pairs().first().map_or("", |pair| pair.raw_name());
+    let begins = given.pairs().next().map_or("", |pair| pair.raw_name());
     for (name, found, expected, wrong) in [
         ("host", host.as_str(), "a host alone, such as vod2.qcloud.com", host.is_empty() || host.contains('/')),
         ("path", path.as_str(), "a path alone, such as /v2/index.php", !path.starts_with('/') || path.contains('?')),
@@ -125,7 +125,7 @@ fn request(args: &RequestArgs) -> Result<String, Failure> {
             return Err(ConfigError::Setting { name, found: format!("{found:?}: expected {expected}") }.into());
         }
     }
-    let kept = given.pairs().iter().filter(|pair| pair.name() != "Signature");
+    let kept = given.pairs().filter(|pair| pair.name() != "Signature");
     let kept: Vec<_> = kept.map(|pair| format!("{}={}", pair.raw_name(), pair.raw_value())).collect();
     let mut query = Query::parse(&kept.join("&"));
     if *text {

@@ -12,6 +12,7 @@ mod hostile;
 mod legacy;
 mod parameters;
 mod profiles;
+mod signing;
 mod stores;
 mod ugc;
 mod vectors;

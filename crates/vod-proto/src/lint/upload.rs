@@ -127,7 +127,7 @@ impl<'a> Seen<'a> {
             "Signature" => self.action.family() != Family::Ugc,
             _ => false,
         };
-        let pairs = self.query.pairs().iter().filter(|pair| !volatile(&pair.name()));
+        let pairs = self.query.pairs().filter(|pair| !volatile(&pair.name()));
         let mut pairs: Vec<_> = pairs.map(|pair| format!("{}={}", pair.raw_name(), pair.raw_value())).collect();
         pairs.sort_unstable();
         let request = &self.exchange.request;

@@ -1,39 +1,42 @@
 //! What a request says it is about, before anything of it is checked.
 
+use std::borrow::Cow;
+
 use crate::{Action, Family, PartSpan, Query, Sha1, ugc::UploadSignature};
 
 /// What a request says it is about: enough to journal it and to aim faults at it. Nothing of it is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims {
+pub struct Claims<'q> {
     /// The value of `Action`, also an unknown one.
-    pub action: Option<String>,
+    pub action: Option<Cow<'q, str>>,
     /// Whose request it claims to be.
-    pub secret_id: Option<String>,
+    pub secret_id: Option<Cow<'q, str>>,
     /// The file, by the query or else by the upload signature.
     pub file_sha1: Option<Sha1>,
     /// The part, where the action sends one.
     pub part: Option<PartSpan>,
 }
 
-impl Claims {
+impl<'q> Claims<'q> {
     /// Reads what a query claims.
     #[must_use]
-    pub fn of(query: &Query) -> Self {
-        let text = |name: &str| query.get(name).map(std::borrow::Cow::into_owned);
+    pub fn of(query: &'q Query) -> Self {
         let number = |name: &str| query.get(name)?.parse::<u64>().ok();
-        let name = text("Action");
+        let name = query.get("Action");
         let action = name.as_deref().and_then(|name| name.parse::<Action>().ok());
         let token = match action.map(Action::family) {
             Some(Family::Ugc) => UploadSignature::of_query(query).and_then(|(_, token)| token.ok()),
             _ => None,
         };
-        let signed = |read: fn(&UploadSignature) -> Option<String>| token.as_ref().and_then(read);
         let in_query = query.get("fileSha").and_then(|sha| sha.parse().ok());
-        let in_token = || signed(|token| token.field("fs")).and_then(|sha| sha.parse().ok());
+        let in_token = || token.as_ref()?.field("fs")?.parse().ok();
         let sends_part = action.is_some_and(|action| action.role().sends_part());
         let span = number("offset").zip(number("dataSize")).filter(|_| sends_part);
         Self {
-            secret_id: signed(|token| token.field("s")).or_else(|| text("SecretId").filter(|_| token.is_none())),
+            secret_id: match &token {
+                Some(token) => token.field("s").map(Cow::Owned),
+                None => query.get("SecretId"),
+            },
             file_sha1: in_query.or_else(in_token),
             part: span.map(|(offset, len)| PartSpan { offset, len }),
             action: name,
@@ -55,7 +58,8 @@ mod tests {
         let claims = Claims::of(&query);
         assert_eq!((claims.secret_id.as_deref(), claims.file_sha1), (Some("id"), Some(sha)));
         // In the server family the same parameter is something else.
-        let claims = Claims::of(&Query::parse("Action=FinishUpload&SecretId=me&Signature=x"));
+        let query = Query::parse("Action=FinishUpload&SecretId=me&Signature=x");
+        let claims = Claims::of(&query);
         assert_eq!((claims.secret_id.as_deref(), claims.file_sha1), (Some("me"), None));
     }
 

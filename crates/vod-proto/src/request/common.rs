@@ -1,5 +1,7 @@
 //! What every request of the server and legacy families carries.
 
+use std::borrow::Cow;
+
 use super::{Reader, Violation};
 use crate::{
     Code, Family, Query,
@@ -9,11 +11,11 @@ use crate::{
 
 /// The parameters that every request of the server and legacy families carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommonParams {
+pub struct CommonParams<'q> {
     /// Seconds since 1970; milliseconds, as one client sends them, are brought down to seconds.
     pub timestamp: u64,
     /// The public half of the key pair, which names the account.
-    pub secret_id: String,
+    pub secret_id: Cow<'q, str>,
     /// What deviates from the documents.
     pub deviations: Vec<Deviation>,
 }
@@ -21,12 +23,12 @@ pub struct CommonParams {
 /// From here on a time can only be meant in milliseconds: as seconds it would be the year 33658.
 pub(crate) const MILLISECONDS_FROM: u64 = 1_000_000_000_000;
 
-impl CommonParams {
+impl<'q> CommonParams<'q> {
     /// Reads the common parameters. `Nonce` and `Region` are checked for form alone: no client depends on more.
     ///
     /// # Errors
     /// Names the parameter that is missing or malformed, with the code that the family has for it.
-    pub fn from_query(family: Family, query: &Query) -> Result<Self, Violation> {
+    pub fn from_query(family: Family, query: &'q Query) -> Result<Self, Violation> {
         let read = |name: &'static str| {
             let code = params::common_refusal(family, name);
             move |violation: Violation| Violation { code, ..violation }

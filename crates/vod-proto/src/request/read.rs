@@ -1,6 +1,6 @@
 //! Reads parameters one by one, by the list in [`params`](crate::params), and notes what deviates from the documents.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     Action, FileFacts, Limits, Md5, PartSpan, Query, Sha1,
@@ -52,11 +52,11 @@ impl<'q> Reader<'q> {
         Violation::wrong(params::named(self.list, name).refusal, self.noun, name, &value.to_string(), expected)
     }
 
-    pub(super) fn optional(&self, name: &'static str) -> Option<String> {
-        self.query.get(name).map(std::borrow::Cow::into_owned)
+    pub(super) fn optional(&self, name: &'static str) -> Option<Cow<'q, str>> {
+        self.query.get(name)
     }
 
-    pub(super) fn text(&self, name: &'static str) -> Result<String, Violation> {
+    pub(super) fn text(&self, name: &'static str) -> Result<Cow<'q, str>, Violation> {
         self.optional(name).ok_or_else(|| self.missing(name))
     }
 
@@ -118,14 +118,14 @@ impl<'q> Reader<'q> {
         if value.contains('|') {
             self.deviates(&rules::FILE_NAME_NO_PIPE, format!("{name} is {value:?}"));
         }
-        Ok(value)
+        Ok(value.into_owned())
     }
 
     pub(super) fn file_type(&self, name: &'static str) -> Result<String, Violation> {
         let value = self.text(name)?;
         // It becomes the end of a URL's path.
         let fits = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric());
-        if fits { Ok(value) } else { Err(self.wrong(name, &value)) }
+        if fits { Ok(value.into_owned()) } else { Err(self.wrong(name, &value)) }
     }
 
     /// The tags, in order of their n. `stem` is how the documents call them here.
@@ -178,7 +178,9 @@ impl<'q> Reader<'q> {
         match (usage, covered) {
             (None, None) if !needed => Ok(None),
             (None, _) => Err(self.missing("extra.usage")),
-            (Some(1), Some(id)) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => Ok(Some(id)),
+            (Some(1), Some(id)) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => {
+                Ok(Some(id.into_owned()))
+            }
             (Some(1), Some(id)) => Err(self.wrong("extra.fileId", &id)),
             (Some(1), None) => Err(self.missing("extra.fileId")),
             (Some(other), _) => Err(self.wrong("extra.usage", &other.to_string())),
@@ -197,13 +199,13 @@ impl<'q> Reader<'q> {
     fn notify_url(&self) -> Result<Option<String>, Violation> {
         match self.optional("notifyUrl") {
             Some(url) if !url.is_empty() && !notify_url_is_valid(&url) => Err(self.wrong("notifyUrl", &url)),
-            url => Ok(url.filter(|url| !url.is_empty())),
+            url => Ok(url.filter(|url| !url.is_empty()).map(Cow::into_owned)),
         }
     }
 }
 
 /// What a request carries that no document names for its action.
 pub(super) fn unknown_parameters(action: Action, query: &Query) -> impl Iterator<Item = Deviation> {
-    let unknown = query.pairs().iter().map(Pair::name).filter(move |name| !params::known(action, name));
+    let unknown = query.pairs().map(Pair::name).filter(move |name| !params::known(action, name));
     unknown.map(move |name| Deviation::new(&rules::KNOWN_PARAMETERS, format!("{action} carries {name}")))
 }
