@@ -8,10 +8,9 @@ use vod_proto::{
     action::Role,
     query::Decoding,
     reply::Rejected,
-    request::{Claims, CommonParams, Violation, common},
+    request::{Claims, CommonParams, SentSignature, Violation, common},
     rules::{self, Deviation, Profile},
     sign,
-    ugc::UploadSignature,
 };
 use vod_serve::{Head, ReplyOut};
 
@@ -177,26 +176,16 @@ impl Standards {
 
     /// Checks an upload signature: whose it is, that it holds, and that it has not expired.
     fn verify_token(&self, head: &Head) -> Result<Arc<ActiveAccount>, Rejected> {
-        let refused = |why: String| refuse(Code::SIGNATURE, why);
-        let (name, token) = UploadSignature::of_query(&head.query)
-            .ok_or_else(|| refused("parameter signature is missing: expected an upload signature".to_owned()))?;
-        let wrong = |error: vod_proto::ugc::Malformed| refused(format!("parameter {name} is wrong: {error}"));
-        let token = token.map_err(wrong)?;
-        let account = self.namespaces.of_secret_id(&token.secret_id().map_err(wrong)?);
-        let account =
-            account.ok_or_else(|| refused(format!("parameter {name} is wrong: no account has its SecretId")))?;
-        if !token.holds(&account.account.secret_key) {
-            let message = format!(
-                "parameter {name} is wrong: the upload signature does not hold for account {}",
-                account.account.name
-            );
-            return Err(refused(message));
+        let sent = SentSignature::of_query(&head.query).map_err(broken)?;
+        let account = self.namespaces.of_secret_id(&sent.secret_id().map_err(broken)?);
+        let account = account.ok_or_else(|| broken(sent.wrong("no account has its SecretId")))?;
+        if !sent.holds(&account.account.secret_key) {
+            let why = format!("the upload signature does not hold for account {}", account.account.name);
+            return Err(broken(sent.wrong(why)));
         }
-        let (expires, now) = (token.expires().map_err(wrong)?, account.space.now().as_second());
+        let (expires, now) = (sent.expires().map_err(broken)?, account.space.now().as_second());
         if i64::try_from(expires).is_ok_and(|expires| expires < now) {
-            let message =
-                format!("parameter {name} is wrong: the upload signature expired at {expires}, it is {now} now");
-            return Err(refused(message));
+            return Err(broken(sent.wrong(format!("the upload signature expired at {expires}, it is {now} now"))));
         }
         Ok(account)
     }

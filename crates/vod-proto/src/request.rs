@@ -11,7 +11,7 @@ mod token;
 
 pub use claims::Claims;
 pub use common::CommonParams;
-pub use token::{TokenTerms, sign_token};
+pub use token::{SentSignature, TokenTerms, sign_token};
 
 use self::read::Reader;
 use crate::{

@@ -123,9 +123,7 @@ impl<'q> Reader<'q> {
 
     pub(super) fn file_type(&self, name: &'static str) -> Result<String, Violation> {
         let value = self.text(name)?;
-        // It becomes the end of a URL's path.
-        let fits = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric());
-        if fits { Ok(value.into_owned()) } else { Err(self.wrong(name, &value)) }
+        if is_file_type(&value) { Ok(value.into_owned()) } else { Err(self.wrong(name, &value)) }
     }
 
     /// The tags, in order of their n. `stem` is how the documents call them here.
@@ -202,6 +200,11 @@ impl<'q> Reader<'q> {
             url => Ok(url.filter(|url| !url.is_empty()).map(Cow::into_owned)),
         }
     }
+}
+
+/// May this be a file's type? It becomes the end of a URL's path.
+pub(super) fn is_file_type(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(char::is_alphanumeric)
 }
 
 /// What a request carries that no document names for its action.

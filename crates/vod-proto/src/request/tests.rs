@@ -223,6 +223,11 @@ fn init_upload_ex() {
     );
     check(
         action,
+        &with("f=test&fs=b4a5c70c76e79e01ab3a5c306de3d9eedeadeca9&ft=mp4", "f=test.a%20b"),
+        expect!["-10003: the upload signature's field ft is missing: expected the file's type, such as mp4"],
+    );
+    check(
+        action,
         &with("f=test", "f=a%2Fb"),
         expect![[r#"-10003: the upload signature's field f is "a/b": expected none of \ / : * ? " < >"#]],
     );

@@ -1,27 +1,93 @@
 //! What an upload signature says, read by the list of its fields; and writing one.
 
-use super::{Reader, Violation, common::MILLISECONDS_FROM, params};
-use crate::{Action, FileFacts, Limits, Query, Sha1, action::Role, rules, sign::SecretKey, ugc::UploadSignature};
+use std::fmt::Display;
+
+use super::{Reader, Violation, common::MILLISECONDS_FROM, params, read::is_file_type};
+use crate::{Action, FileFacts, Limits, Query, Sha1, rules, sign::SecretKey, ugc::UploadSignature};
 
 /// The longest life of a signature: 90 days, in seconds.
 const LIFE_MAX: u64 = 90 * 86_400;
 
+/// The upload signature that a request carries. What is refused of it is refused in the same words, whoever looks.
+pub struct SentSignature {
+    /// The parameter it was sent as.
+    name: &'static str,
+    signature: UploadSignature,
+}
+
+impl SentSignature {
+    /// Finds the upload signature of a request and takes it apart.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn of_query(query: &Query) -> Result<Self, Violation> {
+        match UploadSignature::of_query(query) {
+            Some((name, Ok(signature))) => Ok(Self { name, signature }),
+            Some((name, Err(error))) => Err(refused(name, error)),
+            None => {
+                let param = params::named(params::of(Action::InitUploadEx), PARAMETER);
+                Err(Violation::missing(param.refusal, "parameter", PARAMETER, param.expected))
+            }
+        }
+    }
+
+    /// Whose signature it claims to be.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn secret_id(&self) -> Result<String, Violation> {
+        self.signature.secret_id().map_err(|error| self.wrong(error))
+    }
+
+    /// The file it is for, where it names one.
+    ///
+    /// # Errors
+    /// If what it names is no SHA-1.
+    pub fn file_sha1(&self) -> Result<Option<Sha1>, Violation> {
+        self.signature.file_sha1().map_err(|error| self.wrong(error))
+    }
+
+    /// When it expires, in seconds since 1970.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn expires(&self) -> Result<u64, Violation> {
+        self.signature.expires().map_err(|error| self.wrong(error))
+    }
+
+    /// Does it hold under this key?
+    #[must_use]
+    pub fn holds(&self, key: &SecretKey) -> bool {
+        self.signature.holds(key)
+    }
+
+    /// The refusal for what only a server can know of it. It repeats nothing of the signature: whoever has it may
+    /// upload.
+    #[must_use]
+    pub fn wrong(&self, why: impl Display) -> Violation {
+        refused(self.name, why)
+    }
+}
+
+/// What the documents call the parameter.
+const PARAMETER: &str = "signature";
+
+fn refused(name: &str, why: impl Display) -> Violation {
+    let code = params::named(params::of(Action::InitUploadEx), PARAMETER).refusal;
+    Violation { code, message: format!("parameter {name} is wrong: {why}") }
+}
+
 /// Takes the signature of a request apart, and notes what of it deviates. Whether it holds, and until when, is for
 /// whoever has the key and the clock.
 pub(super) fn read(reader: &mut Reader<'_>, action: Action) -> Result<UploadSignature, Violation> {
-    let Some((name, token)) = UploadSignature::of_query(reader.query) else {
-        return Err(reader.missing("signature"));
-    };
-    if name != "signature" {
-        reader.deviates(&rules::SIGNATURE_NAME, format!("{action} names it {name}"));
+    let sent = SentSignature::of_query(reader.query)?;
+    if sent.name != PARAMETER {
+        reader.deviates(&rules::SIGNATURE_NAME, format!("{action} names it {}", sent.name));
     }
-    let refusal = params::named(reader.list, "signature").refusal;
-    // The value is not repeated: whoever has it may upload.
-    let malformed = |why: String| Violation { code: refusal, message: format!("parameter {name} is wrong: {why}") };
-    let token = token.map_err(|error| malformed(error.to_string()))?;
-    token.secret_id().map_err(|error| malformed(error.to_string()))?;
-    token.file_sha1().map_err(|error| malformed(error.to_string()))?;
-    let expires = token.expires().map_err(|error| malformed(error.to_string()))?;
+    sent.secret_id()?;
+    sent.file_sha1()?;
+    let expires = sent.expires()?;
+    let token = sent.signature;
 
     let absent: Vec<_> =
         params::TOKEN_FIELDS.iter().filter(|field| field.required && token.field(field.name).is_none()).collect();
@@ -56,11 +122,7 @@ pub(super) fn file_sha1(reader: &mut Reader<'_>, token: &UploadSignature, action
     let signed = token.file_sha1().ok().flatten();
     if reader.query.pair("fileSha").is_none() {
         let Some(signed) = signed else { return Err(reader.missing("fileSha")) };
-        if action.role() == Role::Open {
-            reader.deviates(&rules::FILE_SHA_REQUIRED, format!("{action} names no fileSha; the signature's was taken"));
-        } else {
-            reader.deviates(&rules::FILE_SHA_REQUIRED, format!("{action} names no fileSha"));
-        }
+        reader.deviates(&rules::FILE_SHA_REQUIRED, format!("{action} names no fileSha; the signature's was taken"));
         return Ok(signed);
     }
     let asked = reader.file_sha1("fileSha")?;
@@ -80,7 +142,7 @@ pub(super) fn facts(reader: &mut Reader<'_>, token: &UploadSignature, limits: &L
         Some(_) => fields.file_type("ft")?,
         // The first version of the documents has no ft; the name has an extension there.
         None => match name.rsplit_once('.') {
-            Some((_, suffix)) if !suffix.is_empty() => suffix.to_owned(),
+            Some((_, suffix)) if is_file_type(suffix) => suffix.to_owned(),
             _ => return Err(fields.missing("ft")),
         },
     };
