@@ -10,6 +10,7 @@ use vod_serve::{
     clock::fresh_seed,
     fault::{Fate, PlanError, Powers},
     host::AsideBody,
+    traffic::Traffic,
 };
 
 use crate::{
@@ -209,6 +210,12 @@ impl Mock {
     pub fn stop(&self) {
         self.server.stop();
         self.callbacks.stop();
+    }
+
+    /// What came in so far that no exchange tells of.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        self.server.traffic()
     }
 
     /// The evidence so far.

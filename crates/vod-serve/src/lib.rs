@@ -6,6 +6,7 @@
 //! - [`tls`]: TLS over any of them, with a local CA.
 //! - [`fault`]: what is injected, when it strikes, and the account of what struck.
 //! - [`journal`]: every request and what came of it, redacted, in memory and as lines of JSON.
+//! - [`traffic`]: what came in that no exchange tells of.
 //! - [`kill`]: how a fault asks for a process to be killed.
 //! - [`clock`]: the only place where this crate reads a clock or draws a seed.
 //!
@@ -23,6 +24,7 @@ mod reply_body;
 mod rim;
 mod server;
 pub mod tls;
+pub mod traffic;
 pub mod transport;
 
 pub use clock::WallClock;

@@ -11,6 +11,7 @@ use crate::{
     fault::{Change, Phase, Scene, Strike},
     journal::Open,
     message::Stakes,
+    traffic::Traffic,
 };
 
 /// The connection was ended by this server on purpose.
@@ -35,6 +36,7 @@ pub(crate) struct Rim {
     clock: WallClock,
     killer: Option<Arc<dyn Killer>>,
     door: Door,
+    traffic: Arc<Traffic>,
     /// Whoever is being killed at this moment gets no answer any more.
     condemned: watch::Sender<Vec<Condemned>>,
 }
@@ -64,7 +66,12 @@ impl Rim {
         clock: WallClock,
         killer: Option<Arc<dyn Killer>>,
     ) -> Self {
-        Self { engine, journal, clock, killer, door: Door::default(), condemned: watch::Sender::new(Vec::new()) }
+        let (door, traffic) = (Door::default(), Arc::default());
+        Self { engine, journal, clock, killer, door, traffic, condemned: watch::Sender::new(Vec::new()) }
+    }
+
+    pub(crate) const fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     pub(crate) const fn door(&self) -> &Door {

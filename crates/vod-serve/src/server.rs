@@ -1,7 +1,12 @@
 //! Takes connections and leads each request through its phases:
 //! before-read, mid-body, before-commit, after-commit, mid-reply.
 
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Either;
@@ -24,6 +29,7 @@ use crate::{
     journal::Open,
     reply_body::ReplyBody,
     rim::{Rim, SETTLED_WITHIN, cut},
+    traffic::Traffic,
     transport::{Line, LineHandle},
 };
 
@@ -99,6 +105,12 @@ impl<H: Host> Server<H> {
         let _ = tokio::time::timeout(SETTLED_WITHIN, self.rim.journal().settled()).await;
     }
 
+    /// What came in so far that no exchange tells of.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        self.rim.traffic()
+    }
+
     /// Ends every exchange that is under way, as closed by this server. Call it before dropping [`run`](Self::run).
     pub fn stop(&self) {
         self.rim.journal().stop();
@@ -108,6 +120,8 @@ impl<H: Host> Server<H> {
     pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T, H> {
         let (host, rim) = (Arc::clone(&self.host), Arc::clone(&self.rim));
         async move {
+            let traffic = &Arc::clone(rim.traffic());
+            let _counted = traffic.connection();
             let secure = transport.is_secure();
             let (line, handle) = Line::new(transport);
             let (commits, mut begun) = mpsc::unbounded_channel::<Commit>();
@@ -126,7 +140,10 @@ impl<H: Host> Server<H> {
             let served = async move {
                 match connection.await {
                     // Nobody else hears of a request that is not HTTP: it has no head to journal.
-                    Err(error) if error.is_parse() => tracing::warn!(%error, "a request that is not HTTP was refused"),
+                    Err(error) if error.is_parse() => {
+                        traffic.not_http.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(%error, "a request that is not HTTP was refused");
+                    }
                     Err(error) => tracing::debug!(%error, "a connection ended"),
                     Ok(()) => {}
                 }

@@ -7,7 +7,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -168,6 +171,9 @@ pub(crate) trait Delivery: std::fmt::Debug + Send + Sync {
 
     /// The connection ended before that.
     fn lost(&self);
+
+    /// The peer takes nothing, and is waited for no longer.
+    fn given_up(&self);
 }
 
 /// What may pass through a line.
@@ -184,6 +190,8 @@ enum Mode {
 #[derive(Debug)]
 pub(crate) struct LineHandle {
     state: Mutex<LineState>,
+    /// Is there a throttle at all? Asked for every piece that passes, so not behind the lock.
+    throttled: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -227,9 +235,14 @@ impl LineHandle {
 
     /// From now on bytes pass no faster, to the end of the exchange.
     pub(crate) fn throttle(&self, throttle: Throttle) {
+        self.throttled.store(true, Ordering::Relaxed);
         let mut state = self.state();
         state.throttle =
             Throttle { read: throttle.read.or(state.throttle.read), write: throttle.write.or(state.throttle.write) };
+    }
+
+    fn throttling(&self) -> Throttle {
+        if self.throttled.load(Ordering::Relaxed) { self.state().throttle } else { Throttle::default() }
     }
 
     /// Ends the connection in an orderly way.
@@ -275,7 +288,13 @@ pub(crate) struct Line<T: Transport> {
     handle: Arc<LineHandle>,
     reading: Pace,
     writing: Pace,
+    /// Runs while the peer takes nothing of what there is to give out.
+    deaf: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long a peer may take nothing of a reply before it is given up. Default 60 s, as long as it may send nothing of
+/// a body.
+const DEAF: Duration = Duration::from_secs(60);
 
 impl<T: Transport> Line<T> {
     pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
@@ -287,9 +306,30 @@ impl<T: Transport> Line<T> {
             flushes: 0,
             throttle: Throttle::default(),
         };
-        let handle = Arc::new(LineHandle { state: Mutex::new(state) });
-        let line = Self { transport, handle: Arc::clone(&handle), reading: Pace::default(), writing: Pace::default() };
+        let handle = Arc::new(LineHandle { state: Mutex::new(state), throttled: AtomicBool::new(false) });
+        let line = Self {
+            transport,
+            handle: Arc::clone(&handle),
+            reading: Pace::default(),
+            writing: Pace::default(),
+            deaf: None,
+        };
         (line, handle)
+    }
+
+    /// Watches what comes of giving something out: a peer that takes nothing for too long is given up.
+    fn watch<R>(&mut self, given: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        // A line that a fault has frozen waits for the fault, not for the peer.
+        if given.is_ready() || self.handle.state().mode != Mode::Open {
+            self.deaf = None;
+            return given;
+        }
+        ready!(self.deaf.get_or_insert_with(|| Box::pin(tokio::time::sleep(DEAF))).as_mut().poll(cx));
+        let delivery = self.handle.state().awaiting.take();
+        if let Some(delivery) = delivery {
+            delivery.given_up();
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Lets an operation pass, stops it, or fails it, as the mode says.
@@ -335,7 +375,7 @@ impl<T: Transport> Drop for Line<T> {
 impl<T: Transport> AsyncRead for Line<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some(rate) = this.handle.state().throttle.read else {
+        let Some(rate) = this.handle.throttling().read else {
             return this.gate(cx, |transport, cx| transport.poll_read(cx, buf));
         };
         let most = ready!(this.reading.poll_allowed(rate, cx)).min(buf.remaining());
@@ -351,11 +391,13 @@ impl<T: Transport> AsyncRead for Line<T> {
 impl<T: Transport> AsyncWrite for Line<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let Some(rate) = this.handle.state().throttle.write else {
-            return this.gate(cx, |transport, cx| transport.poll_write(cx, buf));
+        let Some(rate) = this.handle.throttling().write else {
+            let given = this.gate(cx, |transport, cx| transport.poll_write(cx, buf));
+            return this.watch(given, cx);
         };
         let most = ready!(this.writing.poll_allowed(rate, cx)).min(buf.len());
-        let written = ready!(this.gate(cx, |transport, cx| transport.poll_write(cx, &buf[..most])))?;
+        let given = this.gate(cx, |transport, cx| transport.poll_write(cx, &buf[..most]));
+        let written = ready!(this.watch(given, cx))?;
         this.writing.passed(written, rate);
         Poll::Ready(Ok(written))
     }
@@ -365,11 +407,12 @@ impl<T: Transport> AsyncWrite for Line<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.handle.state().throttle.write.is_some() {
+        if self.handle.throttling().write.is_some() {
             let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
             return self.poll_write(cx, first);
         }
-        self.gate(cx, |transport, cx| transport.poll_write_vectored(cx, bufs))
+        let given = self.gate(cx, |transport, cx| transport.poll_write_vectored(cx, bufs));
+        self.watch(given, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -377,7 +420,8 @@ impl<T: Transport> AsyncWrite for Line<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.gate(cx, AsyncWrite::poll_flush);
+        let given = self.gate(cx, AsyncWrite::poll_flush);
+        let flushed = self.watch(given, cx);
         if let Poll::Ready(Ok(())) = flushed {
             // Hyper flushes only once its own buffer is handed over, so all of the reply is out now.
             let (delivery, wakers) = {
@@ -385,6 +429,7 @@ impl<T: Transport> AsyncWrite for Line<T> {
                 state.flushes += 1;
                 if state.awaiting.is_some() {
                     state.throttle = Throttle::default();
+                    self.handle.throttled.store(false, Ordering::Relaxed);
                 }
                 (state.awaiting.take(), std::mem::take(&mut state.flushing))
             };

@@ -11,6 +11,7 @@ mod faults;
 mod hostile;
 mod legacy;
 mod parameters;
+mod peers;
 mod profiles;
 mod signing;
 mod stores;

@@ -224,6 +224,10 @@ impl Delivery for Open {
     fn lost(&self) {
         self.client_gone();
     }
+
+    fn given_up(&self) {
+        self.end(End::Timeout);
+    }
 }
 
 impl Drop for Open {
