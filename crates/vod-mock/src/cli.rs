@@ -19,7 +19,7 @@ use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::Jou
 
 use crate::{
     Accounts, Auth, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError, Store, exit,
-    kill::StdioKiller, store::DiskError,
+    kill::StdioKiller, open_files, store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.
@@ -179,6 +179,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
     let _ = log.with_writer(io::stderr).try_init();
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(run(args))) {
         Ok(()) => ExitCode::from(exit::STOPPED),

@@ -29,6 +29,7 @@ mod kill;
 mod mind;
 mod mock;
 mod namespace;
+mod open_files;
 mod rates;
 mod requests;
 pub mod store;

@@ -29,7 +29,9 @@ impl Drop for Running {
 }
 
 fn mock() -> (Running, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vod-mock"));
+    // With the low limit of open files that a shell may hand down, and that the mock has to raise.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_vod-mock")]);
     command.args(["--listen", "127.0.0.1:0", "--auth", "any", "--store", "digest"]).env_remove("RUST_LOG");
     let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
