@@ -2,6 +2,9 @@
 //!
 //! The first line on stdout is JSON and says where it listens; everything for people goes to stderr.
 
+mod ready;
+mod tls;
+
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
@@ -15,8 +18,9 @@ use std::{
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use vod_proto::{Limits, lint, rules::Profile};
-use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError};
+use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError, tls::CaError};
 
+use self::{ready::ReadyFile, tls::TlsArgs};
 use crate::{
     Accounts, Auth, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError, Store, exit,
     kill::StdioKiller, open_files, store::DiskError,
@@ -75,6 +79,11 @@ struct Args {
     /// How long after the first callback another says that transcoding is over [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     transcode_delay: Option<Duration>,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Also write the first line of stdout to this file, once it listens; it is removed when the mock is stopped
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
     /// Ask on stdout for the kills of the fault plan, and wait for an answer on stdin
     #[arg(long, hide = true)]
     kill_host: bool,
@@ -146,6 +155,12 @@ enum Failure {
     Journal(#[from] JournalError),
     #[error("cannot write the findings to {path}: {source}")]
     Findings { path: PathBuf, source: io::Error },
+    #[error("cannot write the ready file {path}: {source}")]
+    Ready { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    #[error("there is no home directory to keep the CA in: say where with --tls-dir")]
+    NoHome,
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
 }
@@ -159,9 +174,10 @@ impl Failure {
             | Self::DiskWithoutDir
             | Self::DirWithoutDisk(_)
             | Self::KillsMemory
+            | Self::NoHome
             | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
-            Self::Disk(_) | Self::Journal(_) | Self::Findings { .. } => exit::STORE,
+            Self::Disk(_) | Self::Journal(_) | Self::Findings { .. } | Self::Ready { .. } | Self::Ca(_) => exit::STORE,
         }
     }
 }
@@ -238,6 +254,11 @@ async fn run(args: Args) -> Result<(), Failure> {
     if let Some(path) = &args.findings {
         no_findings(path)?;
     }
+    if let Some(path) = &args.ready_file {
+        ReadyFile::clear(path)?;
+    }
+    let tls = args.tls.open(addr.ip(), args.data_dir.as_deref())?;
+    let (tls, ca) = tls.map_or((None, None), |(tls, ca)| (Some(tls), Some(ca)));
     let usual = CallbackPolicy::default();
     let config = Config {
         accounts,
@@ -261,14 +282,21 @@ async fn run(args: Args) -> Result<(), Failure> {
         },
         // Whoever can reach the protocol from elsewhere need not see what others upload.
         admin: addr.ip().is_loopback(),
+        tls,
         ..Config::default()
     };
     let mock = Mock::open(config, store).await?;
     // Whoever reads that it listens may ask it to stop at once.
     let asked_to_stop = asked_to_stop();
-    let ready = serde_json::json!({ "listening": format!("http://{addr}"), "seed": seed });
+    let scheme = if ca.is_some() { "https" } else { "http" };
+    let mut ready = serde_json::json!({ "listening": format!("{scheme}://{addr}"), "seed": seed });
+    if let Some(ca) = ca {
+        ready["ca"] = ca.to_string_lossy().into();
+    }
+    let ready = format!("{ready}\n");
+    let _ready_file = args.ready_file.map(|path| ReadyFile::write(path, &ready)).transpose()?;
     // Nobody may be reading: the mock serves all the same.
-    let _ = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush());
+    let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
     {
         let serving = mock.serve(port);
         tokio::pin!(serving);

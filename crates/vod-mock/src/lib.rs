@@ -5,6 +5,7 @@
 //! - [`store`]: where bodies and records are kept: in memory, on disk so that they survive a kill, or as digests
 //!   alone.
 //! - [`Mock`], [`Config`]: the rim that joins both to `vod-serve`; for hosts that bring their own listener.
+//! - [`Tls`]: whose certificate a mock shows that speaks TLS, and for which hosts.
 //! - [`accounts`]: whose requests are answered.
 //! - [`callbacks`]: calls an application's own server back, where it is told to.
 //! - [`cli`], [`exit`]: the `vod-mock` binary.
@@ -33,6 +34,7 @@ mod open_files;
 mod rates;
 mod requests;
 pub mod store;
+mod tls;
 mod view;
 mod vod_mock;
 
@@ -41,6 +43,7 @@ pub use callbacks::{CallbackPolicy, Caller, Delivery};
 pub use mock::{Config, Mock, OpenError, UnknownAccount};
 pub use requests::Auth;
 pub use store::{DigestStore, DiskStore, MemoryStore, Store};
+pub use tls::Tls;
 pub use view::{UploadState, UploadView};
 pub use vod_mock::VodMock;
 

@@ -10,6 +10,7 @@ use vod_serve::{
     clock::fresh_seed,
     fault::{Fate, PlanError, Powers},
     host::AsideBody,
+    tls::{Ca, Leaf, TlsListener, TlsTransport},
     traffic::Traffic,
 };
 
@@ -22,6 +23,7 @@ use crate::{
     namespace::ActiveAccount,
     requests::Auth,
     store::Store,
+    tls::Tls,
     view::UploadView,
 };
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub caller: Option<Arc<dyn Caller>>,
     /// Is `/__vod/` answered? Default: yes. The binary says no where it listens beyond loopback.
     pub admin: bool,
+    /// How TLS is spoken, on every connection. Default: not at all, plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Config {
@@ -75,6 +79,7 @@ impl Default for Config {
             callbacks: CallbackPolicy::default(),
             caller: None,
             admin: true,
+            tls: None,
         }
     }
 }
@@ -106,6 +111,7 @@ pub struct Mock {
     mind: Arc<Mind>,
     callbacks: Arc<Callbacks>,
     server: Server<MockHost>,
+    tls: Option<(Arc<Ca>, Leaf)>,
 }
 
 impl Mock {
@@ -137,7 +143,8 @@ impl Mock {
         let admin = config.admin.then(|| admin::router(Arc::clone(&mind), Arc::clone(&callbacks)));
         let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin });
         let server = Server::new(host, engine, config.journal, config.clock, config.killer);
-        Ok(Arc::new(Self { mind, callbacks, server }))
+        let tls = config.tls.map(|tls| (Arc::clone(&tls.ca), tls.leaf()));
+        Ok(Arc::new(Self { mind, callbacks, server, tls }))
     }
 
     /// Answers for one account more, from now on.
@@ -191,12 +198,24 @@ impl Mock {
 
     /// Takes connections for as long as it is polled; dropping it drops them all.
     pub async fn serve<L: Listener>(&self, listener: L) -> Infallible {
-        self.server.run(listener).await
+        match &self.tls {
+            None => self.server.run(listener).await,
+            Some((_, leaf)) => self.server.run(TlsListener::new(listener, leaf.clone())).await,
+        }
     }
 
     /// Serves one connection to its end.
     pub async fn connection<T: Transport>(&self, transport: T) {
-        self.server.connection(transport).await;
+        match &self.tls {
+            None => self.server.connection(transport).await,
+            Some((_, leaf)) => self.server.connection(TlsTransport::new(transport, leaf)).await,
+        }
+    }
+
+    /// The certificate that clients must trust, in PEM; none where no TLS is spoken.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.tls.as_ref().map(|(ca, _)| ca.pem())
     }
 
     /// Waits until answers that are handed over are out, a second at most. Call it before [`stop`](Self::stop), while

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use vod_proto::{
-    Action, Code, Family, LEGACY_SIGN_HOST, PATH_V2, PATH_V3, Request, SIGN_HOST,
+    Action, Code, Family, LEGACY_SIGN_HOST, PATH_V2, PATH_V3, Request, SIGN_HOST, SIGN_HOSTS,
     action::Role,
     query::Decoding,
     reply::Rejected,
@@ -18,9 +18,6 @@ use crate::{
     core::refuse,
     namespace::{ActiveAccount, Namespaces},
 };
-
-/// Hosts that clients are known to sign for, whatever address they connect to.
-const SIGN_HOSTS: [&str; 3] = [SIGN_HOST, LEGACY_SIGN_HOST, "vod.api.qcloud.com"];
 
 /// Whether signatures are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

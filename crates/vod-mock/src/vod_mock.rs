@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use vod_proto::{Exchange, Sha1, lint::Finding};
 use vod_serve::Port;
 
-use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, UploadView};
+use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, Tls, UploadView};
 
 /// A mock that listens on a random port of loopback for as long as it lives.
 pub struct VodMock {
@@ -27,6 +27,26 @@ impl VodMock {
         }
     }
 
+    /// Starts a mock like [`start`](Self::start) that speaks TLS. Its clients must trust [`ca_pem`](Self::ca_pem), and
+    /// may call it `localhost` or by any host of the service.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mock = vod_mock::VodMock::start_tls().await;
+    /// assert!(mock.endpoint().starts_with("https://127.0.0.1:"));
+    /// assert!(mock.ca_pem().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// Like [`start`](Self::start).
+    pub async fn start_tls() -> Self {
+        match Self::start_with(Config { tls: Some(Tls::default()), ..Config::default() }).await {
+            Ok(mock) => mock,
+            Err(error) => panic!("a mock with default settings could not be started: {error}"),
+        }
+    }
+
     /// Starts a mock in memory that behaves as `config` says.
     ///
     /// # Errors
@@ -42,7 +62,8 @@ impl VodMock {
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
         let mock = Mock::open(config, store).await?;
         let port = Port::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let endpoint = format!("http://{}", port.addr());
+        let scheme = if mock.ca_pem().is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", port.addr());
         let serving = Arc::clone(&mock);
         let serving = tokio::spawn(async move {
             serving.serve(port).await;
@@ -50,10 +71,16 @@ impl VodMock {
         Ok(Self { mock, endpoint, serving })
     }
 
-    /// Where it listens, such as `http://127.0.0.1:41873`.
+    /// Where it listens, such as `http://127.0.0.1:41873`; `https` where it speaks TLS.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The certificate that clients must trust, in PEM; none where no TLS is spoken.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.mock.ca_pem()
     }
 
     /// The evidence so far. Whoever has an answer finds its exchange here.

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "cli/tls.rs"]
+mod tls;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -47,7 +50,7 @@ fn started(mut command: Command) -> (Running, serde_json::Value, String) {
     let mut line = String::new();
     BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let addr = ready["listening"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let addr = ready["listening"].as_str().unwrap().split_once("://").unwrap().1.to_owned();
     (child, ready, addr)
 }
 
@@ -66,6 +69,42 @@ fn the_first_line_says_where_it_listens_and_it_does() {
     assert_eq!(ready["seed"], 7);
     let answer = ask(&addr, "GET /__vod/health");
     assert!(answer.contains(r#""status":"ok""#), "{answer}");
+}
+
+#[test]
+fn the_ready_file_has_the_first_line_for_as_long_as_it_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ready.json");
+    std::fs::write(&path, "of an earlier run that was killed\n").unwrap();
+    let (mut child, ready, addr) = listening(&["--ready-file", path.to_str().unwrap()]);
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), ready);
+    assert!(written.ends_with("}\n") && written.contains(&addr), "{written:?}");
+    let names = || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(names(), ["ready.json"], "nothing else is left there");
+    // Who cannot start leaves the file of whoever listens alone.
+    let mut second = Command::new(env!("CARGO_BIN_EXE_vod-mock"));
+    let refused = second.args(["--listen", &addr, "--ready-file", path.to_str().unwrap()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(i32::from(exit::LISTEN)));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+    let stopped = Command::new("kill").arg(child.0.id().to_string()).status().unwrap();
+    assert!(stopped.success() && child.0.wait().unwrap().success());
+    assert_eq!(names(), [""; 0], "a mock that is stopped is not ready");
+}
+
+#[test]
+fn a_ready_file_that_cannot_be_written_is_named_before_anything_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (missing, taken) = (dir.path().join("missing/ready.json"), dir.path().to_str().unwrap());
+    let missing = missing.to_str().unwrap();
+    refused(&["--ready-file", missing], exit::STORE, &["ready file", missing, "No such file"]);
+    refused(&["--ready-file", taken], exit::STORE, &["ready file", taken, "no file"]);
+    // Renaming a file over a device would take the device away from everybody.
+    refused(&["--ready-file", "/dev/null"], exit::STORE, &["/dev/null", "no file"]);
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    refused(&["--ready-file", link.to_str().unwrap()], exit::STORE, &["ready file", "no file"]);
+    assert!(link.is_symlink());
 }
 
 #[test]

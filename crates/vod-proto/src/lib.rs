@@ -54,6 +54,9 @@ pub const SIGN_HOST: &str = "vod2.qcloud.com";
 /// The host that clients of the legacy family sign for.
 pub const LEGACY_SIGN_HOST: &str = "vod.qcloud.com";
 
+/// The hosts of the service: those two, and the one that the rest of its API is on.
+pub const SIGN_HOSTS: [&str; 3] = [SIGN_HOST, LEGACY_SIGN_HOST, "vod.api.qcloud.com"];
+
 /// The path in the documents.
 pub const PATH_V2: &str = "/v2/index.php";
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vod_mock::{
-    Config, DEMO_SECRET_ID, DiskStore, MemoryStore, Mock, Store, UploadState, VodMock,
+    Config, DEMO_SECRET_ID, DiskStore, MemoryStore, Store, Tls, UploadState, VodMock,
     core::{BodyId, Generation, Record},
     store::Staging,
 };
 use vod_proto::{FileFacts, Sha1, rules::Profile};
-use vod_serve::{Plan, Transport};
+use vod_serve::Plan;
 
 use crate::wire::{
     NOW, PART, assert_says, config, config_at, file, findings, get, json as body_of, mock, post, raw, target,
@@ -405,80 +405,23 @@ async fn what_is_said_of_the_file_counts_with_the_first_part_alone() {
     assert!(!seen.contains("sEcReT"), "{seen}");
 }
 
-/// The end of a pipe that says it is encrypted.
-struct Secure(tokio::io::DuplexStream);
-
-impl tokio::io::AsyncRead for Secure {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl tokio::io::AsyncWrite for Secure {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl Transport for Secure {
-    fn reset_on_drop(&mut self) {}
-
-    fn is_secure(&self) -> bool {
-        true
-    }
-}
-
-/// Sends a request over a connection that says it is encrypted.
-async fn over_tls(mock: &Mock, head: &str, body: &[u8]) -> Value {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let (mut client, server) = tokio::io::duplex(4 << 20);
-    let mut answer = Vec::new();
-    let exchange = async {
-        client.write_all(head.as_bytes()).await.unwrap();
-        client.write_all(body).await.unwrap();
-        client.read_to_end(&mut answer).await.unwrap();
-    };
-    tokio::join!(exchange, mock.connection(Secure(server)));
-    body_of(&answer)
-}
-
 #[tokio::test]
 async fn the_legacy_action_over_tls_is_noted_and_4600_where_documents_count() {
     let file = file(0);
-    let head = head(&next(&file, 0, &file, &[]), &format!("Content-Length: {}", file.len()));
-    let observed = Mock::open(config(), MemoryStore::new()).await.unwrap();
-    stored(&over_tls(&observed, &head, &file).await);
+    let tls = || Some(Tls::default());
+    let observed = mock(Config { tls: tls(), ..config() }).await;
+    stored(&send(&observed, &file, 0, file.len()).await);
     let exchange = observed.exchanges().pop().unwrap();
     let noted = vod_proto::lint::deviations(&exchange, &vod_proto::Limits::default());
     assert_eq!(noted.iter().map(|found| found.rule.id).collect::<Vec<_>>(), ["legacy-http-only"]);
-    let documented = Mock::open(Config { profile: Profile::Documented, ..config() }, MemoryStore::new()).await.unwrap();
-    let refused = over_tls(&documented, &head, &file).await;
+    let documented = mock(Config { profile: Profile::Documented, tls: tls(), ..config() }).await;
+    let refused = send(&documented, &file, 0, file.len()).await;
     assert_says(&refused, 4600, &["MultipartUploadVodFile", "https", "rule legacy-http-only"]);
     // The newer families are called over either.
-    let init = format!("GET {} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", crate::wire::init(&file));
-    crate::wire::assert_code(&over_tls(&documented, &init, b"").await, 0, 0);
+    crate::wire::assert_code(&get(&documented, &crate::wire::init(&file)).await, 0, 0);
+    let plain = mock(Config { profile: Profile::Documented, ..config() }).await;
+    stored(&send(&plain, &file, 0, file.len()).await);
+    crate::wire::assert_code(&get(&plain, &crate::wire::init(&file)).await, 0, 0);
 }
 
 fn fault(on: &str, phase: &str, verdict: &str) -> Plan {

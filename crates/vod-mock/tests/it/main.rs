@@ -15,6 +15,7 @@ mod peers;
 mod profiles;
 mod signing;
 mod stores;
+mod tls;
 mod ugc;
 mod vectors;
 mod wire;

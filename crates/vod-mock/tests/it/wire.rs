@@ -1,11 +1,19 @@
 //! A client of a few lines: raw requests over raw sockets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    },
 };
 use vod_mock::{Accounts, Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, VodMock};
 use vod_proto::{
@@ -122,12 +130,39 @@ pub(crate) fn part_of(file: &[u8], offset: usize, body: &[u8]) -> String {
     )
 }
 
+/// A connection: a socket, or TLS on one.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Where a mock listens.
+pub(crate) fn addr(mock: &VodMock) -> &str {
+    mock.endpoint().split_once("://").unwrap().1
+}
+
+/// A connection to a mock, over TLS if it speaks that, with the host in mind that unmodified clients have.
+pub(crate) async fn connect(mock: &VodMock) -> std::io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect(addr(mock)).await?;
+    let Some(pem) = mock.ca_pem() else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from("vod2.qcloud.com").unwrap();
+    Ok(Box::new(trusting(pem).connect(name, stream).await?))
+}
+
+/// A TLS client that trusts this certificate alone.
+pub(crate) fn trusting(pem: &str) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    Arc::new(config.with_no_client_auth()).into()
+}
+
 /// What came back, to the byte.
 pub(crate) async fn raw(mock: &VodMock, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let addr = mock.endpoint().strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(addr).await?;
+    let mut stream = connect(mock).await?;
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
+    stream.flush().await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(answer)

@@ -1,0 +1,51 @@
+//! The flags about TLS, and where the CA is kept.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use vod_serve::{
+    WallClock,
+    tls::{CERTIFICATE_FILE, Ca, HostName, shared_dir},
+};
+
+use super::Failure;
+use crate::Tls;
+
+#[derive(clap::Args)]
+pub(super) struct TlsArgs {
+    /// Speak TLS, with a certificate of a local CA; the first line of stdout names the file that clients must trust
+    #[arg(long)]
+    tls: bool,
+    /// A host that clients believe they talk to, beside loopback and the listening address [default: vod2.qcloud.com,
+    /// vod.qcloud.com and vod.api.qcloud.com]
+    #[arg(long, value_name = "HOST", requires = "tls")]
+    tls_name: Vec<HostName>,
+    /// Keep the CA in this directory [default: tls in the data directory, or vod-testkit/ca in the user's own, which is
+    /// ~/.local/share]
+    #[arg(long, value_name = "DIR", requires = "tls")]
+    tls_dir: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// Opens the CA, if TLS is to be spoken. Returns it with the whole path of the file that clients must trust.
+    pub(super) fn open(self, listening: IpAddr, data_dir: Option<&Path>) -> Result<Option<(Tls, PathBuf)>, Failure> {
+        if !self.tls {
+            return Ok(None);
+        }
+        let beside_data = || data_dir.map(|dir| dir.join("tls"));
+        let dir = self.tls_dir.or_else(beside_data).or_else(shared_dir).ok_or(Failure::NoHome)?;
+        let mut tls = Tls::with_ca(Arc::new(Ca::open(&dir, WallClock::system().now())?));
+        if !self.tls_name.is_empty() {
+            tls.names = self.tls_name;
+        }
+        // An address for all of a machine's addresses is nobody's name.
+        if !listening.is_unspecified() {
+            tls.names.push(listening.into());
+        }
+        let certificate = dir.join(CERTIFICATE_FILE);
+        Ok(Some((tls, std::path::absolute(&certificate).unwrap_or(certificate))))
+    }
+}
