@@ -14,7 +14,7 @@ mod plan;
 mod verdict;
 
 pub(crate) use chance::Dice;
-pub use engine::{Decide, Engine, Fate, Handle, Strike, UnknownHold};
+pub use engine::{Decide, Engine, Fate, Handle, PLANTED_MOST, Strike, UnknownHold};
 pub use phase::Phase;
 pub use plan::{Fault, Plan, PlanError, Powers, Selector};
 pub(crate) use verdict::{Change, Instead, Latch, Scene};

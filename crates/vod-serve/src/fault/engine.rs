@@ -13,13 +13,17 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 use vod_proto::Exchange;
 
-use super::{Dice, Fault, HttpFault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance};
+use super::{Dice, Fault, HttpFault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance, verdict::Power};
 use crate::{Stakes, Subject, clock::instant, message::Need};
 
 /// Decides about a request what data cannot: given what is known of it, and the n-th time it is seen, says what strikes.
 ///
 /// It is asked under the engine's lock, so it must not ask the engine in turn.
 pub type Decide = dyn Fn(&Subject, u32) -> Option<Verdict> + Send + Sync;
+
+/// How many faults may be planted for one account, and as many for the whole server. Default 1,000: every request is
+/// held against all that it may meet, at every phase.
+pub const PLANTED_MOST: usize = 1_000;
 
 /// Decides which fault strikes, and counts.
 pub struct Engine {
@@ -142,7 +146,7 @@ impl Engine {
     /// With a time to live they strike no more once it is over; they stay in the account of what struck.
     ///
     /// # Errors
-    /// If one could never strike, or its id is taken. Then none is planted.
+    /// If one could never strike, its id is taken, or they become too many. Then none is planted.
     pub fn plant(
         &self,
         account: Option<&str>,
@@ -152,8 +156,10 @@ impl Engine {
         plan.check_for(self.powers)?;
         let now = instant();
         let mut state = self.state();
+        state.check_room(account, plan.faults.iter().map(|fault| fault.id.as_str()))?;
         for fault in &plan.faults {
             state.check(account, &fault.id, &fault.on)?;
+            check_scope(account, &fault.verdict).map_err(|why| PlanError { id: fault.id.clone(), why })?;
         }
         let until = time_to_live.and_then(|life| now.checked_add(life));
         let planted = plan.faults.into_iter().map(|fault| {
@@ -175,7 +181,7 @@ impl Engine {
     /// A verdict that cannot strike in this phase, or on this server, is answered with status 500 and named.
     ///
     /// # Errors
-    /// If its selector could never fit, or its id is taken.
+    /// If its selector could never fit, its id is taken, or there are too many.
     pub fn plant_decision(
         &self,
         account: Option<&str>,
@@ -187,6 +193,7 @@ impl Engine {
     ) -> Result<Handle, PlanError> {
         on.check(phase, at).map_err(|why| PlanError { id: id.to_owned(), why })?;
         let mut state = self.state();
+        state.check_room(account, std::iter::once(id))?;
         state.check(account, id, &on)?;
         let what = What::Decides(decide);
         let handle = state.add(Planted::new(id.to_owned(), account, on, phase, at, what, instant(), None));
@@ -200,6 +207,17 @@ impl Engine {
     pub fn lift(&self, handle: Handle) -> Option<Fate> {
         let mut state = self.state();
         let fate = state.lift(handle);
+        self.count(&state);
+        drop(state);
+        self.changed();
+        fate
+    }
+
+    /// The same for a fault of an account, or of the whole server, by its id.
+    pub fn lift_named(&self, account: Option<&str>, id: &str) -> Option<Fate> {
+        let mut state = self.state();
+        let named = state.of(account).find(|(_, planted)| planted.id == id).map(|(handle, _)| handle);
+        let fate = named.and_then(|handle| state.lift(handle));
         self.count(&state);
         drop(state);
         self.changed();
@@ -306,6 +324,13 @@ impl Engine {
         handles.filter_map(|handle| state.planted.get(handle)).map(|planted| planted.fate(now)).collect()
     }
 
+    /// What became of the faults of one account, or of the whole server's, as they were planted.
+    #[must_use]
+    pub fn fates_of(&self, account: Option<&str>) -> Vec<Fate> {
+        let (now, state) = (instant(), self.state());
+        state.of(account).map(|(_, planted)| planted.fate(now)).collect()
+    }
+
     /// What became of one fault, as long as it is planted.
     #[must_use]
     pub fn fate(&self, handle: Handle) -> Option<Fate> {
@@ -337,7 +362,31 @@ impl Engine {
     }
 }
 
+/// Could such a fault be one account's?
+fn check_scope(account: Option<&str>, verdict: &Verdict) -> Result<(), String> {
+    match account {
+        Some(account) if verdict.takes() == Power::Refuses => Err(format!(
+            "{} cannot be the account {account}'s: whoever is refused has not said whose he is. \
+             Plant it for the whole server, with on.account to say whose request sets it off",
+            verdict.name()
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl State {
+    /// Is there room here for faults with these ids?
+    fn check_room<'a>(
+        &self,
+        account: Option<&str>,
+        mut coming: impl Iterator<Item = &'a str>,
+    ) -> Result<(), PlanError> {
+        let room = PLANTED_MOST.saturating_sub(self.of(account).count());
+        let Some(id) = coming.nth(room) else { return Ok(()) };
+        let why = format!("there would be more than {PLANTED_MOST} faults of one account, or of the server: lift some");
+        Err(PlanError { id: id.to_owned(), why })
+    }
+
     /// Could a fault with this id and selector be planted here?
     fn check(&self, account: Option<&str>, id: &str, on: &Selector) -> Result<(), PlanError> {
         let refuse = |why: String| Err(PlanError { id: id.to_owned(), why });
@@ -424,7 +473,8 @@ impl Planted {
             What::Does(verdict) => Some(verdict.clone()),
             What::Decides(decide) => {
                 let verdict = decide(subject, attempt)?;
-                let Err(why) = verdict.check(self.phase, &self.on).and_then(|()| powers.check(&verdict)) else {
+                let can = verdict.check(self.phase, &self.on).and_then(|()| powers.check(&verdict));
+                let Err(why) = can.and_then(|()| check_scope(self.account.as_deref(), &verdict)) else {
                     return Some(verdict);
                 };
                 tracing::error!(fault = self.id, why, "a fault decided what it cannot do");
@@ -592,6 +642,44 @@ mod tests {
         assert_eq!(engine.unfired(), ["a"], "the other account's never struck");
         assert_eq!(engine.lift_all(Some("other")).len(), 1);
         assert!(engine.unfired().is_empty());
+    }
+
+    #[test]
+    fn an_account_and_the_server_have_room_for_so_many_faults_each_and_a_lifted_one_makes_room() {
+        let plan = |from: usize, number: usize| {
+            let fault = |n| format!("[[fault]]\nid = \"f{n}\"\nphase = \"before-read\"\ndo = \"close\"\n");
+            toml::from_str::<Plan>(&(from..from + number).map(fault).collect::<String>()).unwrap()
+        };
+        let engine = engine("", 1);
+        for account in [None, Some("a")] {
+            let refused = engine.plant(account, plan(0, PLANTED_MOST + 1), None).unwrap_err();
+            assert!(refused.id == "f1000" && refused.why.contains("more than 1000 faults"), "{refused}");
+            assert_eq!(engine.fates_of(account), [], "then none is planted");
+            assert!(engine.plant(account, plan(0, PLANTED_MOST), None).is_ok());
+            assert!(engine.plant(account, plan(PLANTED_MOST, 1), None).is_err());
+            assert_eq!(engine.lift_named(account, "f7").map(|fate| fate.id).as_deref(), Some("f7"));
+            assert_eq!(engine.lift_named(account, "f7"), None);
+            assert!(engine.plant(account, plan(PLANTED_MOST, 1), None).is_ok());
+        }
+    }
+
+    #[test]
+    fn connections_are_refused_for_the_whole_server_alone() {
+        let plan = "[[fault]]\nid = \"f\"\nphase = \"before-read\"\ndo = { refuse = \"1s\" }\n";
+        let plan: Plan = toml::from_str(plan).unwrap();
+        let engine = engine("", 1);
+        let refused = engine.plant(Some("a"), plan.clone(), None).unwrap_err().to_string();
+        assert!(refused.contains("refuse cannot be the account a's") && refused.contains("on.account"), "{refused}");
+        assert!(engine.plant(None, plan, None).is_ok());
+        assert!(engine.lift_named(Some("a"), "f").is_none() && engine.lift_named(None, "f").is_some());
+        let decide = |_: &Subject, _| Some(Verdict::Refuse(super::super::Refuse(Duration::from_secs(1))));
+        let on = Selector::default;
+        for (account, expected) in [(Some("demo"), "http"), (None, "refuse")] {
+            let handle = engine.plant_decision(account, "d", on(), Phase::BeforeRead, None, Box::new(decide)).unwrap();
+            let verdict = strike(&engine, Phase::BeforeRead, &part(1), 1).map(|strike| strike.verdict.name());
+            assert_eq!(verdict, Some(expected), "{account:?}");
+            engine.lift(handle);
+        }
     }
 
     #[test]
