@@ -194,7 +194,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
-    let _ = log.with_writer(io::stderr).try_init();
+    // A log that cannot be written is not to be written about: the mock would die of a full disk.
+    let _ = log.with_writer(io::stderr).log_internal_errors(false).try_init();
     open_files::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(run(args))) {
