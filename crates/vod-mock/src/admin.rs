@@ -13,7 +13,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use vod_proto::{Exchange, Sha1};
-use vod_serve::{fault::Fate, host::AsideBody};
+use vod_serve::{
+    fault::Fate,
+    host::AsideBody,
+    journal::{Kept, Whose},
+};
 
 use crate::{callbacks::Callbacks, mind::Mind};
 
@@ -91,28 +95,30 @@ struct Filter {
 
 impl Filter {
     fn fits(&self, exchange: &Exchange) -> bool {
-        self.account.is_none() | (self.account == exchange.account)
-            && self.action.is_none() | (self.action == exchange.action)
+        self.action.is_none() | (self.action == exchange.action)
             && self.file_sha1.is_none() | (self.file_sha1 == exchange.file_sha1)
             && self.after.is_none_or(|after| exchange.seq > after)
     }
 }
 
-/// One exchange a line. `x-vod-evicted` says how many are missing because they no longer fitted into memory.
+/// One exchange a line. `x-vod-evicted` says how many are missing because they no longer fitted into memory: of the
+/// account, where one is asked for.
 async fn exchanges(State(mind): State<Arc<Mind>>, filter: Result<Query<Filter>, QueryRejection>) -> Response {
     let filter = match filter {
         Ok(Query(filter)) => filter,
         Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
     };
     let mut lines = String::new();
-    for exchange in mind.journal().exchanges().iter().filter(|exchange| filter.fits(exchange)) {
+    let whose = filter.account.as_deref().map_or(Whose::Everybody, Whose::account);
+    let Kept { exchanges, lacking } = mind.journal().kept(&whose);
+    for exchange in exchanges.iter().filter(|exchange| filter.fits(exchange)) {
         match exchange.to_line() {
             Ok(line) => lines.push_str(&line),
             Err(wrong) => return error(StatusCode::INTERNAL_SERVER_ERROR, &wrong.to_string()),
         }
         lines.push('\n');
     }
-    let evicted = mind.journal().evicted().to_string();
+    let evicted = lacking.evicted().to_string();
     ([(header::CONTENT_TYPE.as_str(), "application/jsonl"), ("x-vod-evicted", &evicted)], lines).into_response()
 }
 
@@ -120,7 +126,7 @@ async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<Fate>> {
     Json(mind.engine().fates())
 }
 
-/// The breaches of rules that the exchanges so far prove.
+/// The breaches of rules that the exchanges so far prove, and what that comes to.
 async fn findings(State(mind): State<Arc<Mind>>) -> Response {
     // A long journal takes the linter seconds, in which uploads must go on.
     match tokio::task::spawn_blocking(move || mind.findings()).await {

@@ -17,7 +17,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use vod_proto::{Limits, lint, rules::Profile};
+use vod_proto::{Limits, lint::Findings, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError, tls::CaError};
 
 use self::{ready::ReadyFile, tls::TlsArgs};
@@ -64,7 +64,7 @@ struct Args {
     /// Append every exchange to this file, as lines of JSON; an existing one is taken up
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// When stopped, write the rules that clients broke to this file, one finding a line of JSON
+    /// When stopped, write to this file what /__vod/findings answers: the rules that clients broke, as JSON
     #[arg(long, value_name = "FILE")]
     findings: Option<PathBuf>,
     /// Another host that clients may sign for
@@ -313,7 +313,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
     }
     if let Some(path) = args.findings {
-        std::fs::write(&path, lint::to_lines(&mock.findings())).map_err(|source| Failure::Findings { path, source })?;
+        write_findings(&path, &mock.findings()).map_err(|source| Failure::Findings { path, source })?;
     }
     Ok(())
 }
@@ -325,6 +325,10 @@ fn no_findings(path: &Path) -> Result<(), Failure> {
         if path.symlink_metadata()?.is_file() { std::fs::remove_file(path) } else { Ok(()) }
     });
     cleared.map_err(|source| Failure::Findings { path: path.to_owned(), source })
+}
+
+fn write_findings(path: &Path, findings: &Findings) -> io::Result<()> {
+    std::fs::write(path, serde_json::to_string(findings)? + "\n")
 }
 
 /// Listens for Ctrl-C and SIGTERM from now on, and waits for either.

@@ -18,12 +18,15 @@ use jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 use vod_proto::{
     Action, Code, Exchange, Family, InitUpload, Limits, Md5, NextPart, Sha1, SmallFile, UploadPart,
-    lint::{Finding, lint},
+    lint::{Findings, lint},
     reply::{Rejected, Reply},
     request::Claims,
     rules::Profile,
 };
-use vod_serve::{Engine, Head, Journal, ReplyOut, Stakes, Subject, WallClock};
+use vod_serve::{
+    Engine, Head, Journal, ReplyOut, Stakes, Subject, WallClock,
+    journal::{Kept, Whose},
+};
 
 use crate::{
     OpenError,
@@ -197,17 +200,20 @@ impl Mind {
         &self.standards.namespaces
     }
 
-    /// The breaches of rules that the exchanges kept in memory prove. Each account is held to its own limits.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
-        let mut by_account = BTreeMap::<Option<String>, Vec<Exchange>>::new();
-        for exchange in self.journal.exchanges() {
-            by_account.entry(exchange.account.clone()).or_default().push(exchange);
+    /// The breaches of rules that the exchanges kept in memory prove, and how far that can be trusted.
+    /// Each account is held to its own limits.
+    pub(crate) fn findings(&self) -> Findings {
+        let Kept { exchanges, lacking } = self.journal.kept(&Whose::Everybody);
+        let mut by_account = BTreeMap::<Option<&str>, Vec<&Exchange>>::new();
+        for exchange in &exchanges {
+            by_account.entry(exchange.account.as_deref()).or_default().push(exchange);
         }
-        let lint = |(account, exchanges): (Option<String>, Vec<Exchange>)| {
-            let active = account.and_then(|name| self.namespaces().named(&name));
-            lint(&exchanges, active.as_ref().map_or(self.namespaces().limits(), |active| &active.limits))
+        let lint = |(account, exchanges): (Option<&str>, Vec<&Exchange>)| {
+            let active = account.and_then(|name| self.namespaces().named(name));
+            let limits = active.as_ref().map_or(self.namespaces().limits(), |active| &active.limits);
+            lint(&exchanges, &lacking, limits).findings
         };
-        by_account.into_iter().flat_map(lint).collect()
+        Findings::new(by_account.into_iter().flat_map(lint).collect(), lacking.clone())
     }
 
     /// The upload that a request is about.

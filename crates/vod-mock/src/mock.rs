@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use vod_proto::{Exchange, Limits, limits::LimitsError, lint::Finding, rules::Profile};
+use vod_proto::{Exchange, Limits, limits::LimitsError, lint::Findings, rules::Profile};
 use vod_serve::{
     Answer, Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, ReplyOut, Server, Stakes, Subject, Transport,
     WallClock,
@@ -260,9 +260,10 @@ impl Mock {
         self.mind.engine().fates()
     }
 
-    /// The rules that clients broke so far, each with the exchanges that prove it.
+    /// The rules that clients broke so far, each with the exchanges that prove it, and what that comes to: where evidence
+    /// was evicted, nothing found is no pass.
     #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Findings {
         self.mind.findings()
     }
 

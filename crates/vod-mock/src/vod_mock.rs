@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use tokio::task::JoinHandle;
-use vod_proto::{Exchange, Sha1, lint::Finding};
+use vod_proto::{Exchange, Sha1, lint::Findings};
 use vod_serve::Port;
 
 use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, Tls, UploadView};
@@ -115,9 +115,10 @@ impl VodMock {
         let _ = (&mut self.serving).await;
     }
 
-    /// The rules that clients broke so far, each with the exchanges that prove it.
+    /// The rules that clients broke so far, each with the exchanges that prove it, and what that comes to: where evidence
+    /// was evicted, nothing found is no pass.
     #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Findings {
         self.mock.findings()
     }
 

@@ -110,19 +110,21 @@ fn a_ready_file_that_cannot_be_written_is_named_before_anything_is_said() {
 #[test]
 fn findings_are_shown_while_it_runs_and_written_when_it_stops() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("findings.jsonl");
+    let path = dir.path().join("findings.json");
     std::fs::write(&path, "of an earlier run\n").unwrap();
     let (mut child, _, addr) = listening(&["--findings", path.to_str().unwrap()]);
     assert!(!path.exists(), "what an earlier run found is not what this one will find");
     ask(&addr, "GET /v3/index.php?Action=FinishUpload&fileSha=b4a5c70c76e79e01ab3a5c306de3d9eedeadeca9");
     let shown = ask(&addr, "GET /__vod/findings");
-    let shown: Vec<serde_json::Value> = serde_json::from_str(&shown[shown.find("\r\n\r\n").unwrap()..]).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&shown[shown.find("\r\n\r\n").unwrap()..]).unwrap();
     let stopped = Command::new("kill").arg(child.0.id().to_string()).status().unwrap();
     assert!(stopped.success() && child.0.wait().unwrap().success());
     let written = std::fs::read_to_string(&path).unwrap();
-    let written: Vec<serde_json::Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let written: serde_json::Value = serde_json::from_str(&written).unwrap();
     assert_eq!(written, shown);
-    let rules: Vec<_> = written.iter().map(|finding| (&finding["rule"], &finding["exchanges"])).collect();
+    assert_eq!((&written["verdict"], &written["evicted"]), (&serde_json::json!("fail"), &serde_json::json!(0)));
+    let findings = written["findings"].as_array().unwrap();
+    let rules: Vec<_> = findings.iter().map(|finding| (&finding["rule"], &finding["exchanges"])).collect();
     let expected = serde_json::json!([["documented-path", [1]], ["parameters", [1]]]);
     assert_eq!(serde_json::json!(rules), expected);
 }

@@ -131,15 +131,26 @@ pub enum End {
     },
 }
 
+impl End {
+    /// The word for it in a line of a journal, whatever else stands there.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Replied => "replied",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Killed => "killed",
+            Self::ClientGone { .. } => "client-gone",
+        }
+    }
+}
+
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Replied => f.write_str("replied"),
-            Self::Reset => f.write_str("reset"),
-            Self::Closed => f.write_str("closed"),
-            Self::Timeout => f.write_str("timeout"),
-            Self::Killed => f.write_str("killed"),
             Self::ClientGone { after } => write!(f, "client gone after {after} bytes"),
+            _ => f.write_str(self.word()),
         }
     }
 }

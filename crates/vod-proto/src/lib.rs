@@ -9,6 +9,7 @@
 //! - [`digest`]: SHA-1 of a file, MD5 of a part.
 //! - [`rules`]: what is demanded of a client, each demand with its source.
 //! - [`lint`]: every rule against a list of exchanges, with the exchanges that prove a breach.
+//! - [`verdict`]: what a judgement comes to, also where evidence is missing.
 //! - [`event`]: what the service tells an application's own server of a file.
 //! - [`exchange`], [`redact`]: a request and what came of it, and what is removed before it is kept.
 //!
@@ -34,6 +35,7 @@ pub mod rules;
 pub mod sign;
 mod size;
 pub mod ugc;
+pub mod verdict;
 
 pub use action::{Action, Family};
 pub use code::Code;
@@ -45,6 +47,7 @@ pub use limits::Limits;
 pub use query::Query;
 pub use request::{FinishUpload, InitUpload, NextPart, Request, SmallFile, UploadPart};
 pub use size::Size;
+pub use verdict::Verdict;
 
 /// The host that clients believe they talk to, and therefore sign for, whatever address they connect to.
 ///

@@ -14,10 +14,10 @@
 //!   same part may be acknowledged twice, or be refused for good twice, without anybody's having sent it again.
 //! - **Clients that start again.** A new process knows only what its own `InitUpload` was answered. The request that an
 //!   upload begins with may therefore come once more although an earlier process was refused.
-//! - **A list that begins in the middle.** Where the lowest number is above 1, exchanges were evicted. An upload whose first
-//!   request is then not the first of its kind, by its attempt, is judged request by request alone: who is at work on it,
-//!   and what they were told, nobody knows. A list that begins with 1 is taken for everything; of a server that was
-//!   started again with a new journal and without its memory, a client that does not open anew is told to have opened
+//! - **A list that lacks something.** What of an account came before the last exchange that is missing is judged request
+//!   by request alone. So is an upload whose first request behind it is not the first of its kind, by its attempt: who is
+//!   at work on it, and what they were told, nobody knows. Whoever kept the list says what is [`Lacking`]; of a server that
+//!   was started again with a new journal and without its memory, a client that does not open anew is told to have opened
 //!   nothing.
 
 mod conduct;
@@ -25,6 +25,7 @@ mod conduct;
 mod correct;
 #[cfg(test)]
 mod crafted;
+mod findings;
 mod order;
 mod retry;
 #[cfg(test)]
@@ -33,13 +34,13 @@ mod told;
 mod upload;
 mod wire;
 
+use std::borrow::Borrow;
+
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use crate::{
-    Exchange, Limits, Sha1,
-    rules::{self, Rule},
-};
+use crate::{Exchange, Limits, Sha1, rules::Rule};
 
+pub use findings::{Findings, Gap, Lacking};
 pub use retry::least_gap_us;
 pub use told::lists;
 pub use wire::deviations;
@@ -59,7 +60,7 @@ pub struct Finding {
     pub file_sha1: Option<Sha1>,
 }
 
-/// What `GET /__vod/findings` shows.
+/// What [`Findings`] show of it.
 impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { rule, found, exchanges, account, file_sha1 } = self;
@@ -84,23 +85,16 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// Holds a list of exchanges against every rule. Findings come in the order of the exchanges that begin their proof.
+/// Holds a list of exchanges against every rule.
 ///
-/// `limits` are those of the server that was asked. The order of the list does not matter; its numbers do.
+/// `lacking` is what the list lacks, `limits` are those of the server that was asked.
+/// The order of the list does not matter; its numbers do.
 #[must_use]
-pub fn lint(exchanges: &[Exchange], limits: &Limits) -> Vec<Finding> {
-    let mut findings = wire::check(exchanges, limits);
-    for upload in upload::all(exchanges) {
+pub fn lint<E: Borrow<Exchange>>(exchanges: &[E], lacking: &Lacking, limits: &Limits) -> Findings {
+    let exchanges: Vec<&Exchange> = exchanges.iter().map(Borrow::borrow).collect();
+    let mut findings = wire::check(&exchanges, limits);
+    for upload in upload::all(&exchanges, lacking) {
         upload.check(&mut findings);
     }
-    let place = |rule: &Rule| rules::ALL.iter().position(|other| *other == rule);
-    findings.sort_by_cached_key(|finding| (finding.exchanges.first().copied(), place(finding.rule)));
-    findings
-}
-
-/// One line of JSON a finding: what `vod-mock --findings` writes.
-#[must_use]
-pub fn to_lines(findings: &[Finding]) -> String {
-    let line = |finding| serde_json::to_string(finding).map_or_else(|_| String::new(), |line| line + "\n");
-    findings.iter().map(line).collect()
+    Findings::new(findings, lacking.clone())
 }

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{Value, json};
 
 use crate::{Action, Code, Family, Md5, Sha1, action::Role, code::RetryClass};
@@ -283,11 +287,49 @@ fn insert_stored(fields: &mut BTreeMap<&str, Value>, stored: &Stored) {
     }
 }
 
-/// The code of a reply's text, whatever else it says.
+/// The code of a reply's text, whatever else it says. Nothing else of it is kept, however long it is.
 #[must_use]
 pub fn code_of(text: &str) -> Option<Code> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    value.get("code").and_then(as_integer).map(Code)
+    struct Coded(Option<Value>);
+
+    #[derive(Deserialize)]
+    #[serde(field_identifier, rename_all = "lowercase")]
+    enum Field {
+        Code,
+        #[serde(other)]
+        Other,
+    }
+
+    impl<'de> Deserialize<'de> for Coded {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(FieldsOf)
+        }
+    }
+
+    struct FieldsOf;
+
+    impl<'de> Visitor<'de> for FieldsOf {
+        type Value = Coded;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Coded, A::Error> {
+            let mut coded = Coded(None);
+            while let Some(field) = fields.next_key()? {
+                match field {
+                    // Of several, the last holds, as everywhere.
+                    Field::Code => coded.0 = Some(fields.next_value()?),
+                    Field::Other => _ = fields.next_value::<IgnoredAny>()?,
+                }
+            }
+            Ok(coded)
+        }
+    }
+
+    let Coded(code) = serde_json::from_str(text).ok()?;
+    code.as_ref().and_then(as_integer).map(Code)
 }
 
 fn listed_parts(fields: &BTreeMap<String, Value>) -> Result<Vec<ListedPart>, Malformed> {

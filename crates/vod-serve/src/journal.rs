@@ -1,11 +1,27 @@
 //! The journal: every request and what came of it, redacted, in memory and as lines of JSON.
 //!
-//! An exchange is visible in memory before the last frame of its reply is handed to the transport,
-//! so that whoever has the answer can read the evidence; it is corrected if the reply could not be written.
-//! The file gets its line when the exchange is over.
+//! An exchange is visible in memory before the last frame of its reply is handed to the transport, so that whoever has
+//! the answer can read the evidence; it is corrected if the reply could not be written. Exchanges of all accounts have
+//! one sequence of numbers, and each account has a shelf of its own: what one has too much of is never taken out of
+//! what another has.
+//!
+//! The file gets its line when the exchange is over, in the order of ends, and keeps it: neither what is evicted nor
+//! what is reset is taken out of the file. Nothing is ever synced: a journal outlives its process, not its machine.
+//! A line that stood there sooner would say of a reply that it was written while it may never be, and a process that is
+//! killed could not take it back. So a kill from outside may cost the last lines: a number that is missing says so.
+//!
+//! - `shelf`: what is kept of each account, and whose is dropped; `attempts`: how often each request was seen.
+//! - `tally`: what is counted as exchanges end; `follow`: the exchanges that are over, for whoever reads along.
+//! - `open`: an exchange under way; `file`: the lines.
 
+mod attempts;
 mod file;
+mod follow;
 mod open;
+mod shelf;
+mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -14,44 +30,124 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use vod_proto::{Action, Exchange, Sha1, exchange::End, redact::Redactor};
+use tokio::sync::Notify;
+use vod_proto::{Exchange, exchange::End, lint::Lacking, redact::Redactor};
 
 pub use file::JournalError;
+pub use follow::{Followed, Follower, Since};
 pub(crate) use open::Open;
+pub use tally::{Counted, CountedCode, Tally};
 
+use self::{
+    file::JournalFile,
+    follow::{Followers, Look},
+    open::Slot,
+    shelf::{Over, Shelves},
+};
 use crate::{Head, Subject, transport::LineHandle};
 
 /// How much of memory exchanges may take, in bytes, roughly counted. Default 128 MiB: some 100,000 exchanges of the
 /// usual length, and so a 100 GB upload in parts of 1 MiB; fewer where requests or replies are long.
 pub const KEPT_MOST: usize = 128 << 20;
 
-/// How many different requests have their attempts counted. Beyond that the lowest are forgotten.
-const COUNTED_MOST: usize = 1_000_000;
+/// How many different requests have their attempts counted, of all accounts together: several times as many as
+/// exchanges are kept, so that a request is forgotten long after what came of it. What is forgotten of an account is
+/// told by [`Journal::kept`], and a judgement without it is inconclusive.
+const COUNTED_MOST: usize = 500_000;
+
+/// Whose exchanges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of every account, and those of requests without a known one.
+    Everybody,
+    /// Those of requests without a known account.
+    Nobody,
+    /// Those of the account of this name.
+    Account(Arc<str>),
+}
+
+impl Whose {
+    /// Those of the account of this name.
+    #[must_use]
+    pub fn account(name: &str) -> Self {
+        Self::Account(Arc::from(name))
+    }
+
+    /// Is an exchange of this account one of them?
+    #[must_use]
+    pub fn is(&self, account: Option<&str>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Nobody => account.is_none(),
+            Self::Account(name) => account == Some(name),
+        }
+    }
+}
+
+/// What the journal holds at one moment.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The exchanges that are over, or whose reply is handed over, in order of arrival.
+    pub exchanges: Vec<Arc<Exchange>>,
+    /// What is not there any more.
+    pub lacking: Lacking,
+}
 
 /// The journal of a server, over all its lives.
 pub struct Journal {
+    redactor: Redactor,
     state: Mutex<State>,
+    file: Option<Mutex<JournalFile>>,
+    /// Whoever reads along may wait for an exchange to end, or for the server to stop.
+    followed: Notify,
 }
 
 struct State {
-    exchanges: BTreeMap<u64, Exchange>,
-    kept: usize,
-    evicted: u64,
     next_seq: u64,
-    attempts: BTreeMap<AttemptKey, u32>,
-    open: BTreeMap<u64, Weak<Open>>,
-    redactor: Redactor,
-    file: Option<file::JournalFile>,
+    /// How many exchanges have ended.
+    ends: u64,
+    /// The highest number among those.
+    last_seq: u64,
+    shelves: Shelves,
+    /// What an earlier life never wrote to the file, as the numbers in it tell.
+    unwritten_before: Lacking,
+    under_way: BTreeMap<u64, UnderWay>,
+    followers: Followers,
+    /// Nothing is served at the moment.
+    stopped: bool,
+    /// The lines of exchanges that are over, in the order in which they ended, for whoever writes next.
+    unwritten: Vec<Line>,
 }
 
-/// What makes two requests the same request.
-type AttemptKey = (Option<String>, Option<Action>, Option<Sha1>, Option<u64>);
+/// An exchange that is under way. Its slot can be read as long as it is not on its shelf.
+struct UnderWay {
+    slot: Arc<Slot>,
+    open: Weak<Open>,
+}
 
-impl Journal {
-    /// A journal in memory. The seed keys the placeholders of redacted values.
+struct Line {
+    seq: u64,
+    text: String,
+}
+
+/// How a journal is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Builder {
+    seed: u64,
+    ceiling: usize,
+}
+
+impl Builder {
+    /// How much of memory exchanges may take, in bytes, roughly counted. Default [`KEPT_MOST`].
     #[must_use]
-    pub fn memory(seed: u64) -> Arc<Self> {
-        Arc::new(Self::with(seed, Vec::new(), None))
+    pub const fn ceiling(self, bytes: usize) -> Self {
+        Self { ceiling: bytes, ..self }
+    }
+
+    /// A journal in memory.
+    #[must_use]
+    pub fn memory(self) -> Arc<Journal> {
+        Arc::new(Journal::with(self, Vec::new(), None))
     }
 
     /// A journal in memory that also appends to a file. Exchanges that stand in the file already are taken up:
@@ -59,56 +155,160 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be read or written, or holds something that is no journal.
-    pub fn file(path: &Path, seed: u64) -> Result<Arc<Self>, JournalError> {
-        let (file, exchanges) = file::JournalFile::open(path)?;
-        Ok(Arc::new(Self::with(seed, exchanges, Some(file))))
+    pub fn file(self, path: &Path) -> Result<Arc<Journal>, JournalError> {
+        let (file, exchanges) = JournalFile::open(path)?;
+        Ok(Arc::new(Journal::with(self, exchanges, Some(file))))
+    }
+}
+
+impl Journal {
+    /// How to make a journal other than usual. The seed keys the placeholders of redacted values.
+    #[must_use]
+    pub const fn builder(seed: u64) -> Builder {
+        Builder { seed, ceiling: KEPT_MOST }
     }
 
-    fn with(seed: u64, earlier: Vec<Exchange>, file: Option<file::JournalFile>) -> Self {
+    /// A journal in memory, as usual; see [`Builder::memory`].
+    #[must_use]
+    pub fn memory(seed: u64) -> Arc<Self> {
+        Self::builder(seed).memory()
+    }
+
+    /// A journal in memory that also appends to a file, as usual; see [`Builder::file`].
+    ///
+    /// # Errors
+    /// If the file cannot be read or written, or holds something that is no journal.
+    pub fn file(path: &Path, seed: u64) -> Result<Arc<Self>, JournalError> {
+        Self::builder(seed).file(path)
+    }
+
+    fn with(Builder { seed, ceiling }: Builder, earlier: Vec<Exchange>, file: Option<JournalFile>) -> Self {
         let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
         let mut state = State {
-            exchanges: BTreeMap::new(),
-            kept: 0,
-            evicted: 0,
             next_seq: 1,
-            attempts: BTreeMap::new(),
-            open: BTreeMap::new(),
-            redactor: Redactor::new(key.into()),
-            file,
+            ends: 0,
+            last_seq: 0,
+            shelves: Shelves::new(ceiling, COUNTED_MOST),
+            unwritten_before: Lacking::by_numbers(&earlier),
+            under_way: BTreeMap::new(),
+            followers: Followers::default(),
+            stopped: false,
+            unwritten: Vec::new(),
         };
         for exchange in earlier {
             state.next_seq = state.next_seq.max(exchange.seq + 1);
-            let part = exchange.part.map(|part| part.offset);
-            let key = (exchange.account.clone(), exchange.known_action(), exchange.file_sha1, part);
-            let attempts = state.attempts.entry(key).or_insert(0);
-            *attempts = (*attempts).max(exchange.attempt);
-            state.keep(exchange);
+            let account = exchange.account.as_deref();
+            state.shelves.attempts(account, attempts::key(&exchange), |count| *count = exchange.attempt.max(*count));
+            state.keep(&Arc::new(exchange));
         }
-        Self { state: Mutex::new(state) }
+        Self {
+            redactor: Redactor::new(key.into()),
+            state: Mutex::new(state),
+            file: file.map(Mutex::new),
+            followed: Notify::new(),
+        }
     }
 
-    /// The exchanges kept in memory, in order of arrival.
+    /// The exchanges kept in memory, in order of arrival, as values of one's own; see [`kept`](Self::kept).
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
-        self.state().exchanges.values().cloned().collect()
+        self.exchanges_of(&Whose::Everybody)
     }
 
-    /// How many exchanges were dropped from memory to keep it bounded. What is judged without them is inconclusive.
+    /// The same of one account.
+    #[must_use]
+    pub fn exchanges_of(&self, whose: &Whose) -> Vec<Exchange> {
+        self.kept(whose).exchanges.into_iter().map(Arc::unwrap_or_clone).collect()
+    }
+
+    /// What is kept in memory, and what is not any more, at one moment.
+    #[must_use]
+    pub fn kept(&self, whose: &Whose) -> Kept {
+        let (mut exchanges, slots, lacking) = {
+            let state = self.state();
+            let over = state.shelves.of_whom(whose).flat_map(|(_, shelf)| shelf.after(0));
+            let exchanges: Vec<_> = over.map(|over| Arc::clone(&over.exchange)).collect();
+            (exchanges, state.slots(), state.lacking(whose))
+        };
+        let shown = slots.iter().filter_map(|slot| slot.shown());
+        exchanges.extend(shown.filter(|exchange| whose.is(exchange.account.as_deref())));
+        exchanges.sort_by_key(|exchange| exchange.seq);
+        Kept { exchanges, lacking }
+    }
+
+    /// How many exchanges are missing: dropped from memory to keep it bounded, or never written to the file that was
+    /// taken up, by a process that was killed. What is judged without them is inconclusive.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.state().evicted
+        self.evicted_of(&Whose::Everybody)
     }
 
-    /// Forgets the exchanges of an account, and how often its requests were seen. What is under way goes on.
-    pub fn reset(&self, account: Option<&str>) {
+    /// The same of one account.
+    #[must_use]
+    pub fn evicted_of(&self, whose: &Whose) -> u64 {
+        self.state().lacking(whose).evicted()
+    }
+
+    /// The highest number of an exchange that is over, or whose reply is handed over, kept or not; 0 before the first.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        let (last, slots) = {
+            let state = self.state();
+            (state.last_seq, state.slots())
+        };
+        slots.iter().filter_map(|slot| slot.shown()).map(|exchange| exchange.seq).fold(last, u64::max)
+    }
+
+    /// What was counted as exchanges ended, by account; none is that of requests without a known one.
+    #[must_use]
+    pub fn tallies(&self) -> BTreeMap<Option<String>, Tally> {
+        let state = self.state();
+        let all = state.shelves.of_whom(&Whose::Everybody);
+        all.map(|(account, shelf)| (account.map(str::to_owned), shelf.tally().clone())).collect()
+    }
+
+    /// Forgets exchanges, attempts, what was evicted and what was counted, as when an account is reset or removed.
+    /// Exchanges that are under way are ended first, as closed by this server. Numbers go on, and so does the file.
+    ///
+    /// An exchange that begins meanwhile is kept.
+    pub fn reset(&self, whose: &Whose) {
+        let under_way = self.under_way().into_iter();
+        close(under_way.filter(|open| whose.is(open.subject().account.as_deref())));
+        let taken = {
+            let mut state = self.state();
+            let taken = state.shelves.take(whose);
+            if *whose == Whose::Everybody {
+                state.unwritten_before = Lacking::nothing();
+            }
+            taken.iter().flat_map(|shelf| shelf.after(0)).for_each(|over| state.followers.dropped(over));
+            taken
+        };
+        self.followed.notify_waiters();
+        // Beside the lock, for it may be long.
+        drop(taken);
+    }
+
+    /// Reads along: each exchange when it is over, in the order in which they end.
+    ///
+    /// The follower ends when the server stops. To wait for something in a test, read until it comes.
+    #[must_use]
+    pub fn follow(self: &Arc<Self>, whose: Whose, since: Since) -> Follower {
         let mut state = self.state();
-        let (gone, kept) = std::mem::take(&mut state.exchanges)
-            .into_iter()
-            .partition(|(_, exchange)| exchange.account.as_deref() == account);
-        state.exchanges = kept;
-        let gone: BTreeMap<u64, Exchange> = gone;
-        state.kept -= gone.values().map(weight).sum::<usize>();
-        state.attempts.retain(|(name, ..), _| name.as_deref() != account);
+        let taken_to = match since {
+            Since::Beginning => 0,
+            Since::Now => state.ends,
+        };
+        let until = state.stopped.then_some(state.ends);
+        Follower::new(Arc::clone(self), state.followers.follow(whose, taken_to, until))
+    }
+
+    fn look(&self, follower: u64) -> Look {
+        let State { followers, shelves, .. } = &mut *self.state();
+        followers.look(follower, shelves)
+    }
+
+    fn forget(&self, follower: u64) {
+        self.state().followers.forget(follower);
     }
 
     /// Waits until every reply that is handed over by now is known to be out, or to be lost.
@@ -119,12 +319,21 @@ impl Journal {
         }
     }
 
+    /// A server begins, or begins again.
+    pub(crate) fn begin(&self) {
+        self.state().stopped = false;
+    }
+
     /// Ends every exchange that is under way: the server stops.
     pub(crate) fn stop(&self) {
-        for open in self.under_way() {
-            open.line().close();
-            open.end(End::Closed);
+        close(self.under_way());
+        {
+            let mut state = self.state();
+            state.stopped = true;
+            let ends = state.ends;
+            state.followers.stop(ends);
         }
+        self.followed.notify_waiters();
     }
 
     /// Begins an exchange.
@@ -135,45 +344,57 @@ impl Journal {
         start: jiff::Timestamp,
         line: Arc<LineHandle>,
     ) -> Arc<Open> {
+        let action = subject.action.as_deref().and_then(|name| name.parse().ok());
+        let key = (action, subject.file_sha1, subject.part.map(|part| part.offset));
+        let request = open::record(head, &self.redactor);
+        // Whatever can be done without the lock is done before it.
+        let mut open = Arc::new(Open::new(Arc::clone(self), line, subject, start, request));
         let mut state = self.state();
         let seq = state.next_seq;
         state.next_seq += 1;
-        let action = subject.action.as_deref().and_then(|name| name.parse().ok());
-        let key = (subject.account.clone(), action, subject.file_sha1, subject.part.map(|part| part.offset));
-        if state.attempts.len() >= COUNTED_MOST {
-            state.attempts.pop_first();
-        }
-        let attempt = state.attempts.entry(key).or_insert(0);
-        *attempt += 1;
-        let attempt = *attempt;
-        let request = open::record(head, &state.redactor);
-        let open = Arc::new(Open::new(Arc::clone(self), line, subject, seq, attempt, start, request));
-        state.open.insert(seq, Arc::downgrade(&open));
+        let attempt = state.shelves.attempts(open.subject().account.as_deref(), key, |count| *count += 1);
+        Arc::get_mut(&mut open).expect("nobody else has it yet").number(seq, attempt);
+        let under_way = UnderWay { slot: Arc::clone(open.slot()), open: Arc::downgrade(&open) };
+        state.under_way.insert(seq, under_way);
+        drop(state);
         open
     }
 
-    /// The exchanges under way.
+    /// The exchanges under way. All others are over, and their lines written.
     pub(crate) fn under_way(&self) -> Vec<Arc<Open>> {
-        self.state().open.values().filter_map(Weak::upgrade).collect()
+        let under_way = self.state().under_way.values().filter_map(|under_way| under_way.open.upgrade()).collect();
+        self.write();
+        under_way
     }
 
-    /// Shows an exchange, or corrects what was shown.
-    fn show(&self, exchange: Exchange) {
-        self.state().keep(exchange);
-    }
-
-    /// Shows an exchange for good and writes its line.
-    fn close(&self, exchange: Exchange) {
-        let seq = exchange.seq;
-        let written = {
+    /// Puts an exchange on its shelf. Its line waits to be [written](Self::write).
+    fn close(&self, exchange: &Arc<Exchange>) {
+        let line = self.file.as_ref().and_then(|_| line(exchange));
+        let counted = Counted::of(exchange);
+        let (dropped, is_followed) = {
             let mut state = self.state();
-            state.open.remove(&seq);
-            let written = state.file.as_mut().map_or(Ok(()), |file| file.append(&exchange));
-            state.keep(exchange);
-            written
+            state.under_way.remove(&exchange.seq);
+            state.unwritten.extend(line);
+            state.shelves.tally(exchange.account.as_deref()).count(counted, exchange);
+            (state.keep(exchange), !state.followers.is_empty())
         };
-        if let Err(error) = written {
-            tracing::error!(%error, seq, "the journal's file lacks an exchange: it could not be written");
+        if is_followed {
+            self.followed.notify_waiters();
+        }
+        // Beside the lock: memory is given back here.
+        drop(dropped);
+    }
+
+    /// Writes the lines of all exchanges that are over. Readers in memory need not wait for it.
+    fn write(&self) {
+        let Some(file) = &self.file else { return };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the file's lock, so that lines stand in it in the order in which they were taken.
+        let lines = std::mem::take(&mut self.state().unwritten);
+        for Line { seq, text } in lines {
+            if let Err(error) = file.append(&text) {
+                tracing::error!(%error, seq, "the journal's file lacks an exchange: it could not be written");
+            }
         }
     }
 
@@ -183,46 +404,45 @@ impl Journal {
 }
 
 impl State {
-    fn keep(&mut self, exchange: Exchange) {
-        self.kept += weight(&exchange);
-        if let Some(earlier) = self.exchanges.insert(exchange.seq, exchange) {
-            self.kept -= weight(&earlier);
+    /// What is missing of these. Whose it was that an earlier life never wrote, nobody knows.
+    fn lacking(&self, whose: &Whose) -> Lacking {
+        let mut lacking = self.unwritten_before.clone();
+        for (account, shelf) in self.shelves.of_whom(whose) {
+            lacking.of_account(account.map(str::to_owned), shelf.gap());
         }
-        while self.kept > KEPT_MOST
-            && let Some((_, evicted)) = self.exchanges.pop_first()
-        {
-            self.kept -= weight(&evicted);
-            self.evicted += 1;
+        lacking
+    }
+
+    /// What may be seen of exchanges that are under way. To be looked into beside the lock: an exchange that ends holds
+    /// its slot while it asks for the journal.
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.under_way.values().map(|under_way| Arc::clone(&under_way.slot)).collect()
+    }
+
+    /// Puts an exchange on its shelf, and says what was dropped for it.
+    fn keep(&mut self, exchange: &Arc<Exchange>) -> Vec<Over> {
+        self.ends += 1;
+        self.last_seq = self.last_seq.max(exchange.seq);
+        let dropped = self.shelves.keep(Over { end: self.ends, exchange: Arc::clone(exchange) });
+        dropped.iter().for_each(|over| self.followers.dropped(over));
+        dropped
+    }
+}
+
+fn line(exchange: &Exchange) -> Option<Line> {
+    match exchange.to_line() {
+        Ok(text) => Some(Line { seq: exchange.seq, text: text + "\n" }),
+        Err(error) => {
+            tracing::error!(%error, seq = exchange.seq, "the journal's file lacks an exchange: it is no JSON");
+            None
         }
     }
 }
 
-/// Roughly how much memory an exchange takes, in bytes.
-fn weight(exchange: &Exchange) -> usize {
-    /// The exchange itself, its small texts and its place in the map.
-    const FIXED: usize = 900;
-    let headers: usize = exchange.request.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let action = exchange.action.as_ref().map_or(0, String::len);
-    let reply = exchange.reply.as_ref().map_or(0, |reply| reply.body.len());
-    FIXED + exchange.request.target.len() + headers + action + reply
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_bounded_by_bytes_and_what_is_dropped_is_counted() {
-        let line = r#"{"v":1,"seq":1,"start":"2026-01-02T03:04:05Z","attempt":1,"request":{"method":"GET","host":"h","target":"/","headers":[],"body":{"len":0,"kept":"digest"}},"end":"replied","times":{}}"#;
-        let mut exchange = Exchange::from_line(line).unwrap();
-        exchange.request.target = "/".repeat(KEPT_MOST / 10);
-        let journal = Journal::memory(1);
-        for seq in 1..=20 {
-            exchange.seq = seq;
-            journal.show(exchange.clone());
-            journal.show(exchange.clone());
-        }
-        let kept: Vec<u64> = journal.exchanges().iter().map(|exchange| exchange.seq).collect();
-        assert_eq!((kept.first(), kept.last(), journal.evicted()), (Some(&12), Some(&20), 11));
+/// Cuts their connections, and ends them as closed by this server.
+fn close(under_way: impl IntoIterator<Item = Arc<Open>>) {
+    for open in under_way {
+        open.line().close();
+        open.end(End::Closed);
     }
 }

@@ -58,6 +58,7 @@ impl<H: Host> Server<H> {
         clock: WallClock,
         killer: Option<Arc<dyn Killer>>,
     ) -> Self {
+        journal.begin();
         Self { host, rim: Arc::new(Rim::new(engine, journal, clock, killer)) }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use vod_serve::journal::Whose;
+
 use super::Mind;
 use crate::{
     accounts::{Account, AccountsError},
@@ -22,7 +24,7 @@ impl Mind {
         let Some(removed) = self.namespaces().remove(name) else { return false };
         self.engine.lift_all(Some(name));
         self.forget(&removed.space).await;
-        self.journal.reset(Some(name));
+        self.journal.reset(&Whose::account(name));
         true
     }
 
@@ -33,7 +35,7 @@ impl Mind {
         self.forget(&active.space).await;
         active.space.put_clock_back();
         active.rates.forget();
-        self.journal.reset(Some(name));
+        self.journal.reset(&Whose::account(name));
     }
 
     /// Moves an account's clock on, which lets its sessions and upload signatures expire.

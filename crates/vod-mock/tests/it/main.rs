@@ -7,6 +7,7 @@ mod callbacks;
 mod codes;
 mod contract;
 mod covers;
+mod evidence;
 mod faults;
 mod hostile;
 mod legacy;

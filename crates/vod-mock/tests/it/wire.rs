@@ -194,7 +194,7 @@ pub(crate) async fn post(mock: &VodMock, (target, body): (String, &[u8])) -> Val
 pub(crate) async fn findings(mock: &VodMock) -> Vec<String> {
     let found = get(mock, "/__vod/findings").await;
     let mut rules: Vec<String> = Vec::new();
-    for finding in found.as_array().unwrap().iter().filter(|finding| finding["severity"] == "note") {
+    for finding in found["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "note") {
         let rule = finding["rule"].as_str().unwrap().to_owned();
         if !rules.contains(&rule) {
             rules.push(rule);

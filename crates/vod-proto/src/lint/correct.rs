@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{crafted::*, lint, to_lines};
+use super::{Lacking, crafted::*, lint};
 use crate::{
     Code, Exchange, Family, Limits,
     action::Role,
@@ -321,7 +321,7 @@ fn send_one(
 
 #[track_caller]
 fn innocent(exchanges: &[Exchange]) -> Result<(), TestCaseError> {
-    let findings = lint(exchanges, &Limits::default());
+    let findings = lint(exchanges, &Lacking::by_numbers(exchanges), &Limits::default()).findings;
     let shown = || {
         let name = |e: &Exchange| {
             format!(
@@ -360,12 +360,15 @@ proptest! {
         clients in 1..3_usize,
         drawn in proptest::collection::vec(any::<u8>(), 0..400),
         cut in 0..60_usize,
+        holes in proptest::collection::btree_set(1..60_u64, 0..8),
     ) {
         let (story, forgot_at) = told(family, clients, drawn);
         let exchanges = &journaled(&story.exchanges)[..];
         innocent(exchanges)?;
         // The list begins in the middle.
         innocent(&exchanges[cut.min(exchanges.len())..])?;
+        // Some are missing here and there.
+        innocent(&exchanges.iter().filter(|exchange| !holes.contains(&exchange.seq)).cloned().collect::<Vec<_>>())?;
         if clients == 1 {
             // A server that was started again with a new journal, and kept or lost its memory. Whoever does not come to
             // open anew cannot be told from somebody who never does.

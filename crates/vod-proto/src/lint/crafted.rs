@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Finding, lint};
+use super::{Finding, Lacking, lint};
 use crate::{
     Action, Exchange, Family, FileFacts, FinishUpload, InitUpload, Limits, Md5, PartSpan, Query, Request, Sha1,
     UploadPart,
@@ -178,7 +178,7 @@ impl Story {
     }
 
     pub(super) fn findings(&self) -> Vec<Finding> {
-        lint(&self.exchanges, &Limits::default())
+        lint(&self.exchanges, &Lacking::by_numbers(&self.exchanges), &Limits::default()).findings
     }
 }
 
@@ -271,4 +271,9 @@ pub(super) fn small_file() -> Exchange {
         Story::file_sha1()
     );
     sent
+}
+
+/// A line a finding, for whoever reads why a test failed.
+pub(super) fn to_lines(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| serde_json::to_string(finding).unwrap() + "\n").collect()
 }

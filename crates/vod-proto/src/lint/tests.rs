@@ -6,7 +6,7 @@ use super::crafted::*;
 use crate::{
     Exchange, Family, Limits, Md5, PartSpan,
     exchange::End,
-    lint::{lint, to_lines},
+    lint::{Lacking, lint},
     rules,
 };
 
@@ -1046,14 +1046,14 @@ proptest::proptest! {
     fn no_list_of_exchanges_panics_and_their_order_does_not_matter(
         mut exchanges in proptest::collection::vec(any_exchange(), 0..14),
     ) {
-        let findings = lint(&exchanges, &Limits::default());
-        for finding in &findings {
+        let findings = lint(&exchanges, &Lacking::nothing(), &Limits::default());
+        for finding in &findings.findings {
             proptest::prop_assert!(finding.exchanges.is_sorted() && !finding.exchanges.is_empty());
         }
         exchanges.sort_by_key(|exchange| std::cmp::Reverse(exchange.seq));
         exchanges.dedup_by_key(|exchange| exchange.seq);
-        let findings = lint(&exchanges, &Limits::default());
+        let findings = lint(&exchanges, &Lacking::nothing(), &Limits::default());
         exchanges.reverse();
-        proptest::prop_assert_eq!(findings, lint(&exchanges, &Limits::default()));
+        proptest::prop_assert_eq!(findings, lint(&exchanges, &Lacking::nothing(), &Limits::default()));
     }
 }

@@ -101,7 +101,7 @@ const REMEMBERED_MOST: usize = 64;
 
 /// What the clients of one upload have been told so far.
 pub(super) struct Told<'a> {
-    /// Were exchanges of the upload evicted before the list begins?
+    /// Are exchanges of the upload missing before the list begins?
     pub(super) cut: bool,
     /// Does the list hold the upload from its first request on?
     pub(super) whole: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, conduct, order, told::Told};
+use super::{Finding, Lacking, conduct, order, told::Told};
 use crate::{
     Action, Code, Exchange, Family, PartSpan, Query, Sha1,
     action::Role,
@@ -138,32 +138,37 @@ impl<'a> Seen<'a> {
 /// The exchanges of one upload, by number.
 pub(super) struct Upload<'a> {
     seen: Vec<Seen<'a>>,
-    /// Were exchanges of it evicted, or may have been, before the list begins?
+    /// Are exchanges of it missing, or may be, before the list begins?
     cut: bool,
 }
 
-/// The exchanges by upload. What names no file belongs to none.
-pub(super) fn all(exchanges: &[Exchange]) -> Vec<Upload<'_>> {
-    let cut = exchanges.iter().map(|exchange| exchange.seq).min().is_some_and(|first| first > 1);
+/// The exchanges by upload, from where on nothing is missing. What names no file belongs to none.
+pub(super) fn all<'a>(exchanges: &[&'a Exchange], lacking: &Lacking) -> Vec<Upload<'a>> {
     let mut uploads: BTreeMap<(Option<&str>, Sha1, Kind), Vec<Seen<'_>>> = BTreeMap::new();
-    for seen in exchanges.iter().filter_map(Seen::new) {
+    for seen in exchanges.iter().copied().filter_map(Seen::new) {
         let kind = match seen.role() {
             Role::Open | Role::Part | Role::Finish => Kind::Stepped,
             Role::Next => Kind::Dictated,
             Role::Whole => Kind::Whole,
             Role::Report => continue,
         };
-        if let Some(file_sha1) = seen.exchange.file_sha1 {
-            uploads.entry((seen.exchange.account.as_deref(), file_sha1, kind)).or_default().push(seen);
+        let account = seen.exchange.account.as_deref();
+        if let Some(file_sha1) = seen.exchange.file_sha1
+            && seen.seq() > lacking.gap(account).up_to
+        {
+            uploads.entry((account, file_sha1, kind)).or_default().push(seen);
         }
     }
-    let upload = |mut seen: Vec<_>| {
-        seen.sort_by_key(|seen: &Seen<'_>| (seen.start, seen.seq()));
-        // Attempts are counted over everything that was ever seen: the first of its kind is the first there was.
-        let begins = seen.first().is_some_and(|first| first.is_first_contact() && first.exchange.attempt <= 1);
-        Upload { seen, cut: cut && !begins }
+    let upload = |((account, _, _), mut seen): ((Option<&str>, _, _), Vec<Seen<'a>>)| {
+        seen.sort_by_key(|seen| (seen.start, seen.seq()));
+        let gap = lacking.gap(account);
+        // Attempts are counted over everything that was ever seen, unless they were forgotten: the first of its kind is
+        // the first there was.
+        let first = seen.first().filter(|_| gap.forgotten == 0);
+        let begins = first.is_some_and(|first| first.is_first_contact() && first.exchange.attempt <= 1);
+        Upload { seen, cut: gap.up_to > 0 && !begins }
     };
-    uploads.into_values().map(upload).collect()
+    uploads.into_iter().map(upload).collect()
 }
 
 /// What happens to one request in the course of an upload, in this order.

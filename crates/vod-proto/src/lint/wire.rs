@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// What each request deviates in. What many requests of one upload deviate in alike is one finding.
-pub(super) fn check(exchanges: &[Exchange], limits: &Limits) -> Vec<Finding> {
+pub(super) fn check(exchanges: &[&Exchange], limits: &Limits) -> Vec<Finding> {
     let mut found: BTreeMap<_, Vec<u64>> = BTreeMap::new();
-    for exchange in exchanges.iter().filter(|exchange| is_for_us(exchange)) {
+    for exchange in exchanges.iter().copied().filter(|exchange| is_for_us(exchange)) {
         for Deviation { rule, found: what } in deviations(exchange, limits) {
             let key = (rule.id, what, exchange.account.as_deref(), exchange.file_sha1);
             found.entry(key).or_insert_with(Vec::new).push(exchange.seq);

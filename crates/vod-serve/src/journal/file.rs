@@ -95,10 +95,8 @@ impl JournalFile {
         Ok((Self { file, len: good }, exchanges))
     }
 
-    /// Appends a line in one write, so that a killed process leaves at most one torn line.
-    pub(super) fn append(&mut self, exchange: &Exchange) -> io::Result<()> {
-        let mut line = exchange.to_line()?;
-        line.push('\n');
+    /// Appends a line, with its line break, in one write, so that a killed process leaves at most one torn line.
+    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             // Half a line would spoil the next one too.
             self.file.set_len(self.len)?;
@@ -129,7 +127,7 @@ mod tests {
         std::fs::write(&path, format!("{LINE}\n{}", &LINE[..40])).unwrap();
         let (mut file, exchanges) = JournalFile::open(&path).unwrap();
         assert_eq!(exchanges.len(), 1);
-        file.append(&exchanges[0]).unwrap();
+        file.append(&format!("{}\n", exchanges[0].to_line().unwrap())).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{LINE}\n{LINE}\n"));
     }
 

@@ -1,6 +1,9 @@
 //! What the documents demand of every client.
 
-use vod_proto::{lint::lint, rules};
+use vod_proto::{
+    lint::{Lacking, lint},
+    rules,
+};
 
 use crate::{
     format::Dialect,
@@ -11,7 +14,8 @@ use crate::{
 /// of a client that speaks as they do, only the others are asked.
 pub(super) fn kept(case: Case<'_>) -> Vec<Finding> {
     let documented = case.scenario.client.dialect == Dialect::Documented;
-    let mut found = lint(&case.evidence.exchanges, &case.scenario.limits);
+    let exchanges = &case.evidence.exchanges;
+    let mut found = lint(exchanges, &Lacking::by_numbers(exchanges), &case.scenario.limits).findings;
     found.retain(|finding| documented || !rules::WIRE.contains(&finding.rule));
     found.iter().map(|finding| Finding::broken(finding.to_string())).collect()
 }
