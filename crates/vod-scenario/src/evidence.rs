@@ -279,6 +279,22 @@ impl Evidence {
         step.uploads.iter().find(|upload| upload.file_sha1 == self.source.sha1)
     }
 
+    /// How many exchanges are missing: those that the journal dropped, or whose numbers are left out.
+    #[must_use]
+    pub fn lacking(&self) -> u64 {
+        let listed = self.exchanges.last().map_or(0, |exchange| exchange.seq);
+        let last = self.steps.iter().map(|step| step.last_seq).fold(listed, u64::max);
+        self.evicted.max(last.saturating_sub(self.exchanges.len() as u64))
+    }
+
+    /// Is every exchange there from this number up to that?
+    #[must_use]
+    pub fn is_whole(&self, from: u64, to: u64) -> bool {
+        let before = |seq| self.exchanges.partition_point(|exchange| exchange.seq < seq) as u64;
+        let behind = to.saturating_add(1);
+        before(behind).saturating_sub(before(from)) == behind.saturating_sub(from)
+    }
+
     /// The exchanges of each step, in order.
     pub fn by_step(&self) -> impl Iterator<Item = (&StepEvidence, &[Exchange])> {
         let mut rest = &self.exchanges[..];

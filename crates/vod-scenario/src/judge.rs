@@ -13,6 +13,8 @@ pub mod invariants;
 mod outcome;
 mod wire;
 
+pub use vod_proto::Verdict;
+
 use crate::{evidence::Evidence, format::Scenario};
 
 /// What is judged: a story and what happened.
@@ -60,6 +62,11 @@ impl Finding {
         Self::Broken(why.into())
     }
 
+    /// It does not hold, unless what would excuse it is among the evidence that is missing.
+    pub(crate) fn unless_missing(is_whole: bool, why: impl Into<String>) -> Self {
+        if is_whole { Self::Broken(why.into()) } else { Self::Unknown(why.into()) }
+    }
+
     /// Why, in words.
     #[must_use]
     pub fn why(&self) -> &str {
@@ -98,27 +105,6 @@ pub enum Ruling {
     },
 }
 
-/// How a run went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Everything holds.
-    Pass,
-    /// Something is broken.
-    Fail,
-    /// Nothing is known to be broken, and not everything is known.
-    Inconclusive,
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Inconclusive => "inconclusive",
-        })
-    }
-}
-
 /// Every check of a run.
 #[derive(Clone, Debug)]
 pub struct Judgement {
@@ -148,9 +134,8 @@ pub fn judge_control(case: Case<'_>) -> Judgement {
 impl Judgement {
     fn of(mut checks: Vec<Check>, evidence: &Evidence) -> Self {
         let mut missing: Vec<_> = evidence.missing.iter().cloned().map(Finding::Unknown).collect();
-        if evidence.evicted > 0 {
-            let dropped = format!("{} exchanges were dropped from the journal", evidence.evicted);
-            missing.push(Finding::Unknown(dropped));
+        if evidence.lacking() > 0 {
+            missing.push(Finding::Unknown(format!("{} exchanges are not in the journal any more", evidence.lacking())));
         }
         if !missing.is_empty() {
             let name = "evidence is whole".to_owned();
@@ -185,7 +170,6 @@ impl Judgement {
     }
 }
 
-/// Broken outweighs unknown: what is proven is not made doubtful by what else is missing.
 fn verdict(checks: &[Check]) -> Verdict {
     let findings = || {
         checks.iter().flat_map(|check| match &check.ruling {
@@ -193,13 +177,8 @@ fn verdict(checks: &[Check]) -> Verdict {
             Ruling::Holds | Ruling::NotJudged | Ruling::Excepted { .. } => &[],
         })
     };
-    if findings().any(|finding| matches!(finding, Finding::Broken(_))) {
-        Verdict::Fail
-    } else if findings().next().is_some() || checks.is_empty() {
-        Verdict::Inconclusive
-    } else {
-        Verdict::Pass
-    }
+    let broken = findings().any(|finding| matches!(finding, Finding::Broken(_)));
+    Verdict::of(broken, findings().next().is_some() || checks.is_empty())
 }
 
 /// A check that holds if nothing was found.
@@ -210,11 +189,20 @@ fn ruled(layer: Layer, name: impl Into<String>, findings: Vec<Finding>) -> Check
 
 #[cfg(test)]
 mod tests {
-    use super::{crafted::Story, *};
+    use vod_proto::{Action, Family, PartSpan};
+
+    use super::{
+        crafted::{STORED, Story},
+        *,
+    };
+    use crate::{
+        evidence::{ClientReport, StepEnd},
+        format::Count,
+    };
 
     #[test]
     fn a_good_story_passes_and_each_layer_was_judged() {
-        for family in vod_proto::Family::ALL {
+        for family in Family::ALL {
             let judgement = Story::of(family).judge();
             assert_eq!(judgement.verdict, Verdict::Pass, "{:?}", judgement.against().collect::<Vec<_>>());
             for layer in [Layer::Outcome, Layer::Wire, Layer::Invariants] {
@@ -232,6 +220,54 @@ mod tests {
         let mut story = Story::plain();
         story.evidence.missing.push("the mock did not answer".to_owned());
         assert_eq!(story.judge().verdict, Verdict::Inconclusive);
+    }
+
+    /// A finish is refused, the server is asked what it has, and what it lacks is sent again.
+    fn mended() -> Story {
+        let mut story = Story::plain();
+        story.evidence.exchanges.clear();
+        story.evidence.steps.clear();
+        let zero = r#"{"code":0}"#;
+        story.push(Action::InitUpload, None, zero);
+        (0..3).for_each(|part| _ = story.push_part(part, zero));
+        story.push(Action::FinishUpload, None, r#"{"code":-10003,"canRetry":0}"#);
+        let listed = |part| {
+            let PartSpan { offset, len } = story.span(part);
+            format!(r#"{{"offset":{offset},"dataLen":{len},"dataMd5":"{}"}}"#, crafted::part_md5(offset))
+        };
+        let has = format!(r#"{{"code":1,"dataSize":1048576,"listParts":[{},{}]}}"#, listed(0), listed(1));
+        story.push(Action::InitUpload, None, &has);
+        story.push_part(2, zero);
+        story.push(Action::FinishUpload, None, STORED);
+        story.end_step(StepEnd::Reported(ClientReport {
+            parts_sent: Some(4),
+            parts_skipped: Some(0),
+            ..ClientReport::default()
+        }));
+        let exactly = |number| Count { min: number, max: Some(number) };
+        let expect = &mut story.scenario.expect;
+        expect.requests = [(Action::InitUpload, exactly(2)), (Action::UploadPart, Count { min: 4, max: None })].into();
+        expect.replies = [(Action::InitUpload, vec![0, 1]), (Action::FinishUpload, vec![-10003, 0])].into();
+        expect.parts_sent_twice = Some(exactly(1));
+        story
+    }
+
+    #[test]
+    fn whatever_is_missing_of_a_good_story_it_is_neither_passed_nor_failed() {
+        let stories = Family::ALL.map(Story::of).into_iter().chain([Story::cover(), mended()]);
+        for (at, mut story) in stories.enumerate() {
+            let whole = std::mem::take(&mut story.evidence.exchanges);
+            // Every choice of exchanges that are there.
+            for chosen in 0..1_u32 << whole.len() {
+                let there = whole.iter().enumerate().filter(|(n, _)| chosen & (1 << n) != 0);
+                story.evidence.exchanges = there.map(|(_, exchange)| exchange.clone()).collect();
+                let all = story.evidence.exchanges.len() == whole.len();
+                let expected = if all { Verdict::Pass } else { Verdict::Inconclusive };
+                let judgement = story.judge();
+                let against: Vec<_> = judgement.against().collect();
+                assert_eq!(judgement.verdict, expected, "story {at}, {chosen:b}: {against:#?}");
+            }
+        }
     }
 
     #[test]

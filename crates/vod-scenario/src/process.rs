@@ -205,7 +205,8 @@ impl Story<'_> {
         let mut evidence = self.evidence;
         match self.places.journal() {
             Ok(exchanges) => {
-                evidence.missing.extend(gap(&exchanges));
+                let last = evidence.steps.last().map_or(0, |step| step.last_seq);
+                evidence.missing.extend(gap(&exchanges, last));
                 evidence.exchanges = exchanges;
             }
             Err(error) => evidence.missing.push(error),
@@ -226,10 +227,16 @@ fn last_of(exchanges: &[Exchange]) -> u64 {
     exchanges.iter().map(|exchange| exchange.seq).max().unwrap_or(0)
 }
 
-/// Is a number left out? Then something happened that nobody wrote down.
-fn gap(exchanges: &[Exchange]) -> Option<String> {
-    let wrong = exchanges.iter().zip(1..).find(|(exchange, expected)| exchange.seq != *expected)?;
-    Some(format!("the journal has request {} where request {} is expected", wrong.0.seq, wrong.1))
+/// Is a number left out, up to the last that the mock spoke of? Then something happened that nobody wrote down.
+///
+/// The file keeps what the mock dropped from memory, so that only a line that was never written can be missing.
+fn gap(exchanges: &[Exchange], last: u64) -> Option<String> {
+    let mut written = exchanges.iter().zip(1..);
+    if let Some((exchange, expected)) = written.find(|(exchange, expected)| exchange.seq != *expected) {
+        return Some(format!("the journal has request {} where request {expected} is expected", exchange.seq));
+    }
+    let end = last_of(exchanges);
+    (end < last).then(|| format!("the journal ends with request {end}, and the mock spoke of request {last}"))
 }
 
 /// The binary that is running: it can be client and mock too.
@@ -238,4 +245,23 @@ fn gap(exchanges: &[Exchange]) -> Option<String> {
 /// If the system cannot tell.
 pub fn this_binary() -> std::io::Result<PathBuf> {
     std::env::current_exe()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::crafted::Story;
+
+    #[test]
+    fn a_line_that_was_never_written_is_missed_wherever_it_is() {
+        let said = |lost: u64| {
+            let mut story = Story::plain();
+            story.lose(lost);
+            gap(&story.evidence.exchanges, 5)
+        };
+        assert_eq!(gap(&Story::plain().evidence.exchanges, 5), None);
+        assert_eq!(said(1).as_deref(), Some("the journal has request 2 where request 1 is expected"));
+        assert_eq!(said(4).as_deref(), Some("the journal has request 5 where request 4 is expected"));
+        assert_eq!(said(5).as_deref(), Some("the journal ends with request 4, and the mock spoke of request 5"));
+    }
 }

@@ -20,6 +20,7 @@ use std::{
 
 use tokio::runtime::Builder;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use vod_serve::Journal;
 
 pub use self::trace::Difference;
 use crate::{
@@ -52,7 +53,7 @@ pub fn run_twice(scenario: &Scenario, seed: u64) -> Result<(Evidence, Option<Dif
 /// If it could not be told, or did not come to an end.
 pub fn run_once(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
     let scenario = scenario.clone();
-    within(REAL_TIME_MOST, move || tell(&scenario, seed))
+    within(REAL_TIME_MOST, move || tell(&scenario, seed, Journal::memory(seed)))
 }
 
 /// Does something on a thread of its own, and gives it up after so much real time.
@@ -75,7 +76,7 @@ fn within<T: Send + 'static>(
     }
 }
 
-fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>) -> Result<Evidence, NotRun> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     let log = MemoryLog::default();
@@ -86,7 +87,8 @@ fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
         .with_writer(log.clone())
         .finish();
     // One thread does everything, so that its default subscriber hears everything.
-    let mut evidence = tracing::subscriber::with_default(subscriber, || runtime.block_on(story::tell(scenario, seed)))?;
+    let mut evidence =
+        tracing::subscriber::with_default(subscriber, || runtime.block_on(story::tell(scenario, seed, journal)))?;
     evidence.logs.push(Log { origin: "the log of client and mock".to_owned(), text: log.text() });
     Ok(evidence)
 }
@@ -123,6 +125,31 @@ impl MakeWriter<'_> for MemoryLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::{Case, Verdict, judge};
+
+    /// How a story ends whose mock keeps so many bytes of evidence.
+    fn verdict(kept: usize, parts_sent_twice: u64) -> (Verdict, u64) {
+        let text = format!(
+            "format = 1\nwhy = \"w\"\nsource = {{ size = \"3MiB\", seed = 1 }}\n\
+             [[step]]\nupload = {{}}\nexpect = \"finished\"\n\
+             [expect]\nrequests = {{ InitUpload = 1, FinishUpload = 1 }}\nparts-sent-twice = {parts_sent_twice}\n"
+        );
+        let scenario = Scenario::parse("s.toml", &text).unwrap();
+        let evidence = tell(&scenario, 1, Journal::builder(1).ceiling(kept).memory()).unwrap();
+        (judge(Case { scenario: &scenario, evidence: &evidence }).verdict, evidence.evicted)
+    }
+
+    #[test]
+    fn a_mock_that_forgot_evidence_makes_its_story_inconclusive() {
+        assert_eq!(verdict(1 << 20, 0), (Verdict::Pass, 0));
+        for kept in [0, 2_000, 4_000, 6_000] {
+            let (verdict, evicted) = verdict(kept, 0);
+            assert!(verdict == Verdict::Inconclusive && evicted > 0, "{kept} bytes: {verdict}, {evicted} evicted");
+        }
+        // Nine parts sent twice would take more requests than are missing.
+        let (verdict, evicted) = verdict(6_000, 9);
+        assert!(verdict == Verdict::Fail && evicted > 0, "{verdict}, {evicted} evicted");
+    }
 
     #[test]
     fn what_runs_in_circles_is_given_up() {

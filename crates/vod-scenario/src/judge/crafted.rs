@@ -153,6 +153,17 @@ impl Story {
         assert!(findings.iter().any(broken), "{id}: {says:?} is not in {findings:#?}");
     }
 
+    /// It cannot be said whether one invariant holds, and this is why.
+    #[track_caller]
+    pub(crate) fn assert_unknown(&self, id: &str, says: &str) {
+        let findings = self.findings(id);
+        let unknown = |f: &Finding| matches!(f, Finding::Unknown(why) if why.contains(says));
+        assert!(
+            findings.iter().any(unknown) && findings.iter().all(|f| matches!(f, Finding::Unknown(_))),
+            "{id}: {says:?} in {findings:#?}"
+        );
+    }
+
     pub(crate) fn push(&mut self, action: Action, part: Option<PartSpan>, reply: &str) -> &mut Exchange {
         let at = self.evidence.exchanges.len();
         let whole = (action.role() == Role::Whole).then_some(self.evidence.source.size);
@@ -186,6 +197,19 @@ impl Story {
         };
         self.insert(at, exchange);
         &mut self.evidence.exchanges[at]
+    }
+
+    /// The last request was never sent.
+    pub(crate) fn never_sent(&mut self) {
+        self.evidence.exchanges.pop();
+        let last = self.evidence.exchanges.last().map_or(0, |exchange| exchange.seq);
+        self.step().last_seq = last;
+    }
+
+    /// The request with this number is missing from the evidence.
+    pub(crate) fn lose(&mut self, seq: u64) {
+        self.evidence.exchanges.retain(|exchange| exchange.seq != seq);
+        self.evidence.evicted += 1;
     }
 
     /// The part with this index, counted from 0.

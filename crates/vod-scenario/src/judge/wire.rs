@@ -11,18 +11,20 @@ use crate::format::Count;
 pub(super) fn check(case: Case<'_>) -> Vec<Check> {
     let expect = &case.scenario.expect;
     let exchanges = &case.evidence.exchanges[..];
+    let lacking = case.evidence.lacking();
     let mut checks = vec![ruled(Layer::Wire, "every request is known", known(exchanges))];
     for (action, count) in &expect.requests {
         let name = format!("{action}: {count} {}", plural(*count, "request", "requests"));
-        checks.push(counted(name, *count, Some(requests(exchanges, *action))));
+        checks.push(counted(name, *count, Some(requests(exchanges, *action)), lacking));
     }
     for (action, codes) in &expect.replies {
         let name = format!("{action} is answered {}", list(codes));
-        checks.push(ruled(Layer::Wire, name, replies(exchanges, *action, codes)));
+        checks.push(ruled(Layer::Wire, name, replies(exchanges, *action, codes, lacking)));
     }
     if let Some(count) = expect.parts_sent_twice {
         let twice = sent_twice(exchanges);
-        checks.push(counted(format!("{count} {} sent twice", plural(count, "part", "parts")), count, Some(twice)));
+        let name = format!("{count} {} sent twice", plural(count, "part", "parts"));
+        checks.push(counted(name, count, Some(twice), lacking));
     }
     if let Some(count) = expect.skipped_parts {
         let report = case.evidence.steps.last().and_then(|step| step.end.report());
@@ -31,6 +33,7 @@ pub(super) fn check(case: Case<'_>) -> Vec<Check> {
             format!("{count} {} skipped by the last step", plural(count, "part", "parts")),
             count,
             skipped,
+            0,
         ));
     }
     checks
@@ -40,10 +43,16 @@ fn plural(count: Count, one: &'static str, many: &'static str) -> &'static str {
     if count.max == Some(1) { one } else { many }
 }
 
-fn counted(name: String, expected: Count, seen: Option<u64>) -> Check {
+/// `lacking` is how many more there may have been.
+fn counted(name: String, expected: Count, seen: Option<u64>, lacking: u64) -> Check {
     let findings = match seen {
-        Some(seen) if expected.holds(seen) => vec![],
-        Some(seen) => vec![Finding::broken(format!("expected {expected}, there were {seen}"))],
+        Some(seen) if expected.holds(seen) && expected.holds(seen.saturating_add(lacking)) => vec![],
+        Some(seen) => {
+            let excess = expected.max.is_some_and(|max| seen > max);
+            let why = format!("expected {expected}, there were {seen}");
+            let proven = excess || seen.saturating_add(lacking) < expected.min;
+            vec![Finding::unless_missing(proven, why)]
+        }
         None => vec![Finding::broken(format!("expected {expected}, the client reported no number"))],
     };
     ruled(Layer::Wire, name, findings)
@@ -69,14 +78,19 @@ fn requests(exchanges: &[Exchange], action: Action) -> u64 {
     of(exchanges, action).count() as u64
 }
 
-/// Only whole replies count: what was cut is no answer.
-fn replies(exchanges: &[Exchange], action: Action, expected: &[i64]) -> Vec<Finding> {
+/// Only whole replies count: what was cut is no answer. `lacking` is how many more there may have been.
+fn replies(exchanges: &[Exchange], action: Action, expected: &[i64], lacking: u64) -> Vec<Finding> {
     let whole = of(exchanges, action).filter(|exchange| exchange.end == End::Replied);
     let seen: Vec<i64> = whole.filter_map(Exchange::code).map(|code| code.0).collect();
-    if seen == expected {
+    if seen == expected && lacking == 0 {
         return vec![];
     }
-    vec![Finding::broken(format!("expected {}, the answers were {}", list(expected), list(&seen)))]
+    // What was seen must stand in what is expected, in its order, and what is missing must be enough for the rest.
+    let mut rest = expected.iter();
+    let fits = seen.iter().all(|code| rest.any(|other| other == code));
+    let enough = (expected.len() as u64) <= (seen.len() as u64).saturating_add(lacking);
+    let why = format!("expected {}, the answers were {}", list(expected), list(&seen));
+    vec![Finding::unless_missing(!fits || !enough, why)]
 }
 
 fn list(codes: &[i64]) -> String {
@@ -101,7 +115,7 @@ mod tests {
     use vod_proto::Family;
 
     use super::*;
-    use crate::judge::{Verdict, crafted::Story};
+    use crate::judge::{Ruling, Verdict, crafted::Story};
 
     #[track_caller]
     fn broken(story: &Story, says: &str) {
@@ -118,6 +132,51 @@ mod tests {
         story.insert(1, again);
         broken(&story, "expected exactly 1, there were 2");
         broken(&story, "expected 0, the answers were 0, 0");
+    }
+
+    #[test]
+    fn a_number_is_proven_wrong_only_where_what_is_missing_cannot_put_it_right() {
+        let ruling =
+            |min, max, seen, lacking| match counted(String::new(), Count { min, max }, Some(seen), lacking).ruling {
+                Ruling::Holds => "holds",
+                Ruling::Found(findings) if matches!(findings[..], [Finding::Broken(_)]) => "broken",
+                Ruling::Found(_) => "unknown",
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(ruling(1, Some(2), 1, 0), "holds");
+        assert_eq!(ruling(1, Some(2), 1, 1), "holds");
+        assert_eq!(ruling(1, None, 1, 9), "holds");
+        assert_eq!(ruling(1, Some(2), 1, 2), "unknown");
+        assert_eq!(ruling(3, Some(3), 1, 2), "unknown");
+        assert_eq!(ruling(3, Some(3), 1, 1), "broken");
+        assert_eq!(ruling(1, Some(2), 3, 9), "broken");
+    }
+
+    #[test]
+    fn answers_are_proven_wrong_only_where_what_is_missing_cannot_put_them_right() {
+        let story = |body: &str| {
+            let mut story = Story::plain();
+            let reply = story.evidence.exchanges[0].reply.as_mut().expect("it was answered");
+            reply.body = body.to_owned();
+            story.evidence.exchanges
+        };
+        let found = |exchanges: &[Exchange], expected: &[i64], lacking| match &replies(
+            exchanges,
+            Action::InitUpload,
+            expected,
+            lacking,
+        )[..]
+        {
+            [] => "holds",
+            [Finding::Broken(_)] => "broken",
+            _ => "unknown",
+        };
+        let zero = story(r#"{"code":0}"#);
+        assert_eq!(found(&zero, &[0], 0), "holds");
+        assert_eq!(found(&zero, &[0], 1), "unknown", "there may have been another");
+        assert_eq!(found(&zero, &[1, 0], 1), "unknown");
+        assert_eq!(found(&zero, &[1, 0, 2], 1), "broken");
+        assert_eq!(found(&zero, &[1], 9), "broken");
     }
 
     #[test]

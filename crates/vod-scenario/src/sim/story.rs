@@ -13,7 +13,7 @@ use vod_client::{
 };
 use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
 use vod_proto::sign::SecretKey;
-use vod_serve::{Journal, KillTarget, Killer, WallClock};
+use vod_serve::{Journal, KillTarget, Killer, WallClock, journal::Whose};
 
 use super::net::Net;
 use crate::{
@@ -86,7 +86,7 @@ struct Story<'a> {
 }
 
 /// Tells a story on the current runtime, whose clock is paused.
-pub(super) async fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+pub(super) async fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>) -> Result<Evidence, NotRun> {
     let (bytes, facts) = source::in_memory(&scenario.source);
     let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
     let (killer, asks) = mpsc::unbounded_channel();
@@ -97,7 +97,7 @@ pub(super) async fn tell(scenario: &Scenario, seed: u64) -> Result<Evidence, Not
         bytes,
         net: Net::default(),
         store: MemoryStore::new(),
-        journal: Journal::memory(seed),
+        journal,
         clock: WallClock::fixed(epoch),
         killer: Arc::new(SimKiller(killer)),
         asks,
@@ -212,7 +212,7 @@ impl Story<'_> {
     }
 
     fn last_seq(&self) -> u64 {
-        self.journal.exchanges().last().map_or(0, |exchange| exchange.seq)
+        self.journal.last_seq()
     }
 
     /// Ends the mock and gathers what is left.
@@ -230,8 +230,9 @@ impl Story<'_> {
         if connections > 0 {
             evidence.left_behind.push(format!("{connections} connections are still open"));
         }
-        evidence.exchanges = self.journal.exchanges();
-        evidence.evicted = self.journal.evicted();
+        let kept = self.journal.kept(&Whose::Everybody);
+        evidence.evicted = kept.lacking.evicted();
+        evidence.exchanges = kept.exchanges.into_iter().map(Arc::unwrap_or_clone).collect();
         Ok(evidence)
     }
 }

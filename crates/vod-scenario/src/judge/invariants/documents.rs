@@ -42,6 +42,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_accuses_nobody() {
+        let mut story = Story::plain();
+        // The first part, again, after the finish.
+        story.push_part(0, r#"{"code":0}"#);
+        story.assert_broken(ID, "no-part-after-stored");
+        story.lose(4);
+        story.assert_holds(ID);
+        story.evidence.exchanges[0].request.method = "POST".to_owned();
+        story.assert_broken(ID, "documented-method: InitUpload was sent by POST");
+    }
+
+    #[test]
     fn a_breach_of_conduct_counts_in_every_dialect() {
         let mut story = Story::with("");
         story.scenario.client.dialect = crate::format::Dialect::Observed;
