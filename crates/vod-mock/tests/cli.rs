@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use vod_mock::exit;
@@ -23,9 +23,14 @@ fn vod_mock(args: &[&str]) -> Command {
 /// Runs a mock that must not start.
 #[track_caller]
 fn refused(args: &[&str], code: u8, words: &[&str]) {
-    let Output { status, stdout, stderr } = vod_mock(args).output().unwrap();
-    let said = String::from_utf8(stderr).unwrap();
-    assert_eq!((status.code(), stdout.as_slice()), (Some(i32::from(code)), b"".as_slice()), "{said}");
+    let mut child = Running(vod_mock(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    // One that starts all the same would say so first, and then go on for ever.
+    let mut first = String::new();
+    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(first, "", "{args:?}");
+    let mut said = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(i32::from(code)), "{said}");
     assert!(words.iter().all(|word| said.contains(word)), "expected {words:?} in {said:?}");
     assert!(!said.contains("panicked") && !said.contains("sEcReT"), "{said}");
 }
@@ -99,11 +104,17 @@ fn a_ready_file_that_cannot_be_written_is_named_before_anything_is_said() {
     let missing = missing.to_str().unwrap();
     refused(&["--ready-file", missing], exit::STORE, &["ready file", missing, "No such file"]);
     refused(&["--ready-file", taken], exit::STORE, &["ready file", taken, "no file"]);
-    // Renaming a file over a device would take the device away from everybody.
-    refused(&["--ready-file", "/dev/null"], exit::STORE, &["/dev/null", "no file"]);
-    let link = dir.path().join("link");
-    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-    refused(&["--ready-file", link.to_str().unwrap()], exit::STORE, &["ready file", "no file"]);
+    // Renaming a file over what is no file, such as a device, would take it away from everybody.
+    let (socket, link) = (dir.path().join("socket"), dir.path().join("link"));
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
+    for path in [&socket, &link] {
+        refused(
+            &["--ready-file", path.to_str().unwrap()],
+            exit::STORE,
+            &["ready file", path.to_str().unwrap(), "no file"],
+        );
+    }
     assert!(link.is_symlink());
 }
 
