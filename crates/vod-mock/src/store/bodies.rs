@@ -88,6 +88,11 @@ impl Bodies {
         drop(given_up);
     }
 
+    /// How many bytes are taken up, in memory and in the file.
+    pub(super) fn held(&self) -> u64 {
+        self.room.used.load(Ordering::Relaxed) + self.spill.end()
+    }
+
     /// Gives up every body.
     pub(super) fn clear(&self) {
         let given_up = std::mem::take(&mut lock(&self.kept).bodies);

@@ -29,6 +29,13 @@ impl DigestStore {
     pub fn new() -> Arc<Self> {
         Arc::new(Self { bodies: Bodies::new(AHEAD) })
     }
+
+    /// How many bytes bodies take up at this moment, in memory and in the temporary file: those that are coming in,
+    /// and those ahead of a gap. A little more than they are long: room is taken in pieces.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.bodies.held()
+    }
 }
 
 #[async_trait]

@@ -45,6 +45,13 @@ impl MemoryStore {
         Arc::new(Self { bodies: Bodies::new(bytes), ..Self::default() })
     }
 
+    /// How many bytes bodies take up at this moment, in memory and in the temporary file, those included that are
+    /// coming in. A little more than they are long: room is taken in pieces.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.bodies.held()
+    }
+
     fn uploads(&self) -> MutexGuard<'_, BTreeMap<UploadKey, History>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }

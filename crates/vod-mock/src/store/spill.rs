@@ -35,7 +35,6 @@ impl Spill {
     }
 
     /// Where the file may end.
-    #[cfg(test)]
     pub(super) fn end(&self) -> u64 {
         self.state().extents.end()
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use vod_mock::{
-    DiskStore, MemoryStore, Store, UploadState, VodMock,
+    MemoryStore, Store, UploadState, VodMock,
     core::{BodyId, Record},
     store::Staging,
 };
@@ -22,7 +22,7 @@ fn picture() -> Vec<u8> {
 }
 
 /// A request for a whole small file; `more` is added, or replaces what is usual.
-fn whole(file: &[u8], more: &[(&str, &str)]) -> String {
+pub(crate) fn whole(file: &[u8], more: &[(&str, &str)]) -> String {
     let (sha, size) = (Sha1::of(file).to_string(), file.len().to_string());
     let mut params = vec![
         ("Action", "SmallFileUpload"),
@@ -256,22 +256,6 @@ async fn nothing_is_kept_twice_however_often_it_comes() {
         assert_code(&post(&mock, part(&video, index)).await, 0, 0);
     }
     assert_eq!(kept.lock().unwrap().len(), 3, "and two parts");
-}
-
-#[tokio::test]
-async fn a_small_file_on_disk_is_not_written_over_by_what_comes_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let picture = picture();
-    let mock = VodMock::start_on(config(), DiskStore::open(dir.path()).unwrap()).await.unwrap();
-    let stored = send(&mock, &picture).await;
-    mock.stop().await;
-    let mock = VodMock::start_on(config(), DiskStore::open(dir.path()).unwrap()).await.unwrap();
-    let video = file(1);
-    get(&mock, &init(&video)).await;
-    assert_code(&post(&mock, part(&video, 0)).await, 0, 0);
-    assert_eq!(send(&mock, &picture).await["fileId"], stored["fileId"]);
-    let view = mock.upload(Sha1::of(&picture)).await.unwrap();
-    assert_eq!(view.stored_sha1, Some(Sha1::of(&picture)), "the bytes themselves were read again");
 }
 
 #[tokio::test]

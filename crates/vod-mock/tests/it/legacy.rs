@@ -41,7 +41,7 @@ async fn send(mock: &VodMock, file: &[u8], offset: usize, end: usize) -> Value {
     post(mock, (next(file, offset, body, &[]), body)).await
 }
 
-fn go_on(offset: usize) -> Value {
+pub(crate) fn go_on(offset: usize) -> Value {
     json!({ "code": 0, "message": "", "flag": 0, "offset": offset.to_string() })
 }
 
@@ -241,33 +241,6 @@ async fn another_size_for_the_same_file_is_25981() {
     assert_says(&post(&mock, (other.clone(), &file[..PART])).await, -25981, &["fileSize", "600000", "525288"]);
     stored(&send(&mock, &file, PART, file.len()).await);
     assert_says(&post(&mock, (other, &file[..PART])).await, -25981, &["fileSize", "600000", "525288"]);
-}
-
-#[tokio::test]
-async fn what_was_taken_is_there_after_a_restart_in_memory_and_on_disk() {
-    let dir = tempfile::tempdir().unwrap();
-    let memory = MemoryStore::new();
-    let stores: [Box<dyn Fn() -> Arc<dyn Store>>; 2] = [
-        Box::new(move || Arc::clone(&memory) as Arc<dyn Store>),
-        Box::new(move || DiskStore::open(dir.path()).unwrap()),
-    ];
-    for reopen in stores {
-        let file = file(3);
-        let mock = VodMock::start_on(config(), reopen()).await.unwrap();
-        assert_eq!(send(&mock, &file, 0, PART).await, go_on(PART));
-        assert_eq!(send(&mock, &file, PART, 2 * PART + 7).await, go_on(2 * PART + 7));
-        mock.stop().await;
-        let mock = VodMock::start_on(config(), reopen()).await.unwrap();
-        // A client that lost its place begins at 0 and hears where to go on.
-        assert_eq!(send(&mock, &file, 0, PART).await, go_on(2 * PART + 7));
-        let id = stored(&send(&mock, &file, 2 * PART + 7, file.len()).await);
-        mock.stop().await;
-        let mock = VodMock::start_on(config(), reopen()).await.unwrap();
-        assert_eq!(stored(&send(&mock, &file, 0, PART).await), id);
-        let view = mock.upload(Sha1::of(&file)).await.unwrap();
-        assert_eq!((view.commits, view.stored_sha1), (1, Some(Sha1::of(&file))));
-        mock.stop().await;
-    }
 }
 
 /// A store whose process dies when a file is to be recorded as stored.

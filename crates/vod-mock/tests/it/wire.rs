@@ -50,7 +50,10 @@ pub(crate) async fn mock(config: Config) -> VodMock {
 
 /// A file of some parts and a bit, all different.
 pub(crate) fn file(parts: usize) -> Vec<u8> {
-    (0..parts * PART + 1000).map(|n| u8::try_from((n / 7 + n / PART) % 251).unwrap()).collect()
+    // Made by copying: hundreds of tests want one.
+    let block: Vec<u8> = (0..7 * 251).map(|n| u8::try_from(n / 7).unwrap()).collect();
+    let bytes = block.repeat((parts + 1) * (PART / block.len() + 2));
+    (0..=parts).flat_map(|part| bytes[part * 7..][..if part < parts { PART } else { 1000 }].to_vec()).collect()
 }
 
 /// A signed request target; `params` may spoil it.
@@ -130,7 +133,7 @@ pub(crate) fn part_of(file: &[u8], offset: usize, body: &[u8]) -> String {
     )
 }
 
-/// A connection: a socket, or TLS on one.
+/// A connection: a socket, TLS on one, or a pipe.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -140,12 +143,23 @@ pub(crate) fn addr(mock: &VodMock) -> &str {
     mock.endpoint().split_once("://").unwrap().1
 }
 
-/// A connection to a mock, over TLS if it speaks that, with the host in mind that unmodified clients have.
-pub(crate) async fn connect(mock: &VodMock) -> std::io::Result<Box<dyn Stream>> {
-    let stream = TcpStream::connect(addr(mock)).await?;
-    let Some(pem) = mock.ca_pem() else { return Ok(Box::new(stream)) };
-    let name = ServerName::try_from("vod2.qcloud.com").unwrap();
-    Ok(Box::new(trusting(pem).connect(name, stream).await?))
+/// A mock that can be talked to.
+pub(crate) trait Peer {
+    async fn connect(&self) -> std::io::Result<Box<dyn Stream>>;
+}
+
+/// Over TLS if it speaks that, with the host in mind that unmodified clients have.
+impl Peer for VodMock {
+    async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(addr(self)).await?;
+        let Some(pem) = self.ca_pem() else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from("vod2.qcloud.com").unwrap();
+        Ok(Box::new(trusting(pem).connect(name, stream).await?))
+    }
+}
+
+pub(crate) async fn connect(mock: &impl Peer) -> std::io::Result<Box<dyn Stream>> {
+    mock.connect().await
 }
 
 /// A TLS client that trusts this certificate alone.
@@ -158,7 +172,7 @@ pub(crate) fn trusting(pem: &str) -> TlsConnector {
 }
 
 /// What came back, to the byte.
-pub(crate) async fn raw(mock: &VodMock, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn raw(mock: &impl Peer, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = connect(mock).await?;
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
@@ -168,7 +182,7 @@ pub(crate) async fn raw(mock: &VodMock, head: &str, body: &[u8]) -> std::io::Res
     Ok(answer)
 }
 
-pub(crate) async fn send(mock: &VodMock, method: &str, target: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn send(mock: &impl Peer, method: &str, target: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
     let length = if method == "POST" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
     let head = format!("{method} {target} HTTP/1.1\r\nHost: vod2.qcloud.com\r\nConnection: close\r\n{length}\r\n");
     raw(mock, &head, body).await
@@ -182,11 +196,11 @@ pub(crate) fn json(answer: &[u8]) -> Value {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body:?}"))
 }
 
-pub(crate) async fn get(mock: &VodMock, target: &str) -> Value {
+pub(crate) async fn get(mock: &impl Peer, target: &str) -> Value {
     json(&send(mock, "GET", target, b"").await.unwrap())
 }
 
-pub(crate) async fn post(mock: &VodMock, (target, body): (String, &[u8])) -> Value {
+pub(crate) async fn post(mock: &impl Peer, (target, body): (String, &[u8])) -> Value {
     json(&send(mock, "POST", &target, body).await.unwrap())
 }
 
