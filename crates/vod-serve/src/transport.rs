@@ -28,6 +28,10 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop a reset for the peer, where it would otherwise be an orderly close.
     fn reset_on_drop(&mut self);
 
+    /// Tells the peer that nothing more comes, so that the coming drop is an orderly close for it also where bytes of
+    /// its own lie here unread, which make the bare drop of a socket a reset. Default nothing.
+    fn hang_up(&mut self) {}
+
     /// Is it encrypted, so that the client calls it https? Default no.
     fn is_secure(&self) -> bool {
         false
@@ -59,6 +63,11 @@ impl Transport for TcpStream {
     fn reset_on_drop(&mut self) {
         // Without lingering, closing the socket sends RST. A socket that is gone already needs none.
         let _ = socket2::SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn hang_up(&mut self) {
+        // Without waiting for anybody, this sends FIN. A socket that is gone already needs none.
+        let _ = socket2::SockRef::from(&*self).shutdown(std::net::Shutdown::Write);
     }
 }
 
@@ -361,8 +370,10 @@ impl<T: Transport> Drop for Line<T> {
     fn drop(&mut self) {
         let awaiting = {
             let mut state = self.handle.state();
-            if state.mode == Mode::Reset {
-                self.transport.reset_on_drop();
+            match state.mode {
+                Mode::Reset => self.transport.reset_on_drop(),
+                Mode::Closed => self.transport.hang_up(),
+                Mode::Open | Mode::Frozen => {}
             }
             state.awaiting.take()
         };

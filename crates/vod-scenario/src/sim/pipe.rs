@@ -1,7 +1,7 @@
 //! A connection in memory that behaves like a TCP connection: bounded, closed in order, or reset.
 //!
 //! What was written before an end stays readable, and then the reader sees the end: nothing more, or a reset.
-//! An end that is dropped with bytes unread resets the other, as a socket does.
+//! An end that is dropped with bytes unread resets the other, as a socket does, unless it hung up before.
 
 use std::{
     io,
@@ -68,6 +68,14 @@ impl Pipe {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends what a side writes, behind what it wrote.
+    fn hang_up(&self, side: usize) {
+        let mut state = self.state();
+        let way = &mut state.ways[side];
+        way.left.get_or_insert(Left::Closed);
+        way.wake();
+    }
+
     /// Takes an end away from whoever holds it, as the death of a process does.
     fn leave(&self, side: usize, reset: bool) {
         let mut state = self.state();
@@ -76,7 +84,7 @@ impl Pipe {
         }
         let unread = !state.ways[1 - side].bytes.is_empty();
         let outgoing = &mut state.ways[side];
-        if reset || unread {
+        if reset || (unread && outgoing.left.is_none()) {
             outgoing.left = Some(Left::Reset);
         } else {
             outgoing.left.get_or_insert(Left::Closed);
@@ -133,6 +141,10 @@ impl Drop for End {
 impl Transport for End {
     fn reset_on_drop(&mut self) {
         self.reset_on_drop = true;
+    }
+
+    fn hang_up(&mut self) {
+        self.pipe.hang_up(self.side);
     }
 }
 
@@ -196,10 +208,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.pipe.state();
-        let way = &mut state.ways[self.side];
-        way.left.get_or_insert(Left::Closed);
-        way.wake();
+        self.pipe.hang_up(self.side);
         Poll::Ready(Ok(()))
     }
 }
@@ -245,6 +254,17 @@ mod tests {
         drop(a.write_all(b"").await);
         drop(a);
         assert_eq!(read(&mut b).await, Err(io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_first_is_read_to_a_clean_end_whatever_was_left_unread() {
+        let (mut a, mut b) = Pipe::connect();
+        b.write_all(b"a request").await.unwrap();
+        a.write_all(b"hel").await.unwrap();
+        a.hang_up();
+        drop(a);
+        assert_eq!(read(&mut b).await, Ok("hel".to_owned()));
+        assert_eq!(b.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[tokio::test]

@@ -54,6 +54,16 @@ impl<T: Transport> TlsTransport<T> {
         Self(State::Shaking { hands, until: Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT)) })
     }
 
+    /// The transport below, if it is still there.
+    fn below(&mut self) -> Option<&mut T> {
+        let listening = match &mut self.0 {
+            State::Shaking { hands, .. } => hands.get_mut(),
+            State::Open(stream) => Some(stream.get_mut().0),
+            State::Failed => None,
+        };
+        listening.map(|listening| &mut listening.transport)
+    }
+
     /// Shakes hands first, if that is not done.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut TlsStream<Listening<T>>>>> {
         if let State::Shaking { hands, until } = &mut self.0 {
@@ -105,13 +115,14 @@ fn report(error: &io::Error) {
 
 impl<T: Transport> Transport for TlsTransport<T> {
     fn reset_on_drop(&mut self) {
-        let below = match &mut self.0 {
-            State::Shaking { hands, .. } => hands.get_mut(),
-            State::Open(stream) => Some(stream.get_mut().0),
-            State::Failed => None,
-        };
-        if let Some(Listening { transport, .. }) = below {
-            transport.reset_on_drop();
+        if let Some(below) = self.below() {
+            below.reset_on_drop();
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(below) = self.below() {
+            below.hang_up();
         }
     }
 
