@@ -123,6 +123,12 @@ impl Accounts {
     pub const fn check(&self) -> Result<(), AccountsError> {
         if self.accounts.is_empty() { Err(AccountsError::Empty) } else { Ok(()) }
     }
+
+    /// How many bytes of a body are read at most, whoever sends it. Whoever has no limits has the server's.
+    pub(crate) fn longest_body(&self, server: &Limits) -> u64 {
+        let own = self.accounts.iter().filter_map(|account| account.limits.as_ref());
+        own.map(|limits| limits.body_ceiling).fold(server.body_ceiling, u64::max)
+    }
 }
 
 impl IntoIterator for Accounts {

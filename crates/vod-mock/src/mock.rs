@@ -122,7 +122,13 @@ impl Mock {
     pub async fn open(config: Config, store: Arc<dyn Store>) -> Result<Arc<Self>, OpenError> {
         config.accounts.check()?;
         config.limits.check()?;
-        let powers = Powers { spoils: true, rereads: store.rereads(), kills: config.killer.is_some(), refuses: true };
+        let powers = Powers {
+            spoils: true,
+            rereads: store.rereads(),
+            kills: config.killer.is_some(),
+            refuses: true,
+            longest_body: Some(config.accounts.longest_body(&config.limits)),
+        };
         let engine = Arc::new(Engine::new(config.plan, config.seed, powers)?);
         engine.recall(&config.journal.exchanges());
         let caller = config.caller.unwrap_or_else(|| Arc::new(HttpCaller::default()));

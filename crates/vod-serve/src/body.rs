@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use vod_proto::{
@@ -13,9 +14,11 @@ use vod_proto::{
 
 use crate::{
     clock::instant,
-    fault::{Phase, Strike},
+    fault::Phase,
     journal::Open,
-    rim::{Cut, Rim},
+    message::Stakes,
+    rim::{Aimed, Cut, Rim},
+    transport::Pace,
 };
 
 /// How long a client may leave a body waiting for its next byte. Default 60 s: longer than any retry of a sane client.
@@ -47,7 +50,6 @@ pub enum BodyError {
 pub struct Body {
     incoming: Incoming,
     open: Arc<Open>,
-    rim: Arc<Rim>,
     /// How many bytes are read at most.
     ceiling: u64,
     /// Bytes handed on so far.
@@ -56,17 +58,21 @@ pub struct Body {
     md5: Option<Md5Hasher>,
     /// What came, but stands behind the byte that a fault strikes at.
     held: Option<Bytes>,
-    aimed: Option<Strike>,
+    aimed: Option<Aimed>,
     /// How long the client may still take.
     left: Duration,
+    /// Under a throttle: the line alone cannot slow down what was read before it, as a short body often is.
+    pace: Pace,
     ended: bool,
 }
 
 impl Body {
-    pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: Arc<Rim>, ceiling: u64) -> Self {
-        let aimed = rim.aim(Phase::MidBody, &open);
+    pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: &Arc<Rim>, ceiling: u64) -> Self {
+        let stakes = Stakes { body: incoming.size_hint().exact(), ..Stakes::default() };
+        let aimed = rim.aim(Phase::MidBody, &open, stakes);
         let sha1 = Sha1Hasher::default();
-        Self { incoming, open, rim, ceiling, len: 0, sha1, md5: None, held: None, aimed, left: WHOLE, ended: false }
+        let (left, pace) = (WHOLE, Pace::default());
+        Self { incoming, open, ceiling, len: 0, sha1, md5: None, held: None, aimed, left, pace, ended: false }
     }
 
     /// Takes the MD5 along. Call it before the first byte is read.
@@ -79,16 +85,24 @@ impl Body {
     /// # Errors
     /// The client may go away or fall silent, the body may be too long, a fault may strike.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if let Some(strike) = self.aimed.take_if(|strike| strike.at == self.len) {
-            self.rim.hit(strike, Phase::MidBody, &self.open).await?;
+        self.allowed().await;
+        // A byte that was announced is struck before it comes. Any other may not be there at all.
+        if self.incoming.size_hint().lower() > 0 || self.held.is_some() {
+            self.strike().await?;
         }
         let Some(mut bytes) = self.receive().await? else { return Ok(None) };
-        if let Some(strike) = &self.aimed {
-            // The strike lies at or behind what was handed on, so the difference fits what a frame holds.
-            let room = usize::try_from(strike.at - self.len).unwrap_or(usize::MAX);
-            if bytes.len() > room {
-                self.held = Some(bytes.split_off(room));
-            }
+        self.strike().await?;
+        let most = self.allowed().await;
+        // The byte lies behind what was handed on.
+        let room = self
+            .aimed
+            .as_ref()
+            .map_or(usize::MAX, |aimed| usize::try_from(aimed.at() - self.len).unwrap_or(usize::MAX));
+        if bytes.len() > room.min(most) {
+            self.held = Some(bytes.split_off(room.min(most)));
+        }
+        if let Some(rate) = self.open.line().reads_at() {
+            self.pace.passed(bytes.len(), rate);
         }
         self.len += bytes.len() as u64;
         self.open.body_progress(self.len);
@@ -102,6 +116,22 @@ impl Body {
         Ok(Some(bytes))
     }
 
+    /// Waits for as long as what was handed on should have taken, and tells how much may follow.
+    async fn allowed(&mut self) -> usize {
+        match self.open.line().reads_at() {
+            Some(rate) => std::future::poll_fn(|cx| self.pace.poll_allowed(rate, cx)).await,
+            None => usize::MAX,
+        }
+    }
+
+    /// Lets the fault strike that waits for the next byte.
+    async fn strike(&mut self) -> Result<(), Cut> {
+        match self.aimed.take_if(|aimed| aimed.at() == self.len) {
+            Some(aimed) => aimed.hit().await,
+            None => Ok(()),
+        }
+    }
+
     async fn receive(&mut self) -> Result<Option<Bytes>, BodyError> {
         if let Some(held) = self.held.take() {
             return Ok(Some(held));
@@ -110,7 +140,9 @@ impl Body {
             let awaited = instant();
             let frame = tokio::time::timeout(IDLE.min(self.left), self.incoming.frame()).await;
             let frame = frame.map_err(|_| BodyError::Timeout)?;
-            self.left = self.left.saturating_sub(awaited.elapsed());
+            if self.open.line().reads_at().is_none() {
+                self.left = self.left.saturating_sub(awaited.elapsed());
+            }
             match frame {
                 None => self.ended = true,
                 Some(Err(_)) => return Err(BodyError::ClientGone),

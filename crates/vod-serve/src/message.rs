@@ -101,6 +101,8 @@ pub struct Stakes {
     pub opening: bool,
     /// The upload has a session.
     pub session: bool,
+    /// The length of the request's body, where it is announced; none where only its end tells.
+    pub body: Option<u64>,
     /// The length of the reply's body, where there is one.
     pub reply: Option<u64>,
 }

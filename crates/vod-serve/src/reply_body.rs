@@ -4,16 +4,17 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    fault::{Phase, Strike},
+    fault::Phase,
     journal::Open,
-    rim::{Cut, Rim},
+    message::Stakes,
+    rim::{Aimed, Cut, Rim},
     transport::Delivery,
 };
 
@@ -23,7 +24,6 @@ pub(crate) struct ReplyBody {
     /// What is still to be written.
     rest: Bytes,
     open: Arc<Open>,
-    rim: Arc<Rim>,
     state: State,
 }
 
@@ -31,12 +31,9 @@ enum State {
     /// All that is left goes out in one frame.
     Whole,
     /// So many bytes go out, then a fault strikes.
-    CutAfter(usize, Strike),
-    /// They are handed over; the fault waits until they are really written.
-    AwaitFlush {
-        seen: u64,
-        strike: Strike,
-    },
+    CutAfter(usize, Aimed),
+    /// They are handed over; the fault waits until they are really written, for so many flushes.
+    AwaitFlush(u64, Aimed),
     /// The fault strikes.
     Striking(Striking),
     Done,
@@ -44,13 +41,14 @@ enum State {
 
 impl ReplyBody {
     /// `silent` says that HTTP will not ask for the body, as in the answer to a HEAD request.
-    pub(crate) fn new(bytes: Bytes, silent: bool, open: Arc<Open>, rim: Arc<Rim>) -> Self {
-        let aimed = rim.aim(Phase::MidReply, &open);
-        let state = match aimed.and_then(|strike| Some((usize::try_from(strike.at).ok()?, strike))) {
-            Some((at, strike)) if at < bytes.len() && !silent => State::CutAfter(at, strike),
-            _ => State::Whole,
+    pub(crate) fn new(bytes: Bytes, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Self {
+        let stakes = Stakes { reply: (!silent).then_some(bytes.len() as u64), ..Stakes::default() };
+        let aimed = rim.aim(Phase::MidReply, &open, stakes);
+        let state = match aimed.and_then(|aimed| Some((usize::try_from(aimed.at()).ok()?, aimed))) {
+            Some((at, aimed)) => State::CutAfter(at, aimed),
+            None => State::Whole,
         };
-        let mut body = Self { rest: bytes, open, rim, state };
+        let mut body = Self { rest: bytes, open, state };
         if silent || body.rest.is_empty() {
             body.hand_over();
         }
@@ -73,33 +71,33 @@ impl Body for ReplyBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         loop {
-            match &mut this.state {
+            match std::mem::replace(&mut this.state, State::Done) {
                 State::Whole => {
                     this.hand_over();
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
                 }
-                State::CutAfter(at, strike) => {
-                    let first = this.rest.split_to(*at);
-                    this.state = State::AwaitFlush { seen: this.open.line().flushes(), strike: strike.clone() };
+                State::CutAfter(at, aimed) => {
+                    let first = this.rest.split_to(at);
+                    this.state = State::AwaitFlush(this.open.line().flushes(), aimed);
                     if !first.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(first))));
                     }
                 }
-                State::AwaitFlush { seen, strike } => {
-                    ready!(this.open.line().poll_flushed_since(*seen, cx));
-                    let (rim, open, strike) = (Arc::clone(&this.rim), Arc::clone(&this.open), strike.clone());
-                    this.state =
-                        State::Striking(Box::pin(
-                            async move { rim.hit(strike, Phase::MidReply, &open).await.map(drop) },
-                        ));
-                }
-                State::Striking(strike) => {
-                    if let Err(cut) = ready!(strike.as_mut().poll(cx)) {
-                        this.state = State::Done;
-                        return Poll::Ready(Some(Err(cut)));
+                State::AwaitFlush(seen, aimed) => {
+                    if this.open.line().poll_flushed_since(seen, cx).is_pending() {
+                        this.state = State::AwaitFlush(seen, aimed);
+                        return Poll::Pending;
                     }
-                    this.state = State::Whole;
+                    this.state = State::Striking(Box::pin(aimed.hit()));
                 }
+                State::Striking(mut strike) => match strike.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        this.state = State::Striking(strike);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                    Poll::Ready(Ok(())) => this.state = State::Whole,
+                },
                 State::Done => return Poll::Ready(None),
             }
         }

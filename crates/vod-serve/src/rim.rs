@@ -39,6 +39,8 @@ pub(crate) struct Rim {
     traffic: Arc<Traffic>,
     /// Whoever is being killed at this moment gets no answer any more.
     condemned: watch::Sender<Vec<Condemned>>,
+    /// This server stops.
+    stopping: watch::Sender<bool>,
 }
 
 /// Whose exchanges are held back while a kill is carried out.
@@ -67,7 +69,20 @@ impl Rim {
         killer: Option<Arc<dyn Killer>>,
     ) -> Self {
         let (door, traffic) = (Door::default(), Arc::default());
-        Self { engine, journal, clock, killer, door, traffic, condemned: watch::Sender::new(Vec::new()) }
+        let (condemned, stopping) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
+        Self { engine, journal, clock, killer, door, traffic, condemned, stopping }
+    }
+
+    /// Ends every exchange that is under way, and lets go of what is held up although its exchange is over.
+    pub(crate) fn stop(&self) {
+        self.journal.stop();
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until this server stops.
+    pub(crate) async fn stopped(&self) {
+        // The sender is this rim itself, so it cannot be gone.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     pub(crate) const fn traffic(&self) -> &Arc<Traffic> {
@@ -86,9 +101,10 @@ impl Rim {
         &self.journal
     }
 
-    /// Which fault waits for a byte of this body, or of this reply?
-    pub(crate) fn aim(&self, phase: Phase, open: &Open) -> Option<Strike> {
-        self.engine.aim(phase, open.subject(), open.attempt(), Stakes::default())
+    /// Which fault waits for a byte of a body, or of a reply, of which `stakes` says how long it is?
+    pub(crate) fn aim(self: &Arc<Self>, phase: Phase, open: &Arc<Open>, stakes: Stakes) -> Option<Aimed> {
+        let strike = self.engine.aim(phase, open.subject(), open.attempt(), stakes)?;
+        Some(Aimed { strike: Some(strike), phase, rim: Arc::clone(self), open: Arc::clone(open) })
     }
 
     /// Could a fault strike in this phase that needs to know what the request has to spoil?
@@ -110,8 +126,10 @@ impl Rim {
     }
 
     /// Carries a fault out.
-    pub(crate) async fn hit(self: &Arc<Self>, strike: Strike, phase: Phase, open: &Arc<Open>) -> Result<Change, Cut> {
-        self.engine.hit(&strike);
+    async fn hit(self: &Arc<Self>, strike: Strike, phase: Phase, open: &Arc<Open>) -> Result<Change, Cut> {
+        if !self.engine.hit(&strike) {
+            return Ok(Change::default());
+        }
         open.struck(phase, &strike);
         let Strike { id, verdict, dice, latch, .. } = &strike;
         tracing::debug!(fault = id, %phase, verdict = verdict.name(), "a fault strikes");
@@ -174,6 +192,37 @@ impl Rim {
         let _ = condemned.wait_for(|all| !held(all)).await;
         open.line().close();
         Err(Cut(End::Killed))
+    }
+}
+
+/// A fault that waits for a byte. Where it is dropped before, the byte did not come.
+pub(crate) struct Aimed {
+    strike: Option<Strike>,
+    phase: Phase,
+    rim: Arc<Rim>,
+    open: Arc<Open>,
+}
+
+impl Aimed {
+    /// The byte it waits for.
+    pub(crate) fn at(&self) -> u64 {
+        self.strike.as_ref().map_or(u64::MAX, |strike| strike.at)
+    }
+
+    /// Lets it strike.
+    pub(crate) async fn hit(mut self) -> Result<(), Cut> {
+        match self.strike.take() {
+            Some(strike) => self.rim.hit(strike, self.phase, &self.open).await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Aimed {
+    fn drop(&mut self) {
+        if let Some(strike) = &self.strike {
+            self.rim.engine.missed(strike);
+        }
     }
 }
 

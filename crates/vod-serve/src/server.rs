@@ -114,7 +114,7 @@ impl<H: Host> Server<H> {
 
     /// Ends every exchange that is under way, as closed by this server. Call it before dropping [`run`](Self::run).
     pub fn stop(&self) {
-        self.rim.journal().stop();
+        self.rim.stop();
     }
 
     /// Serves one connection to its end.
@@ -202,7 +202,7 @@ async fn request_through<H: Host>(
         host.expire_session(open.subject()).await;
     }
     let ceiling = host.body_ceiling(open.subject());
-    let mut body = Body::new(request.into_body(), Arc::clone(&open), Arc::clone(&rim), ceiling);
+    let mut body = Body::new(request.into_body(), Arc::clone(&open), &rim, ceiling);
     let read = async {
         let decided = match before_read.instead {
             None => Decided::ByHost(host.read(&head, open.subject(), &mut body).await?),
@@ -232,7 +232,7 @@ async fn request_through<H: Host>(
     };
     host.dress(&head, &mut reply);
     open.reply(reply.record());
-    Ok(response(reply, head.method == Method::HEAD.as_str(), open, rim))
+    Ok(response(reply, head.method == Method::HEAD.as_str(), open, &rim))
 }
 
 /// What a request came to, once its body was read.
@@ -304,7 +304,7 @@ async fn settle<H: Host>(
     }
 }
 
-fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: Arc<Rim>) -> Response<OutBody> {
+fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<OutBody> {
     let mut response = Response::new(Either::Left(ReplyBody::new(reply.body, silent, open, rim)));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {

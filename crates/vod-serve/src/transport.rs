@@ -148,9 +148,9 @@ impl Listener for Port {
     }
 }
 
-/// The pace of one direction of a throttled line: small pieces, and after each the time that it should have taken.
+/// The pace of what is throttled: small pieces, and after each the time that it should have taken.
 #[derive(Default)]
-struct Pace {
+pub(crate) struct Pace {
     until: Option<Pin<Box<Sleep>>>,
 }
 
@@ -159,7 +159,7 @@ const PIECES_A_SECOND: u64 = 20;
 
 impl Pace {
     /// How many bytes may pass now, at least one.
-    fn poll_allowed(&mut self, rate: Rate, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(crate) fn poll_allowed(&mut self, rate: Rate, cx: &mut Context<'_>) -> Poll<usize> {
         if let Some(until) = &mut self.until {
             ready!(until.as_mut().poll(cx));
             self.until = None;
@@ -167,7 +167,7 @@ impl Pace {
         Poll::Ready(usize::try_from(rate.bytes().div_ceil(PIECES_A_SECOND)).unwrap_or(usize::MAX))
     }
 
-    fn passed(&mut self, bytes: usize, rate: Rate) {
+    pub(crate) fn passed(&mut self, bytes: usize, rate: Rate) {
         let nanos = (bytes as u64).saturating_mul(1_000_000_000) / rate.bytes();
         self.until = Some(Box::pin(tokio::time::sleep(Duration::from_nanos(nanos))));
     }
@@ -252,6 +252,11 @@ impl LineHandle {
 
     fn throttling(&self) -> Throttle {
         if self.throttled.load(Ordering::Relaxed) { self.state().throttle } else { Throttle::default() }
+    }
+
+    /// How fast a fault lets a request be taken in.
+    pub(crate) fn reads_at(&self) -> Option<Rate> {
+        self.throttling().read
     }
 
     /// Ends the connection in an orderly way.
@@ -389,6 +394,8 @@ impl<T: Transport> AsyncRead for Line<T> {
         let Some(rate) = this.handle.throttling().read else {
             return this.gate(cx, |transport, cx| transport.poll_read(cx, buf));
         };
+        // A cut is heard at once, not when the next piece is due.
+        ready!(this.gate(cx, |_, _| Poll::Ready(Ok(()))))?;
         let most = ready!(this.reading.poll_allowed(rate, cx)).min(buf.remaining());
         let mut piece = ReadBuf::new(buf.initialize_unfilled_to(most));
         ready!(this.gate(cx, |transport, cx| transport.poll_read(cx, &mut piece)))?;
@@ -406,6 +413,7 @@ impl<T: Transport> AsyncWrite for Line<T> {
             let given = this.gate(cx, |transport, cx| transport.poll_write(cx, buf));
             return this.watch(given, cx);
         };
+        ready!(this.gate(cx, |_, _| Poll::Ready(Ok(()))))?;
         let most = ready!(this.writing.poll_allowed(rate, cx)).min(buf.len());
         let given = this.gate(cx, |transport, cx| transport.poll_write(cx, &buf[..most]));
         let written = ready!(this.watch(given, cx))?;

@@ -15,6 +15,9 @@ impl Mind {
     /// Answers for one account more. What the store remembers under its name is its own.
     pub(crate) fn add_account(&self, account: Account) -> Result<(), AccountsError> {
         account.check_callback_url(|url| self.callbacks.takes(url))?;
+        if let Some(limits) = &account.limits {
+            self.engine.reads_bodies_of(limits.body_ceiling);
+        }
         self.namespaces().add(account)
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 use vod_proto::Exchange;
 
-use super::{Dice, Fault, HttpFault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance, verdict::Power};
-use crate::{Stakes, Subject, clock::instant, message::Need};
+use super::{Dice, Fault, HttpFault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance};
+use crate::{KillTarget, Stakes, Subject, clock::instant, message::Need};
 
 /// Decides about a request what data cannot: given what is known of it, and the n-th time it is seen, says what strikes.
 ///
@@ -29,6 +29,8 @@ pub const PLANTED_MOST: usize = 1_000;
 pub struct Engine {
     seed: u64,
     powers: Powers,
+    /// How many bytes of a body are read at most, of whichever account; 0 where that is not known.
+    longest_body: AtomicU64,
     /// How many faults are planted, so that a server without any never waits for the lock.
     planted: AtomicUsize,
     state: Mutex<State>,
@@ -133,6 +135,7 @@ impl Engine {
     pub fn new(plan: Plan, seed: u64, powers: Powers) -> Result<Self, PlanError> {
         let engine = Self {
             seed,
+            longest_body: AtomicU64::new(powers.longest_body.unwrap_or(0)),
             powers,
             planted: AtomicUsize::new(0),
             state: Mutex::default(),
@@ -153,7 +156,10 @@ impl Engine {
         plan: Plan,
         time_to_live: Option<Duration>,
     ) -> Result<Vec<Handle>, PlanError> {
-        plan.check_for(self.powers)?;
+        plan.check_for(self.powers())?;
+        for Fault { id, on, .. } in &plan.faults {
+            outlives(on, time_to_live).map_err(|why| PlanError { id: id.clone(), why })?;
+        }
         let now = instant();
         let mut state = self.state();
         state.check_room(account, plan.faults.iter().map(|fault| fault.id.as_str()))?;
@@ -191,7 +197,11 @@ impl Engine {
         at: Option<u64>,
         decide: Box<Decide>,
     ) -> Result<Handle, PlanError> {
-        on.check(phase, at).map_err(|why| PlanError { id: id.to_owned(), why })?;
+        if id.is_empty() {
+            return Err(PlanError { id: String::new(), why: "its id is empty".to_owned() });
+        }
+        let reaches = |()| self.powers().reach(phase, at);
+        on.check(phase, at).and_then(reaches).map_err(|why| PlanError { id: id.to_owned(), why })?;
         let mut state = self.state();
         state.check_room(account, std::iter::once(id))?;
         state.check(account, id, &on)?;
@@ -281,7 +291,7 @@ impl Engine {
         if self.planted.load(Ordering::Relaxed) == 0 || subject.preflight {
             return None;
         }
-        let now = instant();
+        let (now, powers) = (instant(), self.powers());
         let mut state = self.state();
         let handles: Vec<_> = state.facing(subject).map(|(handle, _)| handle).collect();
         handles.into_iter().find_map(|handle| {
@@ -293,8 +303,8 @@ impl Engine {
             if planted.on.chance.is_some_and(|chance| dice.roll(chance::WHETHER) >= chance) {
                 return None;
             }
-            let verdict = planted.verdict(subject, attempt, self.powers)?;
-            if !stakes.have(verdict.needs()) || !planted.counts_in() {
+            let verdict = planted.verdict(subject, attempt, powers)?;
+            if !stakes.have(verdict.needs()) || !planted.finds_its_byte(stakes) || !planted.counts_in() {
                 return None;
             }
             let latch = match &verdict {
@@ -308,12 +318,25 @@ impl Engine {
         })
     }
 
-    /// The fault strikes now.
-    pub fn hit(&self, strike: &Strike) {
-        if let Some(planted) = self.state().planted.get_mut(&strike.handle) {
-            planted.count.struck += 1;
-        }
+    /// The fault strikes now; or it was lifted meanwhile, and says no.
+    #[must_use]
+    pub fn hit(&self, strike: &Strike) -> bool {
+        let struck = match self.state().planted.get_mut(&strike.handle) {
+            Some(planted) => {
+                planted.count.struck += 1;
+                true
+            }
+            None => false,
+        };
         self.changed();
+        struck
+    }
+
+    /// The byte that the fault waited for does not come any more: it may strike another time in its place.
+    pub fn missed(&self, strike: &Strike) {
+        if let Some(planted) = self.state().planted.get_mut(&strike.handle) {
+            planted.count.aimed -= 1;
+        }
     }
 
     /// What became of every fault: the whole server's first, then by account, each as they were planted.
@@ -349,6 +372,18 @@ impl Engine {
         self.fates().into_iter().filter(|fate| fate.struck == 0).map(|fate| fate.id).collect()
     }
 
+    /// Bodies of so many bytes are read from now on, if they were not before.
+    pub fn reads_bodies_of(&self, bytes: u64) {
+        if self.powers.longest_body.is_some() {
+            self.longest_body.fetch_max(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn powers(&self) -> Powers {
+        let longest = self.longest_body.load(Ordering::Relaxed);
+        Powers { longest_body: self.powers.longest_body.map(|_| longest), ..self.powers }
+    }
+
     fn count(&self, state: &State) {
         self.planted.store(state.planted.len(), Ordering::Relaxed);
     }
@@ -362,16 +397,34 @@ impl Engine {
     }
 }
 
-/// Could such a fault be one account's?
-fn check_scope(account: Option<&str>, verdict: &Verdict) -> Result<(), String> {
-    match account {
-        Some(account) if verdict.takes() == Power::Refuses => Err(format!(
-            "{} cannot be the account {account}'s: whoever is refused has not said whose he is. \
-             Plant it for the whole server, with on.account to say whose request sets it off",
-            verdict.name()
-        )),
+/// Is there a time for it to strike before it dies?
+fn outlives(on: &Selector, time_to_live: Option<Duration>) -> Result<(), String> {
+    match (on.after, time_to_live) {
+        (Some(after), Some(life)) if after >= life => {
+            let shown = humantime::format_duration;
+            Err(format!(
+                "after is {}: expected earlier than the end of its time to live, {}",
+                shown(after),
+                shown(life)
+            ))
+        }
         _ => Ok(()),
     }
+}
+
+/// Could such a fault be one account's?
+fn check_scope(account: Option<&str>, verdict: &Verdict) -> Result<(), String> {
+    let why = match (account, verdict) {
+        (Some(_), Verdict::Refuse(_)) => "whoever is refused has not said whose he is",
+        (Some(_), Verdict::Kill(KillTarget::Mock)) => "a server that is killed is gone for all",
+        _ => return Ok(()),
+    };
+    Err(format!(
+        "{} cannot be the account {}'s: {why}. Plant it for the whole server, with on.account to say whose request \
+         sets it off",
+        verdict.name(),
+        account.unwrap_or_default()
+    ))
 }
 
 impl State {
@@ -468,6 +521,15 @@ impl Planted {
             && self.until.is_none_or(|until| now < until)
     }
 
+    /// In the phases that count bytes: is there the byte that it waits for, as far as is known?
+    const fn finds_its_byte(&self, stakes: Stakes) -> bool {
+        match (self.phase, stakes.body, stakes.reply) {
+            (Phase::MidBody, Some(len), _) | (Phase::MidReply, _, Some(len)) => self.at < len,
+            (Phase::MidReply, _, None) => false,
+            _ => true,
+        }
+    }
+
     fn verdict(&self, subject: &Subject, attempt: u32, powers: Powers) -> Option<Verdict> {
         match &self.what {
             What::Does(verdict) => Some(verdict.clone()),
@@ -512,8 +574,8 @@ mod tests {
 
     /// A request that can be spoilt in every way.
     const ALL: Stakes =
-        Stakes { part: Some(10), file: true, list: true, opening: true, session: true, reply: Some(100) };
-    const POWERS: Powers = Powers { spoils: true, rereads: true, kills: true, refuses: true };
+        Stakes { part: Some(10), file: true, list: true, opening: true, session: true, body: None, reply: Some(100) };
+    const POWERS: Powers = Powers { spoils: true, rereads: true, kills: true, refuses: true, longest_body: None };
 
     fn engine(faults: &str, seed: u64) -> Engine {
         let plan = toml::from_str(faults).expect("the plan of a test is TOML");
@@ -523,7 +585,7 @@ mod tests {
     /// Strikes at once, as in the phases that count no bytes.
     fn strike(engine: &Engine, phase: Phase, subject: &Subject, attempt: u32) -> Option<Strike> {
         let strike = engine.aim(phase, subject, attempt, ALL)?;
-        engine.hit(&strike);
+        assert!(engine.hit(&strike));
         Some(strike)
     }
 
@@ -580,9 +642,47 @@ mod tests {
         assert!(engine.aim(Phase::MidBody, &part(1), 1, ALL).is_none());
         let strike = engine.aim(Phase::MidBody, &part(2), 1, ALL).expect("the second fits");
         assert_eq!((strike.at, engine.unfired()), (7, vec!["a".to_owned()]));
-        engine.hit(&strike);
+        assert!(engine.hit(&strike));
         assert!(engine.unfired().is_empty());
         assert!(engine.aim(Phase::MidBody, &part(4), 1, ALL).is_none(), "once is enough");
+    }
+
+    #[test]
+    fn a_body_or_a_reply_without_the_byte_is_neither_aimed_at_nor_counted() {
+        for phase in [Phase::MidBody, Phase::MidReply] {
+            let fault =
+                format!("[[fault]]\nid = \"a\"\non = {{ times = 1 }}\nphase = \"{phase}\"\nat = 7\ndo = \"reset\"");
+            let engine = engine(&fault, 1);
+            let aims = |len| {
+                let stakes = Stakes { body: Some(len), reply: Some(len), ..ALL };
+                engine.aim(phase, &part(1), 1, stakes).is_some()
+            };
+            assert!(!aims(0) && !aims(7), "{phase}");
+            assert_eq!(engine.fates()[0].matched, 0, "{phase}");
+            assert!(aims(8), "{phase}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_never_came_leaves_the_fault_its_time() {
+        let engine =
+            engine("[[fault]]\nid = \"a\"\non = { times = 1 }\nphase = \"mid-body\"\nat = 7\ndo = \"reset\"", 1);
+        let strike = engine.aim(Phase::MidBody, &part(1), 1, ALL).expect("it fits");
+        assert!(engine.aim(Phase::MidBody, &part(2), 1, ALL).is_none(), "its one time is waited for");
+        engine.missed(&strike);
+        let strike = engine.aim(Phase::MidBody, &part(3), 1, ALL).expect("it has its time again");
+        assert!(engine.hit(&strike));
+        assert_eq!(engine.fates()[0].struck, 1);
+    }
+
+    #[test]
+    fn what_was_lifted_strikes_no_more_even_where_it_was_aimed() {
+        let engine = engine("", 1);
+        let plan = toml::from_str("[[fault]]\nid = \"a\"\nphase = \"mid-body\"\nat = 7\ndo = \"reset\"").unwrap();
+        let handles = engine.plant(None, plan, None).unwrap();
+        let strike = engine.aim(Phase::MidBody, &part(1), 1, ALL).expect("it fits");
+        assert_eq!(engine.lift(handles[0]).map(|fate| fate.struck), Some(0));
+        assert!(!engine.hit(&strike));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vod_proto::{Action, Sha1, action::Role};
 
-use super::{Phase, Verdict, duration, verdict::Power};
+use super::{Corrupt, Phase, Verdict, duration, verdict::Power};
 use crate::KillTarget;
 
 /// A fault plan: faults that are asked in this order.
@@ -97,11 +97,16 @@ pub struct Powers {
     pub kills: bool,
     /// It has a listener of its own, which can refuse connections.
     pub refuses: bool,
+    /// How many bytes of a request's body it reads at most; none where that is not known.
+    pub longest_body: Option<u64>,
 }
 
 impl Powers {
     /// Says what is missing for a verdict.
     pub(super) fn check(self, verdict: &Verdict) -> Result<(), String> {
+        if let Verdict::Corrupt(Corrupt { offset }) = verdict {
+            self.reads(*offset, "offset")?;
+        }
         let (has, lacks) = match verdict.takes() {
             Power::Any => return Ok(()),
             Power::Spoils => (self.spoils, "has no uploads of its own to spoil"),
@@ -110,6 +115,24 @@ impl Powers {
             Power::Refuses => (self.refuses, "has no listener of its own that could refuse connections"),
         };
         if has { Ok(()) } else { Err(format!("{} cannot strike here: this server {lacks}", verdict.name())) }
+    }
+
+    /// Is there ever a byte there, where a fault waits for one?
+    pub(super) fn reach(self, phase: Phase, at: Option<u64>) -> Result<(), String> {
+        match (phase, at) {
+            (Phase::MidBody, Some(at)) => self.reads(at, "at"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Is this byte of a body ever read?
+    fn reads(self, at: u64, name: &str) -> Result<(), String> {
+        match self.longest_body {
+            Some(longest) if at >= longest => {
+                Err(format!("{name} is {at}: this server reads no more than {longest} bytes of a body"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -129,7 +152,7 @@ impl Plan {
     /// # Errors
     /// Names the first fault that cannot, and why.
     pub fn check(&self) -> Result<(), PlanError> {
-        let all = Powers { spoils: true, rereads: true, kills: true, refuses: true };
+        let all = Powers { spoils: true, rereads: true, kills: true, refuses: true, longest_body: None };
         self.check_for(all)
     }
 
@@ -143,7 +166,8 @@ impl Plan {
             if self.faults[..at].iter().any(|other| other.id == fault.id) {
                 return refuse("its id stands twice in the plan".to_owned());
             }
-            if let Err(why) = fault.check().and_then(|()| powers.check(&fault.verdict)) {
+            let checked = fault.check().and_then(|()| powers.check(&fault.verdict));
+            if let Err(why) = checked.and_then(|()| powers.reach(fault.phase, fault.at)) {
                 return refuse(why);
             }
         }
@@ -176,6 +200,11 @@ impl Selector {
         }
         if phase == Phase::MidBody {
             self.of_role(Role::has_body, "only requests that send a part or a file have a body")?;
+        }
+        if let (Some(part @ 1..), Some(offset)) = (self.part, self.offset)
+            && (part == 1) != (offset == 0)
+        {
+            return Err(format!("part {part} never starts at offset {offset}: part 1 is the one that starts at 0"));
         }
         for (name, zero) in [
             ("part", self.part == Some(0)),

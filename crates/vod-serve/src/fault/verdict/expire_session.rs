@@ -1,6 +1,8 @@
 //! `"expire-session"`: the upload's session is gone, as if its time were over.
 
-use super::{Change, Kind, Need, Phase, Power, Scene, Striking, at_once};
+use vod_proto::action::Role;
+
+use super::{Change, Kind, Need, Phase, Power, Scene, Selector, Striking, at_once};
 
 pub(super) struct ExpireSession;
 
@@ -23,6 +25,12 @@ impl Kind for ExpireSession {
 
     fn takes(&self) -> Power {
         Power::Spoils
+    }
+
+    fn check(&self, phase: Phase, on: &Selector) -> Result<(), String> {
+        on.of_role(|role| role != Role::Report, "Report is about no upload")?;
+        let left = |role| phase != Phase::AfterCommit || role != Role::Finish;
+        on.of_role(left, "a finish that was accepted leaves no session to expire")
     }
 
     fn strike<'a>(&'a self, _: &'a Scene<'a>) -> Striking<'a> {

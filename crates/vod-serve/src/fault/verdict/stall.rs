@@ -38,9 +38,17 @@ impl Kind for Stall {
             // First the end: what comes meanwhile, as a client that leaves or a server that stops, changes nothing.
             scene.open.end(End::Timeout);
             scene.open.line().freeze();
-            match self.0 {
-                Some(silence) => tokio::time::sleep(silence).await,
-                None => std::future::pending().await,
+            let silence = async {
+                match self.0 {
+                    Some(silence) => tokio::time::sleep(silence).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // A server that stops ends what is under way; this is over, but for its connection.
+            tokio::select! {
+                biased;
+                () = scene.rim.stopped() => {}
+                () = silence => {}
             }
             Err(cut(scene.open, End::Timeout))
         })

@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroU64, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use vod_proto::Size;
+use vod_proto::{Size, action::Role};
 
 use super::{Change, Kind, Phase, Scene, Selector, Striking, at_once};
 
@@ -81,13 +81,14 @@ impl Kind for Throttle {
         false
     }
 
-    fn check(&self, phase: Phase, _: &Selector) -> Result<(), String> {
+    fn check(&self, phase: Phase, on: &Selector) -> Result<(), String> {
         match self {
             Self { read: None, write: None } => Err("throttle has neither read nor write".to_owned()),
-            Self { read: Some(_), .. } if !matches!(phase, Phase::BeforeRead | Phase::MidBody) => {
+            Self { read: None, .. } => Ok(()),
+            Self { .. } if !matches!(phase, Phase::BeforeRead | Phase::MidBody) => {
                 Err(format!("in phase {phase} nothing is left to read: expected throttle in before-read or mid-body"))
             }
-            _ => Ok(()),
+            Self { .. } => on.of_role(Role::has_body, "only requests that send a part or a file have a body to read"),
         }
     }
 
