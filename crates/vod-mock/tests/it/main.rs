@@ -13,6 +13,7 @@ mod hostile;
 mod legacy;
 mod parameters;
 mod peers;
+mod pipe;
 mod profiles;
 mod signing;
 mod stores;

@@ -2,51 +2,20 @@
 //!
 //! Time is paused here and connections are in memory: what takes minutes takes none.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     task::JoinHandle,
     time::{Instant, timeout},
 };
 use vod_mock::{MemoryStore, Mock};
 use vod_proto::{Exchange, exchange::End};
-use vod_serve::Transport;
 
-use crate::wire::{PART, config, file, finish, init, json, part};
-
-/// One end of a connection in memory, so small that whoever does not read is felt at once.
-struct Pipe(DuplexStream);
-
-impl Transport for Pipe {
-    fn reset_on_drop(&mut self) {}
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
+use crate::{
+    pipe::{Pipe, now},
+    wire::{PART, config, file, finish, init, json, part},
+};
 
 async fn mock() -> Arc<Mock> {
     Mock::open(config(), MemoryStore::new()).await.unwrap()
@@ -97,11 +66,6 @@ async fn hangs_up_after(served: JoinHandle<()>, start: Instant) -> u64 {
 
 fn last(mock: &Mock) -> Exchange {
     mock.exchanges().pop().expect("an exchange")
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test measures the paused time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[tokio::test(start_paused = true)]
