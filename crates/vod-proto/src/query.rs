@@ -1,6 +1,6 @@
 //! The query of a request line: order kept, raw text kept, decoded on demand.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -173,6 +173,18 @@ impl Query {
             raw_value: &self.raw[value..end],
             plain,
         })
+    }
+}
+
+impl Query {
+    /// How long the text is that was read.
+    pub(crate) const fn raw_len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// All parameters, each with the place of its value in the text that was read.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = (Pair<'_>, Range<usize>)> {
+        self.pairs().zip(self.spans.iter().map(|span| span.value..span.end))
     }
 }
 

@@ -9,17 +9,12 @@ use std::{
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 use sha2::Sha256;
 
-use crate::ugc::UploadSignature;
+use crate::{Query, query::Decoding, ugc::UploadSignature};
 
 /// Query parameters whose values never leave the process, in whatever case they are written.
 const SECRET_PARAMETERS: [&str; 4] = ["SecretId", "SecretKey", "Signature", "Token"];
-
-fn is_secret(name: &str) -> bool {
-    SECRET_PARAMETERS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
-}
 
 /// Headers whose values never leave the process.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
@@ -29,6 +24,9 @@ const NUMBERED_BELOW: usize = 16;
 
 /// How many short values are told apart. A peer that sends more of them gets one placeholder for the rest.
 const NUMBERED_MOST: usize = 10_000;
+
+/// What signs a single request is no longer than this: 20 bytes in Base64. It has no room for what an upload signature says.
+const PROOF_MOST: usize = 28;
 
 /// Replaces secrets by placeholders.
 ///
@@ -50,33 +48,38 @@ impl Redactor {
 
     /// A request target with the secret values of its query replaced. Everything else stays to the letter.
     pub fn target(&self, target: &str) -> String {
-        let Some((path, raw)) = target.split_once('?') else { return target.to_owned() };
-        let mut redacted = format!("{path}?");
-        for (at, piece) in raw.split('&').enumerate() {
-            if at > 0 {
-                redacted.push('&');
-            }
-            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-            let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-            if is_secret(&decoded) && !value.is_empty() {
-                let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
-                redacted.push_str(name);
-                redacted.push('=');
-                match self.token(&decoded, &value) {
-                    Some(token) => redacted.extend(utf8_percent_encode(&token, NON_ALPHANUMERIC)),
-                    None => redacted.push_str(&self.value(&value)),
-                }
-            } else {
-                redacted.push_str(piece);
+        self.target_read(target, &Query::split_target(target).1)
+    }
+
+    /// The same of a target whose query was read already.
+    ///
+    /// # Panics
+    /// If it is the query of another target.
+    pub fn target_read(&self, target: &str, query: &Query) -> String {
+        let query_at = target.len() - query.raw_len();
+        let mut redacted = String::with_capacity(target.len());
+        let mut copied = 0;
+        for (pair, value) in query.placed().filter(|(_, value)| !value.is_empty()) {
+            let name = pair.name();
+            let Some(secret) = SECRET_PARAMETERS.iter().find(|secret| secret.eq_ignore_ascii_case(&name)) else {
+                continue;
+            };
+            redacted.push_str(&target[copied..query_at + value.start]);
+            copied = query_at + value.end;
+            let value = pair.value(Decoding::Percent);
+            match self.token(secret, &value) {
+                Some(token) => redacted.extend(utf8_percent_encode(&token, NON_ALPHANUMERIC)),
+                None => self.push_value(&mut redacted, &value),
             }
         }
+        redacted.push_str(&target[copied..]);
         redacted
     }
 
     /// An upload signature that says what it said and proves nothing: the HMAC and the SecretId are placeholders, in
     /// one that can be read as it could. None for anything that is no upload signature.
-    fn token(&self, name: &str, value: &str) -> Option<String> {
-        if !name.eq_ignore_ascii_case("signature") {
+    fn token(&self, secret: &str, value: &str) -> Option<String> {
+        if secret != "Signature" || value.len() <= PROOF_MOST {
             return None;
         }
         let signature = UploadSignature::decode(value).ok()?;
@@ -103,16 +106,30 @@ impl Redactor {
 
     /// The placeholder of a secret value.
     pub fn value(&self, secret: &str) -> String {
+        let mut value = String::new();
+        self.push_value(&mut value, secret);
+        value
+    }
+
+    fn push_value(&self, out: &mut String, secret: &str) {
+        out.push_str("redacted-");
         if secret.len() < NUMBERED_BELOW {
-            let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = numbered.len() + 1;
-            if next > NUMBERED_MOST && !numbered.contains_key(secret) {
-                return "redacted-nx".to_owned();
-            }
-            let number = *numbered.entry(secret.to_owned()).or_insert(next);
-            return format!("redacted-n{number}");
+            out.push_str(&self.number(secret));
+            return;
         }
-        format!("redacted-{}", hex::encode(&self.digest(secret)[..8]))
+        for byte in &self.digest(secret)[..8] {
+            out.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+        }
+    }
+
+    fn number(&self, secret: &str) -> String {
+        let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = numbered.len() + 1;
+        if next > NUMBERED_MOST && !numbered.contains_key(secret) {
+            return "nx".to_owned();
+        }
+        let number = *numbered.entry(secret.to_owned()).or_insert(next);
+        format!("n{number}")
     }
 
     /// What stands for a secret: equal for equal, and nothing else can be learnt from it.
@@ -156,13 +173,13 @@ mod tests {
     fn an_upload_signature_keeps_what_it_says_and_loses_its_proof() {
         let key = crate::sign::SecretKey::new("k");
         let original = "s=AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA&f=my+video&e=5";
-        let token = UploadSignature::sign(&key, &crate::Query::parse(original));
-        let mut query = crate::Query::parse("Action=FinishUploadEx");
+        let token = UploadSignature::sign(&key, &Query::parse(original));
+        let mut query = Query::parse("Action=FinishUploadEx");
         query.push("signature", &token);
         let target = format!("/v2/index.php?{query}");
         let redacted = Redactor::new([7; 32]).target(&target);
         assert_eq!(redacted, Redactor::new([7; 32]).target(&target));
-        let (_, query) = crate::Query::split_target(&redacted);
+        let (_, query) = Query::split_target(&redacted);
         let (_, read) = UploadSignature::of_query(&query).unwrap();
         let read = read.unwrap_or_else(|error| panic!("{error}"));
         assert!(!read.holds(&key));

@@ -111,7 +111,7 @@ pub(super) fn record(head: &Head, redactor: &Redactor) -> RequestRecord {
     RequestRecord {
         method: head.method.clone(),
         host: head.host.clone(),
-        target: redactor.target(&head.target),
+        target: redactor.target_read(&head.target, &head.query),
         headers,
         body: Mark::default(),
         tls: head.secure,
