@@ -1,182 +1,177 @@
-//! What a test or a person can ask the mock beside the protocol, under `/__vod/`.
+//! What a test or a person can ask of the mock beside the protocol, under `/__vod/`, as `admin/openapi.json` says it.
+//!
+//! - `gate`: who may ask at all.
+//! - `ask`: a request, refused where it says something that nobody knows; `refusal`: why, where, and what was expected.
+//! - `accounts`, `faults`: made and taken away at run time, with the accounts' clocks and what faults hold.
+//! - `evidence`: exchanges, findings, uploads, callbacks; `follow`: exchanges as they end; `metrics`: what is counted.
+
+mod accounts;
+mod ask;
+mod evidence;
+mod faults;
+mod follow;
+mod gate;
+mod metrics;
+mod refusal;
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
-    http::{StatusCode, Uri, header},
-    response::{IntoResponse, Response},
-    routing::get,
+    body::Body,
+    http::{HeaderValue, Method, Request, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+    routing::{MethodRouter, delete, get, post},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use tokio::sync::watch;
 use tower::ServiceExt as _;
-use vod_proto::{Exchange, Sha1};
-use vod_serve::{
-    fault::Fate,
-    host::AsideBody,
-    journal::{Kept, Whose},
+use vod_serve::{host::AsideBody, traffic::Traffic};
+
+pub use self::gate::{AdminPlace, AdminPolicy, AdminToken, BadToken};
+use self::{
+    ask::Ask,
+    refusal::{Place, Refusal},
 };
+use crate::{callbacks::Callbacks, mind::Mind, namespace::ActiveAccount};
 
-use crate::{callbacks::Callbacks, mind::Mind};
+/// What the routes are described by. A test holds it against them.
+const OPENAPI: &str = include_str!("admin/openapi.json");
 
-/// The routes, as they are named to whoever asks for another.
-const ROUTES: [&str; 7] = ["health", "callbacks", "exchanges", "faults", "findings", "uploads", "uploads/{sha}"];
+/// Where all routes are.
+const ROOT: &str = "/__vod/";
 
-pub(crate) fn router(mind: Arc<Mind>, callbacks: Arc<Callbacks>) -> Router {
-    Router::new()
-        .route("/__vod/health", get(health))
-        .route("/__vod/callbacks", get(called_back).with_state(callbacks))
-        .route("/__vod/exchanges", get(exchanges))
-        .route("/__vod/faults", get(faults))
-        .route("/__vod/findings", get(findings))
-        .route("/__vod/uploads", get(uploads))
-        .route("/__vod/uploads/{sha}", get(upload))
-        .fallback(unknown)
-        .with_state(mind)
+/// Is this a path of the admin API, known or not?
+pub(crate) fn is_admin(path: &str) -> bool {
+    path.starts_with(ROOT) || path == "/__vod"
 }
 
-/// Answers a request, or says that there is nothing here.
-pub(crate) async fn answer(
-    router: Option<Router>,
-    request: http::Request<hyper::body::Incoming>,
-) -> http::Response<AsideBody> {
-    let response = match router {
-        Some(router) => match router.oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
-        None => StatusCode::NOT_FOUND.into_response(),
-    };
-    response.map(|body| {
-        use http_body_util::BodyExt as _;
-        body.map_err(Into::into).boxed_unsync()
-    })
+/// Every route, by its path under the root.
+fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 15] {
+    [
+        ("accounts", get(accounts::list).post(accounts::add)),
+        ("accounts/{name}", delete(accounts::remove)),
+        ("callbacks", get(evidence::callbacks)),
+        ("clock/advance", post(accounts::advance)),
+        ("exchanges", get(evidence::exchanges)),
+        ("faults", get(faults::list).post(faults::plant).delete(faults::lift_all)),
+        ("faults/{id}", delete(faults::lift)),
+        ("findings", get(evidence::findings)),
+        ("health", get(health)),
+        ("metrics", get(metrics::metrics)),
+        ("openapi.json", get(openapi)),
+        ("release/{hold}", post(faults::release)),
+        ("reset", post(accounts::reset)),
+        ("uploads", get(evidence::uploads)),
+        ("uploads/{sha}", get(evidence::upload)),
+    ]
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+/// What the routes answer from.
+pub(crate) struct Admin {
+    mind: Arc<Mind>,
+    callbacks: Arc<Callbacks>,
+    traffic: Arc<Traffic>,
+    /// Is it asked over a port of its own, which no fault can shut?
+    apart: bool,
+    /// How many read along at this moment.
+    readers: watch::Sender<usize>,
 }
 
-/// Which callbacks are asked for: all that is given must fit.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct CallbackFilter {
-    account: Option<String>,
-    file_id: Option<String>,
-}
-
-/// What became of each callback. `x-vod-dropped` says how many are missing because they are too many to remember.
-async fn called_back(
-    State(callbacks): State<Arc<Callbacks>>,
-    filter: Result<Query<CallbackFilter>, QueryRejection>,
-) -> Response {
-    let Query(CallbackFilter { account, file_id }) = match filter {
-        Ok(filter) => filter,
-        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
-    };
-    let mut log = callbacks.log();
-    log.retain(|delivery| account.as_ref().is_none_or(|account| *account == delivery.account));
-    log.retain(|delivery| file_id.as_ref().is_none_or(|file_id| *file_id == delivery.file_id));
-    ([("x-vod-dropped", callbacks.dropped().to_string())], Json(log)).into_response()
-}
-
-/// Which exchanges are asked for: all that is given must fit.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Filter {
-    account: Option<String>,
-    action: Option<String>,
-    file_sha1: Option<Sha1>,
-    /// Only exchanges after this number.
-    after: Option<u64>,
-}
-
-impl Filter {
-    fn fits(&self, exchange: &Exchange) -> bool {
-        self.action.is_none() | (self.action == exchange.action)
-            && self.file_sha1.is_none() | (self.file_sha1 == exchange.file_sha1)
-            && self.after.is_none_or(|after| exchange.seq > after)
+impl Admin {
+    /// The account of this name, for a request that names it in its query.
+    fn account(&self, name: &str) -> Result<Arc<ActiveAccount>, Refusal> {
+        self.mind.namespaces().named(name).ok_or_else(|| self.no_account(name, Place::Query).named("account"))
     }
-}
 
-/// One exchange a line. `x-vod-evicted` says how many are missing because they no longer fitted into memory: of the
-/// account, where one is asked for.
-async fn exchanges(State(mind): State<Arc<Mind>>, filter: Result<Query<Filter>, QueryRejection>) -> Response {
-    let filter = match filter {
-        Ok(Query(filter)) => filter,
-        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
-    };
-    let mut lines = String::new();
-    let whose = filter.account.as_deref().map_or(Whose::Everybody, Whose::account);
-    let Kept { exchanges, lacking } = mind.journal().kept(&whose);
-    for exchange in exchanges.iter().filter(|exchange| filter.fits(exchange)) {
-        match exchange.to_line() {
-            Ok(line) => lines.push_str(&line),
-            Err(wrong) => return error(StatusCode::INTERNAL_SERVER_ERROR, &wrong.to_string()),
+    /// The one account there is, for a request that names none.
+    fn only_account(&self) -> Result<Arc<ActiveAccount>, Refusal> {
+        match &self.mind.namespaces().accounts()[..] {
+            [only] => Ok(Arc::clone(only)),
+            _ => {
+                let error = "query parameter account is missing, and there is more than one account";
+                Err(Refusal::query("account", error).expecting(self.names()))
+            }
         }
-        lines.push('\n');
     }
-    let evicted = lacking.evicted().to_string();
-    ([(header::CONTENT_TYPE.as_str(), "application/jsonl"), ("x-vod-evicted", &evicted)], lines).into_response()
-}
 
-async fn faults(State(mind): State<Arc<Mind>>) -> Json<Vec<Fate>> {
-    Json(mind.engine().fates())
-}
+    fn no_account(&self, name: &str, place: Place) -> Refusal {
+        let error = format!("there is no account named {name:?}");
+        Refusal::new(StatusCode::NOT_FOUND, place, error).expecting(self.names())
+    }
 
-/// The breaches of rules that the exchanges so far prove, and what that comes to.
-async fn findings(State(mind): State<Arc<Mind>>) -> Response {
-    // A long journal takes the linter seconds, in which uploads must go on.
-    match tokio::task::spawn_blocking(move || mind.findings()).await {
-        Ok(findings) => Json(findings).into_response(),
-        Err(wrong) => error(StatusCode::INTERNAL_SERVER_ERROR, &wrong.to_string()),
+    fn names(&self) -> Vec<String> {
+        self.mind.namespaces().accounts().iter().map(|active| active.account.name.clone()).collect()
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct ViewOptions {
-    /// Read stored files again and show the SHA-1 of their bytes.
-    #[serde(default)]
-    rehash: bool,
+/// The admin API, with whoever keeps its gate.
+pub(crate) struct Door {
+    policy: AdminPolicy,
+    admin: Arc<Admin>,
+    router: Router,
 }
 
-async fn uploads(State(mind): State<Arc<Mind>>, options: Result<Query<ViewOptions>, QueryRejection>) -> Response {
-    match options {
-        Ok(Query(options)) => Json(mind.views(options.rehash).await).into_response(),
-        Err(wrong) => error(StatusCode::BAD_REQUEST, &wrong.body_text()),
+impl Door {
+    pub(crate) fn new(policy: AdminPolicy, mind: Arc<Mind>, callbacks: Arc<Callbacks>, traffic: Arc<Traffic>) -> Self {
+        let (apart, readers) = (policy.place == AdminPlace::Apart, watch::Sender::new(0));
+        let admin = Arc::new(Admin { mind, callbacks, traffic, apart, readers });
+        let router = routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, methods)| router.route(&format!("{ROOT}{path}"), methods));
+        let router = router.fallback(unknown).with_state(Arc::clone(&admin));
+        Self { policy, admin, router }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<hyper::body::Incoming>) -> Response<AsideBody> {
+        let mut response = match self.policy.admit(request.headers()) {
+            Ok(()) => self.route(request.map(Body::new)).await,
+            Err(refusal) => refusal.into_response(),
+        };
+        // What is asked twice may be answered differently.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.map(|body| body.map_err(Into::into).boxed_unsync())
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response {
+        let method = request.method().clone();
+        let answered = self.router.clone().oneshot(request).await;
+        let response = answered.unwrap_or_else(|never| match never {});
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return wrong_method(&method, response.headers().get(header::ALLOW)).into_response();
+        }
+        response
+    }
+
+    /// Waits until nobody reads along any more, once the journal has said that it is over.
+    pub(crate) async fn read_out(&self) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.admin.readers.subscribe().wait_for(|readers| *readers == 0).await;
     }
 }
 
-async fn upload(
-    State(mind): State<Arc<Mind>>,
-    Path(sha): Path<String>,
-    options: Result<Query<ViewOptions>, QueryRejection>,
-) -> Response {
-    let options = match options {
-        Ok(Query(options)) => options,
-        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.body_text()),
-    };
-    let sha: Sha1 = match sha.parse() {
-        Ok(sha) => sha,
-        Err(wrong) => return error(StatusCode::BAD_REQUEST, &format!("{wrong}")),
-    };
-    let views = mind.view_of(sha, options.rehash).await;
-    if views.is_empty() {
-        return error(StatusCode::NOT_FOUND, &format!("there is no upload of {sha}"));
-    }
-    Json(views).into_response()
+fn wrong_method(method: &Method, allow: Option<&HeaderValue>) -> Refusal {
+    let error = format!("method {method} is not known here");
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Place::Method, error);
+    let Some(allow) = allow else { return refusal };
+    let names = allow.to_str().unwrap_or_default().split(',').map(str::trim);
+    refusal.expecting(names).header(header::ALLOW, allow.clone())
 }
 
-async fn unknown(uri: Uri) -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        &format!("unknown path {}, expected /__vod/ and one of {}", uri.path(), ROUTES.join(", ")),
-    )
+async fn unknown(uri: Uri, _: Result<Ask, Refusal>) -> Refusal {
+    let error = format!("unknown path {}", uri.path());
+    let paths = routes().map(|(path, _)| format!("{ROOT}{path}"));
+    Refusal::new(StatusCode::NOT_FOUND, Place::Path, error).expecting(paths)
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+async fn health(ask: Ask) -> Result<Response, Refusal> {
+    let [] = ask.query([])?;
+    Ok(Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response())
+}
+
+async fn openapi(ask: Ask) -> Result<Response, Refusal> {
+    let [] = ask.query([])?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response())
 }

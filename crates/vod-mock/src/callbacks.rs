@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
     time::{Sleep, sleep, timeout},
 };
-use vod_serve::WallClock;
+use vod_serve::{WallClock, journal::Whose};
 
 use log::{Again, Log};
 
@@ -115,6 +115,11 @@ impl Callbacks {
         self.shared.log().stop();
     }
 
+    /// Forgets these callbacks: none of them is sent any more.
+    pub(crate) fn forget(&self, whose: &Whose) {
+        self.shared.log().forget(whose);
+    }
+
     /// Every callback, in the order in which they were scheduled, as far as they are remembered.
     #[must_use]
     pub fn log(&self) -> Vec<Delivery> {
@@ -142,6 +147,10 @@ impl Shared {
 /// Sends one callback when it is due, until somebody answers or all tries are made.
 async fn deliver(shared: Arc<Shared>, id: u64, due: Sleep, url: String, json: String) {
     due.await;
+    // Whoever begins anew is not told of what was before.
+    if shared.log().forgot(id) {
+        return;
+    }
     loop {
         let at = shared.clock.now();
         let outcome = match timeout(shared.policy.limit, shared.caller.post(&url, json.clone())).await {

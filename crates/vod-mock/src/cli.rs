@@ -2,6 +2,7 @@
 //!
 //! The first line on stdout is JSON and says where it listens; everything for people goes to stderr.
 
+mod admin;
 mod ready;
 mod tls;
 
@@ -20,10 +21,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use vod_proto::{Limits, lint::Findings, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError, tls::CaError};
 
-use self::{ready::ReadyFile, tls::TlsArgs};
+use self::{admin::AdminArgs, ready::ReadyFile, tls::TlsArgs};
 use crate::{
-    Accounts, Auth, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError, Store, exit,
-    kill::StdioKiller, open_files, store::DiskError,
+    Accounts, AdminPlace, Auth, BadToken, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError,
+    Store, exit, kill::StdioKiller, open_files, store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.
@@ -79,6 +80,8 @@ struct Args {
     /// How long after the first callback another says that transcoding is over [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     transcode_delay: Option<Duration>,
+    #[command(flatten)]
+    admin: AdminArgs,
     #[command(flatten)]
     tls: TlsArgs,
     /// Also write the first line of stdout to this file, once it listens; it is removed when the mock is stopped
@@ -147,6 +150,12 @@ enum Failure {
     DirWithoutDisk(&'static str),
     #[error("the fault plan kills the mock, and without --data-dir nothing would be left of it")]
     KillsMemory,
+    #[error(
+        "--admin-listen {0} can be reached from elsewhere: expected a token, in --admin-token-file or VOD_ADMIN_TOKEN"
+    )]
+    AdminWithoutToken(SocketAddr),
+    #[error("{from}: {source}")]
+    AdminToken { from: String, source: BadToken },
     #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
     #[error(transparent)]
@@ -174,6 +183,8 @@ impl Failure {
             | Self::DiskWithoutDir
             | Self::DirWithoutDisk(_)
             | Self::KillsMemory
+            | Self::AdminWithoutToken(_)
+            | Self::AdminToken { .. }
             | Self::NoHome
             | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
@@ -231,15 +242,20 @@ fn read_toml<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> R
     toml::from_str(&text).map_err(|source| Failure::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
+async fn listen(addr: SocketAddr) -> Result<Port, Failure> {
+    Port::bind(addr).await.map_err(|source| Failure::Listen { addr, source })
+}
+
 async fn run(args: Args) -> Result<(), Failure> {
     let place = Place::of(args.store, args.data_dir.as_deref())?;
     let accounts = read_accounts(args.accounts.as_deref())?;
     let plan: Plan = read_toml(args.faults.as_deref())?;
     let limits: Limits = read_toml(args.limits.as_deref())?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
-    let refused = |source| Failure::Listen { addr: args.listen, source };
-    let port = Port::bind(args.listen).await.map_err(refused)?;
+    let port = listen(args.listen).await?;
     let addr = port.addr();
+    let (admin, admin_port) = args.admin.open(addr.ip()).await?;
+    let admin_place = admin.place;
     if plan.kills(KillTarget::Mock) && !matches!(place, Place::Disk(_)) {
         return Err(Failure::KillsMemory);
     }
@@ -281,8 +297,7 @@ async fn run(args: Args) -> Result<(), Failure> {
             transcode_delay: args.transcode_delay.unwrap_or(usual.transcode_delay),
             ..usual
         },
-        // Whoever can reach the protocol from elsewhere need not see what others upload.
-        admin: addr.ip().is_loopback(),
+        admin,
         tls,
         ..Config::default()
     };
@@ -290,7 +305,20 @@ async fn run(args: Args) -> Result<(), Failure> {
     // Whoever reads that it listens may ask it to stop at once.
     let asked_to_stop = asked_to_stop();
     let scheme = if ca.is_some() { "https" } else { "http" };
-    let mut ready = serde_json::json!({ "listening": format!("{scheme}://{addr}"), "seed": seed });
+    let listening = format!("{scheme}://{addr}");
+    let admin_listening = match (&admin_port, admin_place) {
+        (Some(port), _) => Some(format!("http://{}", port.addr())),
+        (None, AdminPlace::Nowhere) => None,
+        (None, _) => Some(listening.clone()),
+    };
+    let mut ready = serde_json::json!({ "listening": listening, "seed": seed });
+    match admin_listening {
+        Some(admin) => ready["admin"] = admin.into(),
+        None => {
+            let why = "it listens beyond loopback, and has no token: see --admin-token-file";
+            let _ = writeln!(io::stderr(), "vod-mock: the admin API is not served: {why}");
+        }
+    }
     if let Some(ca) = ca {
         ready["ca"] = ca.to_string_lossy().into();
     }
@@ -299,15 +327,20 @@ async fn run(args: Args) -> Result<(), Failure> {
     // Nobody may be reading: the mock serves all the same.
     let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
     {
-        let serving = mock.serve(port);
+        let serving = mock.serve_both(port, admin_port);
         tokio::pin!(serving);
+        let stopped = async {
+            asked_to_stop.await;
+            mock.settled().await;
+            // Before the connections are dropped: what this server ends was not ended by its clients.
+            mock.stop();
+            mock.read_out().await;
+        };
         tokio::select! {
             biased;
-            () = async { asked_to_stop.await; mock.settled().await } => {}
+            () = stopped => {}
             never = &mut serving => match never {},
         }
-        // Before the connections are dropped: what this server ends was not ended by its clients.
-        mock.stop();
     }
     for id in mock.unfired() {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");

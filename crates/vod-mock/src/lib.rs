@@ -39,6 +39,7 @@ mod view;
 mod vod_mock;
 
 pub use accounts::{Account, Accounts, AccountsError, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY};
+pub use admin::{AdminPlace, AdminPolicy, AdminToken, BadToken};
 pub use callbacks::{CallbackPolicy, Caller, Delivery};
 pub use mock::{Config, Mock, OpenError, UnknownAccount};
 pub use requests::Auth;

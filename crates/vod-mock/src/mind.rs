@@ -63,6 +63,8 @@ pub(crate) struct Opening {
     pub(crate) journal: Arc<Journal>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) callbacks: Arc<Callbacks>,
+    /// Is the admin API answered beside the protocol?
+    pub(crate) admin_here: bool,
 }
 
 /// What the mock knows and does, whatever brings the requests.
@@ -172,7 +174,8 @@ impl Mind {
     pub(crate) async fn open(config: Opening, store: Arc<dyn Store>) -> Result<Self, OpenError> {
         let Opening { accounts, limits, profile, auth, sign_hosts, .. } = config;
         let namespaces = Namespaces::new(config.clock, limits, &store.load().await?);
-        let standards = Standards { namespaces, profile, auth, sign_hosts };
+        let admin_here = config.admin_here;
+        let standards = Standards { namespaces, profile, auth, sign_hosts, admin_here };
         let mind = Self {
             standards,
             instant_upload: config.instant_upload,
@@ -200,10 +203,10 @@ impl Mind {
         &self.standards.namespaces
     }
 
-    /// The breaches of rules that the exchanges kept in memory prove, and how far that can be trusted.
-    /// Each account is held to its own limits.
-    pub(crate) fn findings(&self) -> Findings {
-        let Kept { exchanges, lacking } = self.journal.kept(&Whose::Everybody);
+    /// The breaches of rules that these exchanges, as far as they are kept in memory, prove, and how far that can be
+    /// trusted. Each account is held to its own limits.
+    pub(crate) fn findings(&self, whose: &Whose) -> Findings {
+        let Kept { exchanges, lacking } = self.journal.kept(whose);
         let mut by_account = BTreeMap::<Option<&str>, Vec<&Exchange>>::new();
         for exchange in &exchanges {
             by_account.entry(exchange.account.as_deref()).or_default().push(exchange);

@@ -10,13 +10,14 @@ use vod_serve::{
     clock::fresh_seed,
     fault::{Fate, PlanError, Powers},
     host::AsideBody,
+    journal::Whose,
     tls::{Ca, Leaf, TlsListener, TlsTransport},
     traffic::Traffic,
 };
 
 use crate::{
     accounts::{Account, Accounts, AccountsError},
-    admin,
+    admin::{AdminPlace, AdminPolicy, Door, is_admin},
     callbacks::{CallbackPolicy, Callbacks, Caller, Delivery, HttpCaller},
     cors,
     mind::{Mind, Opening, Staged},
@@ -55,8 +56,8 @@ pub struct Config {
     pub callbacks: CallbackPolicy,
     /// Who carries callbacks. Default: HTTP.
     pub caller: Option<Arc<dyn Caller>>,
-    /// Is `/__vod/` answered? Default: yes. The binary says no where it listens beyond loopback.
-    pub admin: bool,
+    /// Where `/__vod/` is answered, and to whom. Default: wherever the protocol is, to everybody.
+    pub admin: AdminPolicy,
     /// How TLS is spoken, on every connection. Default: not at all, plain HTTP.
     pub tls: Option<Tls>,
 }
@@ -78,7 +79,7 @@ impl Default for Config {
             killer: None,
             callbacks: CallbackPolicy::default(),
             caller: None,
-            admin: true,
+            admin: AdminPolicy::default(),
             tls: None,
         }
     }
@@ -101,6 +102,9 @@ pub enum OpenError {
     Store(#[from] io::Error),
 }
 
+/// How long a mock that stops waits for those who read along. Default 1 s: on loopback they take microseconds.
+const READ_OUT_WITHIN: Duration = Duration::from_secs(1);
+
 /// There is no account of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no account named {0:?}")]
@@ -110,6 +114,7 @@ pub struct UnknownAccount(pub String);
 pub struct Mock {
     mind: Arc<Mind>,
     callbacks: Arc<Callbacks>,
+    admin: Arc<Door>,
     server: Server<MockHost>,
     tls: Option<(Arc<Ca>, Leaf)>,
 }
@@ -144,13 +149,17 @@ impl Mock {
             journal: Arc::clone(&config.journal),
             engine: Arc::clone(&engine),
             callbacks: Arc::clone(&callbacks),
+            admin_here: config.admin.place != AdminPlace::Apart,
         };
         let mind = Arc::new(Mind::open(opening, store).await?);
-        let admin = config.admin.then(|| admin::router(Arc::clone(&mind), Arc::clone(&callbacks)));
-        let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin });
-        let server = Server::new(host, engine, config.journal, config.clock, config.killer);
+        let (clock, traffic) = (config.clock, Arc::<Traffic>::default());
+        let place = config.admin.place;
+        let admin = Door::new(config.admin, Arc::clone(&mind), Arc::clone(&callbacks), Arc::clone(&traffic));
+        let admin = Arc::new(admin);
+        let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin: Arc::clone(&admin), place });
+        let server = Server::new(host, engine, config.journal, clock, config.killer, traffic);
         let tls = config.tls.map(|tls| (Arc::clone(&tls.ca), tls.leaf()));
-        Ok(Arc::new(Self { mind, callbacks, server, tls }))
+        Ok(Arc::new(Self { mind, callbacks, admin, server, tls }))
     }
 
     /// Answers for one account more, from now on.
@@ -158,7 +167,7 @@ impl Mock {
     /// # Errors
     /// If it cannot be told from another, or used at all.
     pub fn add_account(&self, account: Account) -> Result<(), AccountsError> {
-        self.mind.add_account(account)
+        self.mind.add_account(account).map(drop)
     }
 
     /// The names of the accounts that are answered for, in order.
@@ -171,6 +180,11 @@ impl Mock {
     /// are under way come to nothing. Says whether there was one of this name.
     pub async fn remove_account(&self, name: &str) -> bool {
         self.mind.remove_account(name).await
+    }
+
+    /// Lets all begin anew: every account, what belongs to none, and the whole server's faults.
+    pub async fn reset_all(&self) {
+        self.mind.reset_all().await;
     }
 
     /// Lets an account begin anew: without uploads, faults and evidence, its clock where every clock stands.
@@ -218,6 +232,22 @@ impl Mock {
         }
     }
 
+    /// Takes connections for the admin API alone, for as long as it is polled; dropping it drops them all. They are plain
+    /// HTTP, and no fault shuts them. For [`AdminPlace::Apart`]; with another place it is answered here as well.
+    pub async fn serve_admin<L: Listener>(&self, listener: L) -> Infallible {
+        self.server.run_aside(listener).await
+    }
+
+    /// Both, where the admin API has a listener of its own.
+    pub(crate) async fn serve_both<L: Listener>(&self, listener: L, admin: Option<L>) -> Infallible {
+        let Some(admin) = admin else { return self.serve(listener).await };
+        tokio::select! {
+            biased;
+            never = self.serve_admin(admin) => never,
+            never = self.serve(listener) => never,
+        }
+    }
+
     /// The certificate that clients must trust, in PEM; none where no TLS is spoken.
     #[must_use]
     pub fn ca_pem(&self) -> Option<&str> {
@@ -237,6 +267,13 @@ impl Mock {
         self.callbacks.stop();
     }
 
+    /// Waits until whoever reads along over the admin API has read to the end, a second at most. Call it after
+    /// [`stop`](Self::stop), while [`serve`](Self::serve) is still polled, or they are cut off before that.
+    pub async fn read_out(&self) {
+        // Whoever does not read for a second is not waited for.
+        let _ = tokio::time::timeout(READ_OUT_WITHIN, self.admin.read_out()).await;
+    }
+
     /// What came in so far that no exchange tells of.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
@@ -251,7 +288,7 @@ impl Mock {
 
     /// Every upload, in order of account and digest. The digests of stored files are taken from their bytes.
     pub async fn uploads(&self) -> Vec<UploadView> {
-        self.mind.views(true).await
+        self.mind.views(&Whose::Everybody, true).await
     }
 
     /// Every callback to an application's own server, and what became of it.
@@ -270,7 +307,7 @@ impl Mock {
     /// was evicted, nothing found is no pass.
     #[must_use]
     pub fn findings(&self) -> Findings {
-        self.mind.findings()
+        self.mind.findings(&Whose::Everybody)
     }
 
     /// The planned faults that never struck.
@@ -283,7 +320,8 @@ impl Mock {
 /// The mock as the rim sees it.
 struct MockHost {
     mind: Arc<Mind>,
-    admin: Option<axum::Router>,
+    admin: Arc<Door>,
+    place: AdminPlace,
 }
 
 impl Host for MockHost {
@@ -322,10 +360,10 @@ impl Host for MockHost {
     }
 
     fn is_aside(&self, path: &str) -> bool {
-        self.admin.is_some() && (path == "/__vod" || path.starts_with("/__vod/"))
+        self.place != AdminPlace::Apart && is_admin(path)
     }
 
     async fn aside(&self, request: http::Request<hyper::body::Incoming>) -> http::Response<AsideBody> {
-        admin::answer(self.admin.clone(), request).await
+        self.admin.answer(request).await
     }
 }

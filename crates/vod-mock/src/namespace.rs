@@ -67,6 +67,11 @@ impl Namespace {
         })
     }
 
+    /// The account's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The time of day here: what lets sessions and upload signatures expire.
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.clock.now();
@@ -175,7 +180,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// If it cannot be told from another, or its limits exclude each other.
-    pub(crate) fn add(&self, account: Account) -> Result<(), AccountsError> {
+    pub(crate) fn add(&self, account: Account) -> Result<Arc<ActiveAccount>, AccountsError> {
         account.check()?;
         let limits = account.limits.clone().unwrap_or_else(|| self.limits.clone());
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -193,8 +198,8 @@ impl Namespaces {
         let active = Arc::new(ActiveAccount { account, limits, rates, space, removed });
         state.by_name.insert(active.account.name.clone(), Arc::clone(&active));
         state.by_secret_id.insert(active.account.secret_id.clone(), Arc::clone(&active));
-        state.first.get_or_insert(active);
-        Ok(())
+        state.first.get_or_insert_with(|| Arc::clone(&active));
+        Ok(active)
     }
 
     /// Answers for an account no more, and gives its namespace up. What is in there is the caller's to forget.
@@ -258,12 +263,13 @@ mod tests {
             toml::from_str::<Account>(&text).expect("an account")
         };
         let spaces = Namespaces::new(WallClock::system(), Limits::default(), &[]);
-        assert_eq!(spaces.add(account("a", "1")), Ok(()));
-        assert_eq!(spaces.add(account("a", "2")), Err(AccountsError::Name("a".to_owned())));
-        assert_eq!(spaces.add(account("b", "1")), Err(AccountsError::SecretId("a".to_owned(), "b".to_owned())));
-        assert_eq!(spaces.add(account("b", "2")), Ok(()));
+        let add = |name, id| spaces.add(account(name, id)).map(drop);
+        assert_eq!(add("a", "1"), Ok(()));
+        assert_eq!(add("a", "2"), Err(AccountsError::Name("a".to_owned())));
+        assert_eq!(add("b", "1"), Err(AccountsError::SecretId("a".to_owned(), "b".to_owned())));
+        assert_eq!(add("b", "2"), Ok(()));
         assert!(spaces.remove("a").is_some_and(|removed| removed.is_removed()));
         assert_eq!(spaces.first().map(|first| first.account.name.clone()).as_deref(), Some("b"));
-        assert_eq!(spaces.add(account("c", "1")), Ok(()), "the removed one's SecretId is free");
+        assert_eq!(add("c", "1"), Ok(()), "the removed one's SecretId is free");
     }
 }

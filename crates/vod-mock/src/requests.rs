@@ -35,6 +35,8 @@ pub(crate) struct Standards {
     pub(crate) profile: Profile,
     pub(crate) auth: Auth,
     pub(crate) sign_hosts: Vec<String>,
+    /// Is the admin API answered beside the protocol?
+    pub(crate) admin_here: bool,
 }
 
 /// A request that passed every check that its head allows.
@@ -71,7 +73,8 @@ impl Standards {
     pub(crate) fn check(&self, head: &Head, now: Timestamp) -> Result<Asked, Refusal> {
         if !rules::known_path(&head.path) {
             tracing::warn!(path = head.path, "a request for an unknown path");
-            let error = format!("unknown path {}, expected {PATH_V2}, {PATH_V3} or /__vod/", head.path);
+            let known = if self.admin_here { [PATH_V2, PATH_V3, "/__vod/"].as_slice() } else { &[PATH_V2, PATH_V3] };
+            let error = format!("unknown path {}: expected one of {}", head.path, known.join(", "));
             let body = serde_json::json!({ "error": error }).to_string();
             return Err(Refusal::Foreign(ReplyOut { status: 404, ..ReplyOut::json(body) }));
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vod_proto::{FileFacts, Sha1, event::redacted_url};
+use vod_serve::journal::Whose;
 
 use crate::{
     core::{Generation, Session, UploadKey},
@@ -67,10 +68,11 @@ fn shown(facts: &FileFacts) -> FileFacts {
 }
 
 impl Mind {
-    /// Every upload as it can be seen from outside; `rehash` reads stored files again.
-    pub(crate) async fn views(&self, rehash: bool) -> Vec<UploadView> {
+    /// These uploads as they can be seen from outside; `rehash` reads stored files again.
+    pub(crate) async fn views(&self, whose: &Whose, rehash: bool) -> Vec<UploadView> {
         let mut views = Vec::new();
-        for space in self.namespaces().spaces() {
+        let spaces = self.namespaces().spaces().into_iter();
+        for space in spaces.filter(|space| whose.is(Some(space.name()))) {
             for (key, slot) in space.slots() {
                 views.extend(self.view(&space, key, &slot, rehash).await);
             }
@@ -78,9 +80,9 @@ impl Mind {
         views
     }
 
-    /// One upload as it can be seen from outside.
-    pub(crate) async fn view_of(&self, file_sha1: Sha1, rehash: bool) -> Vec<UploadView> {
-        let mut views = self.views(false).await;
+    /// The uploads of one file as they can be seen from outside.
+    pub(crate) async fn view_of(&self, whose: &Whose, file_sha1: Sha1, rehash: bool) -> Vec<UploadView> {
+        let mut views = self.views(whose, false).await;
         views.retain(|view| view.file_sha1 == file_sha1);
         if rehash {
             for view in &mut views {

@@ -6,12 +6,13 @@ use tokio::task::JoinHandle;
 use vod_proto::{Exchange, Sha1, lint::Findings};
 use vod_serve::Port;
 
-use crate::{Config, Delivery, MemoryStore, Mock, OpenError, Store, Tls, UploadView};
+use crate::{AdminPlace, Config, Delivery, MemoryStore, Mock, OpenError, Store, Tls, UploadView};
 
 /// A mock that listens on a random port of loopback for as long as it lives.
 pub struct VodMock {
     mock: Arc<Mock>,
     endpoint: String,
+    admin_endpoint: Option<String>,
     serving: JoinHandle<()>,
 }
 
@@ -60,21 +61,37 @@ impl VodMock {
     /// # Errors
     /// If the configuration or the store cannot be used, or loopback has no free port.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let place = config.admin.place;
         let mock = Mock::open(config, store).await?;
         let port = Port::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let admin = match place {
+            AdminPlace::Apart => Some(Port::bind((Ipv4Addr::LOCALHOST, 0)).await?),
+            AdminPlace::Shared | AdminPlace::Nowhere => None,
+        };
         let scheme = if mock.ca_pem().is_some() { "https" } else { "http" };
         let endpoint = format!("{scheme}://{}", port.addr());
+        let admin_endpoint = match (place, &admin) {
+            (AdminPlace::Nowhere, _) => None,
+            (_, Some(admin)) => Some(format!("http://{}", admin.addr())),
+            (_, None) => Some(endpoint.clone()),
+        };
         let serving = Arc::clone(&mock);
         let serving = tokio::spawn(async move {
-            serving.serve(port).await;
+            serving.serve_both(port, admin).await;
         });
-        Ok(Self { mock, endpoint, serving })
+        Ok(Self { mock, endpoint, admin_endpoint, serving })
     }
 
     /// Where it listens, such as `http://127.0.0.1:41873`; `https` where it speaks TLS.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Where the admin API is, such as `http://127.0.0.1:41873`, to be followed by `/__vod/`; none where it is nowhere.
+    #[must_use]
+    pub fn admin_endpoint(&self) -> Option<&str> {
+        self.admin_endpoint.as_deref()
     }
 
     /// The certificate that clients must trust, in PEM; none where no TLS is spoken.
@@ -110,6 +127,7 @@ impl VodMock {
     pub async fn stop(mut self) {
         self.mock.settled().await;
         self.mock.stop();
+        self.mock.read_out().await;
         self.serving.abort();
         // An aborted task ends in an error that says just that.
         let _ = (&mut self.serving).await;

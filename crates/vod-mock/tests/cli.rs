@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "cli/admin.rs"]
+mod admin;
 #[path = "cli/tls.rs"]
 mod tls;
 
@@ -16,18 +18,23 @@ use vod_mock::exit;
 
 fn vod_mock(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vod-mock"));
-    command.args(["--listen", "127.0.0.1:0"]).args(args).env_remove("RUST_LOG");
+    command.args(["--listen", "127.0.0.1:0"]).args(args).env_remove("RUST_LOG").env_remove("VOD_ADMIN_TOKEN");
     command
 }
 
 /// Runs a mock that must not start.
 #[track_caller]
 fn refused(args: &[&str], code: u8, words: &[&str]) {
-    let mut child = Running(vod_mock(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    cannot_start(vod_mock(args), code, words);
+}
+
+#[track_caller]
+fn cannot_start(mut command: Command, code: u8, words: &[&str]) {
+    let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     // One that starts all the same would say so first, and then go on for ever.
     let mut first = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    assert_eq!(first, "", "{args:?}");
+    assert_eq!(first, "", "{command:?}");
     let mut said = String::new();
     child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(child.0.wait().unwrap().code(), Some(i32::from(code)), "{said}");
@@ -60,9 +67,14 @@ fn started(mut command: Command) -> (Running, serde_json::Value, String) {
 }
 
 fn ask(addr: &str, request_line: &str) -> String {
+    ask_with(addr, request_line, "", "")
+}
+
+/// The same with more headers, each with the end of its line, and a body.
+fn ask_with(addr: &str, request_line: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
-    let head = format!("{request_line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
+    let request = format!("{request_line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

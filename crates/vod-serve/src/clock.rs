@@ -57,6 +57,16 @@ fn system_now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Bytes that nobody can guess, for a key that is made up.
+///
+/// # Errors
+/// If the system has none to give.
+pub fn fresh_secret() -> std::io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(secret)
+}
+
 /// A seed nobody chose. Whoever uses it prints it, so that a run can be repeated.
 #[must_use]
 pub fn fresh_seed() -> u64 {

@@ -12,6 +12,7 @@
 //!
 //! Bodies stream through; no body is ever held as a whole here.
 
+mod aside;
 pub mod body;
 pub mod clock;
 mod door;

@@ -67,9 +67,10 @@ impl Rim {
         journal: Arc<Journal>,
         clock: WallClock,
         killer: Option<Arc<dyn Killer>>,
+        traffic: Arc<Traffic>,
     ) -> Self {
-        let (door, traffic) = (Door::default(), Arc::default());
         let (condemned, stopping) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
+        let door = Door::default();
         Self { engine, journal, clock, killer, door, traffic, condemned, stopping }
     }
 

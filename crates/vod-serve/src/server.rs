@@ -35,10 +35,10 @@ use crate::{
 
 /// How long a connection may wait for the head of its next request.
 /// Default 75 s: above the idle time after which HTTP clients drop their connections themselves.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long to wait after a connection could not be accepted, as when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server: a host's mind on the rim.
 pub struct Server<H> {
@@ -50,6 +50,7 @@ impl<H: Host> Server<H> {
     /// A server. It takes no connection until [`run`](Self::run) or [`connection`](Self::connection) is called.
     ///
     /// The engine's powers must say truly whether there is a `killer`, or a plan waits for a kill that nobody does.
+    /// What comes in that no exchange tells of is counted as `traffic`.
     #[must_use]
     pub fn new(
         host: Arc<H>,
@@ -57,9 +58,14 @@ impl<H: Host> Server<H> {
         journal: Arc<Journal>,
         clock: WallClock,
         killer: Option<Arc<dyn Killer>>,
+        traffic: Arc<Traffic>,
     ) -> Self {
         journal.begin();
-        Self { host, rim: Arc::new(Rim::new(engine, journal, clock, killer)) }
+        Self { host, rim: Arc::new(Rim::new(engine, journal, clock, killer, traffic)) }
+    }
+
+    pub(crate) const fn host(&self) -> &Arc<H> {
+        &self.host
     }
 
     /// Takes connections for as long as it is polled. Dropping it drops every connection with it.

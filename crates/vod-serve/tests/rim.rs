@@ -132,7 +132,8 @@ fn server_with(plan: Plan) -> (Server<Yes>, Arc<Journal>) {
     let engine =
         Arc::new(Engine::new(plan, 1, Powers { kills: true, ..Powers::default() }).expect("a plan that can strike"));
     let killer: Option<Arc<dyn Killer>> = Some(Arc::new(Nobody));
-    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), WallClock::system(), killer);
+    let (clock, traffic) = (WallClock::system(), Arc::default());
+    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), clock, killer, traffic);
     (server, journal)
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vod_proto::event::redacted_url;
+use vod_serve::journal::Whose;
 
 use super::plan::{Kind, Planned, Withheld};
 
@@ -131,6 +132,16 @@ impl Log {
             return Again::Now;
         }
         Again::Never
+    }
+
+    /// Forgets these. They are not counted as dropped: nobody misses them.
+    pub(super) fn forget(&mut self, whose: &Whose) {
+        self.deliveries.retain(|_, delivery| !whose.is(Some(&delivery.account)));
+    }
+
+    /// Is this callback remembered no more?
+    pub(super) fn forgot(&self, id: u64) -> bool {
+        !self.deliveries.contains_key(&id)
     }
 
     /// Withholds what was not delivered, and what comes after.

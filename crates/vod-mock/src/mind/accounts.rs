@@ -13,7 +13,7 @@ use crate::{
 
 impl Mind {
     /// Answers for one account more. What the store remembers under its name is its own.
-    pub(crate) fn add_account(&self, account: Account) -> Result<(), AccountsError> {
+    pub(crate) fn add_account(&self, account: Account) -> Result<Arc<ActiveAccount>, AccountsError> {
         account.check_callback_url(|url| self.callbacks.takes(url))?;
         if let Some(limits) = &account.limits {
             self.engine.reads_bodies_of(limits.body_ceiling);
@@ -28,6 +28,7 @@ impl Mind {
         self.engine.lift_all(Some(name));
         self.forget(&removed.space).await;
         self.journal.reset(&Whose::account(name));
+        self.callbacks.forget(&Whose::account(name));
         true
     }
 
@@ -39,6 +40,21 @@ impl Mind {
         active.space.put_clock_back();
         active.rates.forget();
         self.journal.reset(&Whose::account(name));
+        self.callbacks.forget(&Whose::account(name));
+    }
+
+    /// Lets everything begin anew: every account, what is left of accounts that are unknown in this life, what belongs to
+    /// no account, and the whole server's faults.
+    pub(crate) async fn reset_all(&self) {
+        self.engine.lift_all(None);
+        for active in self.namespaces().accounts() {
+            self.reset(&active).await;
+        }
+        for space in self.namespaces().spaces() {
+            self.forget(&space).await;
+        }
+        self.journal.reset(&Whose::Everybody);
+        self.callbacks.forget(&Whose::Everybody);
     }
 
     /// Moves an account's clock on, which lets its sessions and upload signatures expire.

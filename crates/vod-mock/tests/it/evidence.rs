@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vod_mock::{Config, VodMock};
+use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, VodMock};
 use vod_proto::Verdict;
 use vod_serve::journal::Journal;
 
@@ -12,7 +12,11 @@ use crate::wire::{config, file, finish, get, init, mock, part, post, send, targe
 /// A mock that keeps so many bytes of evidence, after an upload as the documents ask for.
 async fn after_an_upload(kept: usize) -> (VodMock, Arc<Journal>) {
     let journal = Journal::builder(1).ceiling(kept).memory();
-    let mock = mock(Config { journal: Arc::clone(&journal), ..config() }).await;
+    let account =
+        |name, id, key| format!("[[account]]\nname = {name:?}\napp-id = 1\nsecret-id = {id:?}\nsecret-key = {key:?}\n");
+    let accounts = account("demo", DEMO_SECRET_ID, DEMO_SECRET_KEY) + &account("quiet", "i", "k");
+    let accounts = toml::from_str(&accounts).unwrap();
+    let mock = mock(Config { accounts, journal: Arc::clone(&journal), ..config() }).await;
     let file = file(2);
     get(&mock, &init(&file)).await;
     for index in 0..3 {
@@ -45,7 +49,7 @@ async fn nothing_found_in_evidence_that_was_evicted_is_no_pass() {
     assert_eq!(shown(&mock).await, (json!("inconclusive"), json!(lost)));
     assert_eq!(evicted(&mock, "").await, lost.to_string());
     assert_eq!(evicted(&mock, "?account=demo").await, lost.to_string());
-    assert_eq!(evicted(&mock, "?account=other").await, "0");
+    assert_eq!(evicted(&mock, "?account=quiet").await, "0");
 }
 
 #[tokio::test]

@@ -63,18 +63,23 @@ pub(crate) fn target(method: &str, params: &[(&str, &str)]) -> String {
 
 /// The same for another path.
 pub(crate) fn target_at(path: &str, method: &str, params: &[(&str, &str)]) -> String {
+    target_of((DEMO_SECRET_ID, DEMO_SECRET_KEY), path, method, params)
+}
+
+/// The same, signed with another key pair.
+pub(crate) fn target_of((id, key): (&str, &str), path: &str, method: &str, params: &[(&str, &str)]) -> String {
     let mut query = Query::default();
     for (name, value) in params {
         query.push(name, value);
     }
     let sent: BTreeMap<_, _> = params.iter().copied().collect();
     let now = NOW.to_string();
-    for (name, value) in [("Region", "gz"), ("Timestamp", now.as_str()), ("Nonce", "7"), ("SecretId", DEMO_SECRET_ID)] {
+    for (name, value) in [("Region", "gz"), ("Timestamp", now.as_str()), ("Nonce", "7"), ("SecretId", id)] {
         if !sent.contains_key(name) {
             query.push(name, value);
         }
     }
-    let key = SecretKey::new(DEMO_SECRET_KEY);
+    let key = SecretKey::new(key);
     sign_query(&key, SignatureMethod::HmacSha1, method, "vod2.qcloud.com", path, &mut query);
     format!("{path}?{query}")
 }
