@@ -2,11 +2,16 @@
 //!
 //! - `api`: the client that does so; `uploader`: one of the protocol, with an account of its own.
 //! - `document`: what is documented is there, and what is there is documented.
-//! - `accounts`: what the routes do.
+//! - `accounts`, `faults`, `evidence`, `follow`: what the routes do.
 //! - `gate`: who may ask, and where.
+//! - `namespaces`: two hundred tests on one mock.
 
 mod accounts;
 mod api;
 mod document;
+mod evidence;
+mod faults;
+mod follow;
 mod gate;
+mod namespaces;
 mod uploader;
