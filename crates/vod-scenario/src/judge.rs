@@ -197,7 +197,7 @@ mod tests {
     };
     use crate::{
         evidence::{ClientReport, StepEnd},
-        format::Count,
+        format::{Count, Expect},
     };
 
     #[test]
@@ -217,6 +217,10 @@ mod tests {
         let mut story = Story::plain();
         story.evidence.evicted = 1;
         assert_eq!(story.judge().verdict, Verdict::Inconclusive);
+        // Also where nothing is counted, and in a control run.
+        story.scenario.expect = Expect::default();
+        assert_eq!(story.judge().verdict, Verdict::Inconclusive);
+        assert_eq!(judge_control(story.case()).verdict, Verdict::Inconclusive);
         let mut story = Story::plain();
         story.evidence.missing.push("the mock did not answer".to_owned());
         assert_eq!(story.judge().verdict, Verdict::Inconclusive);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use proptest::prelude::*;
 use vod_proto::{Action, Code, PartSpan, Query, Sha1, exchange::ReplyRecord, lint::Gap};
@@ -311,6 +312,44 @@ fn lines_of_many_threads_are_whole_and_in_the_order_of_ends_and_nothing_is_lost_
     assert_eq!(attempts, [vec![1; 400], vec![2; 400]].concat(), "two threads send each part of an account");
 }
 
+#[test]
+fn whoever_ends_an_exchange_waits_for_its_line_and_whoever_reads_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let journal = Journal::file(&path, 1).unwrap();
+    let open = begin(&journal, Some("a"), 0);
+    let written = || std::fs::read_to_string(&path).unwrap().lines().count();
+    let writing = journal.file.as_ref().unwrap().lock().unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| open.end(End::Replied));
+        // It is over as soon as it can be seen, and its line cannot be written yet.
+        while journal.exchanges().is_empty() {
+            std::thread::yield_now();
+        }
+        let others = [
+            scope.spawn(|| {
+                open.end(End::Killed);
+                written()
+            }),
+            scope.spawn(|| {
+                assert!(journal.under_way().is_empty());
+                written()
+            }),
+            scope.spawn(|| {
+                journal.stop();
+                written()
+            }),
+        ];
+        (0..1_000).for_each(|_| std::thread::yield_now());
+        assert!(open.over().now_or_never().is_none(), "its line is not written yet");
+        assert_eq!(written(), 0);
+        drop(writing);
+        first.join().unwrap();
+        assert_eq!(others.map(|other| other.join().unwrap()), [1; 3]);
+    });
+    assert_eq!(journal.exchanges()[0].end, End::Replied, "the first end counts");
+}
+
 /// Everything there is to read without waiting, as numbers; what was missed in brackets.
 async fn read(follower: &mut Follower) -> String {
     let mut all = Vec::new();
@@ -349,32 +388,44 @@ async fn a_follower_reads_each_exchange_once_when_it_is_over_in_the_order_of_end
     assert_eq!(read(&mut own).await, "");
 }
 
+/// What wakes a follower that waits already.
+async fn woken(mut follower: Follower, by: impl FnOnce()) -> (Option<Followed>, Follower) {
+    let waiting = tokio::spawn(async move { (follower.next().await, follower) });
+    // It runs until it waits.
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    by();
+    let woken = tokio::time::timeout(std::time::Duration::from_secs(1), waiting).await;
+    woken.expect("nobody woke it").unwrap()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_waits_is_woken_by_an_end_and_by_the_servers_stop() {
+async fn a_follower_that_waits_is_woken_by_an_end_a_reset_and_the_servers_stop() {
     let journal = Journal::memory(1);
-    let mut follower = journal.follow(Whose::Everybody, Since::Now);
-    let reader = tokio::spawn(async move { (follower.next().await, follower.next().await, follower.next().await) });
-    tokio::task::yield_now().await;
-    serve(&journal, Some("a"), 0);
-    tokio::task::yield_now().await;
-    let under_way = begin(&journal, None, 0);
-    journal.stop();
-    let (first, second, third) = reader.await.unwrap();
-    let seq_and_end = |followed: Option<Followed>| match followed {
+    let number = |followed: Option<Followed>| match followed {
         Some(Followed::Exchange(exchange)) => (exchange.seq, exchange.end),
         other => panic!("{other:?}"),
     };
-    assert_eq!((seq_and_end(first), seq_and_end(second)), ((1, End::Replied), (2, End::Closed)));
-    assert_eq!(third, None, "the server stopped");
-    drop(under_way);
+    let follower = journal.follow(Whose::Everybody, Since::Now);
+    let (first, follower) = woken(follower, || serve(&journal, Some("a"), 0)).await;
+    assert_eq!(number(first), (1, End::Replied));
+    let under_way = begin(&journal, None, 0);
+    let (second, follower) = woken(follower, || journal.reset(&Whose::Nobody)).await;
+    assert_eq!(second, Some(Followed::Missed(1)), "it was ended and forgotten at once");
+    let third = begin(&journal, None, 0);
+    let (last, follower) = woken(follower, || journal.stop()).await;
+    assert_eq!(number(last), (3, End::Closed));
+    drop((under_way, third, follower));
     // What was there can be read afterwards, and there is an end to it; with the next server it goes on.
     let mut later = journal.follow(Whose::Everybody, Since::Beginning);
-    assert_eq!(read(&mut later).await, "1 2 end");
+    assert_eq!(read(&mut later).await, "1 3 end");
     journal.begin();
     serve(&journal, None, 0);
     assert_eq!(read(&mut later).await, "end");
     let mut anew = journal.follow(Whose::Everybody, Since::Beginning);
-    assert_eq!(read(&mut anew).await, "1 2 3");
+    assert_eq!(read(&mut anew).await, "1 3 4");
+    let (end, _) = woken(anew, || journal.stop()).await;
+    assert_eq!(end, None, "nothing was under way");
 }
 
 #[tokio::test(start_paused = true)]
