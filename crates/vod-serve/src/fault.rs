@@ -1,11 +1,13 @@
 //! What is injected, when it strikes, and the account of what struck.
 //!
-//! - A [`Plan`] is data, read from TOML or JSON or made as a value, and refused when it is made if it cannot strike.
+//! - A [`Plan`] is data, read from TOML or JSON, and refused when it is made if it cannot strike; [`Fault::on`] begins a
+//!   fault as a value.
 //! - The [`Engine`] holds what is planted, for the whole server or for one account, and is asked at every phase of
 //!   every exchange; the first fault that fits strikes.
 //! - A [`Verdict`] is what a fault does; each kind has a file of its own in `fault/verdict/`.
 //! - A [`Fate`] says what became of a fault.
 
+mod build;
 mod chance;
 mod duration;
 mod engine;
@@ -13,6 +15,7 @@ mod phase;
 mod plan;
 mod verdict;
 
+pub use build::Aim;
 pub(crate) use chance::Dice;
 pub use engine::{Decide, Engine, Fate, Handle, PLANTED_MOST, Strike, UnknownHold};
 pub use phase::Phase;
