@@ -37,6 +37,9 @@ pub struct Exchange {
     /// The part, where the action sends one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<PartSpan>,
+    /// The part's number on the session's grid, from 1, by which faults select; none where there is no session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_number: Option<u64>,
     /// This is the n-th time that this very request (account, action, upload, part) was seen; from 1.
     pub attempt: u32,
     /// What was asked.
@@ -340,6 +343,7 @@ mod tests {
             action: Some("UploadPart".to_owned()),
             file_sha1: Some(Sha1::of(b"file")),
             part: Some(PartSpan { offset: 0, len: 5 }),
+            part_number: None,
             attempt: 1,
             request: RequestRecord {
                 method: "POST".to_owned(),

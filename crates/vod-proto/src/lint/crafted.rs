@@ -144,6 +144,7 @@ impl Story {
             action: Some(action.to_string()),
             file_sha1: Some(Self::file_sha1()),
             part: part.map(|(span, _)| span),
+            part_number: None,
             attempt: 1,
             request: RequestRecord {
                 method: action.documented_method().to_owned(),

@@ -71,6 +71,12 @@ impl Lacking {
         self.all().map(|gap| gap.forgotten).sum()
     }
 
+    /// The highest number of an exchange that is missing; 0 where none is. Behind it nothing is.
+    #[must_use]
+    pub fn up_to(&self) -> u64 {
+        self.all().map(|gap| gap.up_to).fold(0, u64::max)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Gap> {
         std::iter::once(&self.of_everybody).chain(self.of_accounts.values())
     }

@@ -176,6 +176,7 @@ impl Story {
             action: Some(action.to_string()),
             file_sha1: Some(self.evidence.source.sha1),
             part,
+            part_number: None,
             attempt: 1,
             request: RequestRecord {
                 method: action.documented_method().to_owned(),

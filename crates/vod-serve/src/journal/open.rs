@@ -135,6 +135,7 @@ impl Open {
             action: subject.action.clone(),
             file_sha1: subject.file_sha1,
             part: subject.part,
+            part_number: subject.part_number,
             attempt: 0,
             request,
             reply: None,
