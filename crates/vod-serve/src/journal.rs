@@ -442,7 +442,9 @@ fn line(exchange: &Exchange) -> Option<Line> {
 /// Cuts their connections, and ends them as closed by this server.
 fn close(under_way: impl IntoIterator<Item = Arc<Open>>) {
     for open in under_way {
-        open.line().close();
+        // Held still while it ends: on another thread it may see that its connection is cut, and take its client for gone.
+        open.line().freeze();
         open.end(End::Closed);
+        open.line().close();
     }
 }
