@@ -21,6 +21,7 @@
 
 pub mod accounts;
 mod admin;
+pub mod blocking;
 pub mod callbacks;
 pub mod cli;
 pub mod core;
@@ -46,7 +47,8 @@ pub use requests::Auth;
 pub use store::{DigestStore, DiskStore, MemoryStore, Store};
 pub use tls::Tls;
 pub use view::{UploadState, UploadView};
-pub use vod_mock::VodMock;
+pub use vod_mock::{Exchanges, Expectation, PlantedFault, Requests, Scope, TestAccount, Times, VodMock, When};
+pub use vod_serve::fault::{Fault, Phase, Verdict};
 
 /// Compiles the Rust in the README, so that it stays true.
 #[cfg(doctest)]

@@ -216,6 +216,10 @@ impl Mock {
         self.mind.engine()
     }
 
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        self.mind.journal()
+    }
+
     /// Takes connections for as long as it is polled; dropping it drops them all.
     pub async fn serve<L: Listener>(&self, listener: L) -> Infallible {
         match &self.tls {

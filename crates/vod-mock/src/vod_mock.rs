@@ -1,19 +1,68 @@
 //! A mock in a test: one line, a random port, gone when it is dropped.
+//!
+//! - [`Scope`]: what can be done with a mock and with one account of it; [`TestAccount`]: an account of a test's own.
+//! - [`PlantedFault`]: a fault that is lifted when it is dropped, and must have struck.
+//! - [`Exchanges`]: the evidence, narrowed down; [`Requests`]: which requests are meant.
+//! - [`Expectation`]: what is expected, checked when it is dropped; `nearest` shows what came instead.
+//! - `home`: the thread and runtime that a mock lives on.
 
-use std::{net::Ipv4Addr, sync::Arc};
+mod account;
+mod evidence;
+mod exchanges;
+mod expect;
+mod home;
+mod nearest;
+mod planted;
+mod requests;
+mod scope;
+
+use std::{
+    net::Ipv4Addr,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::task::JoinHandle;
-use vod_proto::{Exchange, Sha1, lint::Findings};
+use vod_proto::lint::Findings;
 use vod_serve::Port;
 
-use crate::{AdminPlace, Config, Delivery, MemoryStore, Mock, OpenError, Store, Tls, UploadView};
+pub(crate) use self::home::block_on;
+use self::home::{Home, OwnThread};
+pub use self::{
+    account::TestAccount,
+    exchanges::Exchanges,
+    expect::{Expectation, Times},
+    planted::PlantedFault,
+    requests::Requests,
+    scope::{Scope, When},
+};
+use crate::{Account, AccountsError, AdminPlace, Config, MemoryStore, Mock, OpenError, Store, Tls};
+
+/// How long is waited for something that a test expects to happen, by the clock of the mock. Default 30 s: what is
+/// on its way comes within milliseconds, and a test that waits in vain should say so before somebody kills it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A mock that listens on a random port of loopback for as long as it lives.
+///
+/// It is a [`Scope`]: faults, evidence and expectations of all its accounts.
+///
+/// It lives on a thread of its own, so that a test may block while it waits for an answer, and so that a mock may be
+/// shared by tests that each have a runtime. Only where the clock of the test's runtime is paused it lives in that
+/// runtime, and goes by that clock: then the test must not block.
+///
+/// When it is dropped it stops, its port is free and what is under way is closed; then what was [expected](Scope::expect)
+/// is checked. A panic that is under way already is not disturbed: what is not met is printed.
 pub struct VodMock {
-    mock: Arc<Mock>,
-    endpoint: String,
+    scope: Scope,
     admin_endpoint: Option<String>,
+    seed: u64,
+    accounts: AtomicU64,
     serving: JoinHandle<()>,
+    thread: Option<OwnThread>,
 }
 
 impl VodMock {
@@ -28,7 +77,7 @@ impl VodMock {
         }
     }
 
-    /// Starts a mock like [`start`](Self::start) that speaks TLS. Its clients must trust [`ca_pem`](Self::ca_pem), and
+    /// Starts a mock like [`start`](Self::start) that speaks TLS. Its clients must trust [`ca_pem`](Scope::ca_pem), and
     /// may call it `localhost` or by any host of the service.
     ///
     /// ```
@@ -61,13 +110,20 @@ impl VodMock {
     /// # Errors
     /// If the configuration or the store cannot be used, or loopback has no free port.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
-        let place = config.admin.place;
-        let mock = Mock::open(config, store).await?;
-        let port = Port::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let admin = match place {
-            AdminPlace::Apart => Some(Port::bind((Ipv4Addr::LOCALHOST, 0)).await?),
-            AdminPlace::Shared | AdminPlace::Nowhere => None,
-        };
+        let (home, thread) = Home::found()?;
+        let opened = home.run(Opened::open(config, store)).await?;
+        Ok(Self::with(opened, home, thread))
+    }
+
+    /// The same for whoever has no runtime: blocks the thread until it is started.
+    pub(crate) fn start_blocking(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let (home, thread) = Home::own()?;
+        let opened = block_on(home.run(Opened::open(config, store)))?;
+        Ok(Self::with(opened, home, Some(thread)))
+    }
+
+    fn with(opened: Opened, home: Home, thread: Option<OwnThread>) -> Self {
+        let Opened { mock, port, admin, place, seed } = opened;
         let scheme = if mock.ca_pem().is_some() { "https" } else { "http" };
         let endpoint = format!("{scheme}://{}", port.addr());
         let admin_endpoint = match (place, &admin) {
@@ -76,16 +132,11 @@ impl VodMock {
             (_, None) => Some(endpoint.clone()),
         };
         let serving = Arc::clone(&mock);
-        let serving = tokio::spawn(async move {
+        let serving = home.spawn(async move {
             serving.serve_both(port, admin).await;
         });
-        Ok(Self { mock, endpoint, admin_endpoint, serving })
-    }
-
-    /// Where it listens, such as `http://127.0.0.1:41873`; `https` where it speaks TLS.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        let scope = Scope::of_mock(mock, home, endpoint);
+        Self { scope, admin_endpoint, seed, accounts: AtomicU64::new(1), serving, thread }
     }
 
     /// Where the admin API is, such as `http://127.0.0.1:41873`, to be followed by `/__vod/`; none where it is nowhere.
@@ -94,62 +145,131 @@ impl VodMock {
         self.admin_endpoint.as_deref()
     }
 
-    /// The certificate that clients must trust, in PEM; none where no TLS is spoken.
+    /// A new account with keys of its own, which is removed when it is dropped.
+    ///
+    /// Names and keys are drawn from the mock's seed, in the order of these calls.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let mock = vod_mock::VodMock::start().await;
+    /// let account = mock.account();
+    /// // … point an uploader with account.secret_id() and account.secret_key() at mock.endpoint() …
+    /// assert!(account.exchanges().is_empty());
+    /// # }
+    /// ```
     #[must_use]
-    pub fn ca_pem(&self) -> Option<&str> {
-        self.mock.ca_pem()
+    #[track_caller]
+    pub fn account(&self) -> TestAccount {
+        self.account_with(|_| {})
     }
 
-    /// The evidence so far. Whoever has an answer finds its exchange here.
+    /// The same, with a name, limits or a callback URL as a test needs them. Its keys are drawn.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let mock = vod_mock::VodMock::start().await;
+    /// let alice = mock.account_with(|account| account.name = "alice".to_owned());
+    /// assert_eq!(alice.name(), "alice");
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If the account cannot be used as it is, such as with a name that is taken.
     #[must_use]
-    pub fn exchanges(&self) -> Vec<Exchange> {
-        self.mock.exchanges()
+    #[track_caller]
+    pub fn account_with(&self, edit: impl Fn(&mut Account)) -> TestAccount {
+        loop {
+            let n = self.accounts.fetch_add(1, Ordering::Relaxed);
+            match TestAccount::add(&self.scope, self.seed, n, &edit) {
+                Ok(account) => return account,
+                // Somebody else has chosen the name that was next.
+                Err(AccountsError::Name(taken)) if taken == format!("account-{n}") => {}
+                Err(wrong) => panic!("{wrong}"),
+            }
+        }
     }
 
-    /// The upload of a file, if there is one. Of several accounts, the first by name; of two
-    /// generations, the newer.
-    pub async fn upload(&self, file_sha1: Sha1) -> Option<UploadView> {
-        self.mock.uploads().await.into_iter().find(|upload| upload.file_sha1 == file_sha1)
-    }
-
-    /// Every upload, in order of account, generation and digest.
-    pub async fn uploads(&self) -> Vec<UploadView> {
-        self.mock.uploads().await
-    }
-
-    /// Every callback to an application's own server, and what became of it.
+    /// The rules that clients broke so far, each with the exchanges that prove it.
     #[must_use]
-    pub fn callbacks(&self) -> Vec<Delivery> {
-        self.mock.callbacks()
+    pub fn findings(&self) -> Findings {
+        self.scope.mock().findings()
     }
 
     /// Stops it and waits until it has let go of its port and its store.
     pub async fn stop(mut self) {
-        self.mock.settled().await;
-        self.mock.stop();
-        self.mock.read_out().await;
+        let mock = Arc::clone(self.scope.mock());
+        let stop = async move {
+            mock.settled().await;
+            mock.stop();
+            mock.read_out().await;
+        };
+        self.scope.home().run(stop).await;
         self.serving.abort();
         // An aborted task ends in an error that says just that.
         let _ = (&mut self.serving).await;
     }
+}
 
-    /// The rules that clients broke so far, each with the exchanges that prove it, and what that comes to: where evidence
-    /// was evicted, nothing found is no pass.
-    #[must_use]
-    pub fn findings(&self) -> Findings {
-        self.mock.findings()
+/// A mock that is open, and the ports it will listen at.
+struct Opened {
+    mock: Arc<Mock>,
+    port: Port,
+    admin: Option<Port>,
+    place: AdminPlace,
+    seed: u64,
+}
+
+impl Opened {
+    /// Call it where the mock will live.
+    async fn open(config: Config, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let (place, seed) = (config.admin.place, config.seed);
+        let mock = Mock::open(config, store).await?;
+        let port = Port::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let admin = match place {
+            AdminPlace::Apart => Some(Port::bind((Ipv4Addr::LOCALHOST, 0)).await?),
+            AdminPlace::Shared | AdminPlace::Nowhere => None,
+        };
+        Ok(Self { mock, port, admin, place, seed })
     }
+}
 
-    /// The planned faults that never struck.
-    #[must_use]
-    pub fn unfired(&self) -> Vec<String> {
-        self.mock.unfired()
+impl Deref for VodMock {
+    type Target = Scope;
+
+    fn deref(&self) -> &Scope {
+        &self.scope
     }
 }
 
 impl Drop for VodMock {
     fn drop(&mut self) {
-        self.mock.stop();
+        // First what the evidence says now: stopping ends what is under way.
+        let settled = self.scope.settle();
+        self.scope.mock().stop();
         self.serving.abort();
+        drop(self.thread.take());
+        if let Err(unmet) = settled {
+            fail(&unmet);
+        }
     }
+}
+
+/// Fails the test; if it is failing already, only says why it would.
+fn fail(why: &str) {
+    if std::thread::panicking() {
+        eprintln!("{why}");
+    } else {
+        panic!("{why}");
+    }
+}
+
+/// Waits for something for as long as a test should; none where that was in vain.
+async fn patient<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, work).await.ok()
+}
+
+fn shown_patience() -> humantime::FormattedDuration {
+    humantime::format_duration(PATIENCE)
 }

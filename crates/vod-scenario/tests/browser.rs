@@ -18,9 +18,9 @@ use tokio::{
     process::{Child, Command},
     sync::mpsc,
 };
-use vod_mock::{Auth, Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY, UploadState, VodMock};
+use vod_mock::{Auth, Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY, Exchanges, UploadState, VodMock};
 use vod_proto::{
-    Exchange, FileFacts, Query, Sha1,
+    Action, FileFacts, Query, Sha1,
     request::{TokenTerms, sign_token},
     rules::Profile,
     sign::SecretKey,
@@ -128,18 +128,16 @@ async fn give_up_and_go_on(chromium: &Path) {
 }
 
 /// What the browser sent: no part twice but the refused one, no finish twice, and questions before parts.
-fn the_wire(exchanges: &[Exchange], origin: &str) {
-    let answered = |action: &str, code: i64| {
-        let fits = |exchange: &&Exchange| {
-            exchange.action.as_deref() == Some(action) && exchange.code().is_some_and(|seen| seen.0 == code)
-        };
-        exchanges.iter().filter(fits).count()
-    };
-    let seen = |action: &str| exchanges.iter().filter(|exchange| exchange.action.as_deref() == Some(action)).count();
+fn the_wire(exchanges: &Exchanges, origin: &str) {
+    let answered = |action, code| exchanges.action(action).code(code).len();
     // Two files are new, one is there in part, one is there whole when it is chosen again, the other when it is asked for.
-    assert_eq!([0, 1, 2].map(|code| answered("InitUploadEx", code)), [2, 1, 2]);
-    assert_eq!([0, -10004].map(|code| answered("UploadPartEx", code)), [5, 4]);
-    assert_eq!(seen("FinishUploadEx"), 2, "a finish without an answer must not be repeated blindly");
+    assert_eq!([0, 1, 2].map(|code| answered(Action::InitUploadEx, code)), [2, 1, 2]);
+    assert_eq!([0, -10004].map(|code| answered(Action::UploadPartEx, code)), [5, 4]);
+    assert_eq!(
+        exchanges.action(Action::FinishUploadEx).len(),
+        2,
+        "a finish without an answer must not be repeated blindly"
+    );
 
     let (questions, requests): (Vec<_>, Vec<_>) =
         exchanges.iter().partition(|exchange| exchange.request.method == "OPTIONS");

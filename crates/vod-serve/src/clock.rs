@@ -43,6 +43,21 @@ pub(crate) fn instant() -> Instant {
     Instant::now()
 }
 
+/// Does time stand still in the runtime that this is called in, until somebody moves it on? That is so in tests alone.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
+pub fn is_paused() -> bool {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return false;
+    }
+    let before = instant();
+    let machine = std::time::Instant::now();
+    while machine.elapsed().is_zero() {
+        std::hint::spin_loop();
+    }
+    instant() == before
+}
+
 /// Microseconds since a moment.
 pub(crate) fn micros_since(start: Instant) -> u64 {
     micros(start.elapsed())
@@ -72,4 +87,23 @@ pub fn fresh_secret() -> std::io::Result<[u8; 32]> {
 pub fn fresh_seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(system_now().as_nanosecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_paused;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_is_paused_is_seen_to_be() {
+        assert!(is_paused());
+        tokio::time::resume();
+        assert!(!is_paused());
+    }
+
+    #[test]
+    fn time_goes_on_in_any_other_runtime_and_without_one() {
+        assert!(!is_paused());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        assert!(!runtime.block_on(async { is_paused() }));
+    }
 }

@@ -208,7 +208,7 @@ async fn parts_without_any_length_are_empty_and_other_methods_are_named() {
     }
     let (status, headers, body) = ask(&mock, "HEAD", &init(&file), "", b"").await;
     assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", ""), "{headers}");
-    assert_eq!(mock.exchanges().pop().unwrap().code().map(|code| code.0), Some(-10001));
+    assert_eq!(mock.exchanges().into_iter().next_back().unwrap().code().map(|code| code.0), Some(-10001));
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ async fn a_small_file_that_does_not_end_is_refused_and_cut() {
     let chunk = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat().repeat(64);
     // The server hangs up somewhere within the 64 MiB: what matters is that it stopped reading.
     let _ = raw(&mock, &head, &chunk).await;
-    let exchange = mock.exchanges().pop().expect("it is on record");
+    let exchange = mock.exchanges().into_iter().next_back().expect("it is on record");
     assert!(exchange.request.body.len < 16 << 20, "{exchange:?}");
     assert_eq!(exchange.code().map(|code| code.0), Some(-10006), "{exchange:?}");
     assert_eq!(mock.uploads().await, []);

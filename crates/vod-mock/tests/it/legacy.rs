@@ -210,7 +210,7 @@ async fn a_body_that_is_not_as_long_as_said_is_25982_and_not_kept() {
     assert_says(&post(&mock, (target.clone(), &file[..PART + 1])).await, -25982, &[&said[..], &["524289"]].concat());
     assert_says(&post(&mock, (target.clone(), b"")).await, -25982, &said);
     let _ = raw(&mock, &head(&target, &format!("Content-Length: {}", ceiling + 1)), &vec![0; ceiling + 1]).await;
-    let above = mock.exchanges().pop().unwrap();
+    let above = mock.exchanges().into_iter().next_back().unwrap();
     assert_eq!(above.code().map(|code| code.0), Some(-25982), "{above:?}");
     assert_eq!(mock.uploads().await, [], "nothing came of any of them");
 }
@@ -384,7 +384,7 @@ async fn the_legacy_action_over_tls_is_noted_and_4600_where_documents_count() {
     let tls = || Some(Tls::default());
     let observed = mock(Config { tls: tls(), ..config() }).await;
     stored(&send(&observed, &file, 0, file.len()).await);
-    let exchange = observed.exchanges().pop().unwrap();
+    let exchange = observed.exchanges().into_iter().next_back().unwrap();
     let noted = vod_proto::lint::deviations(&exchange, &vod_proto::Limits::default());
     assert_eq!(noted.iter().map(|found| found.rule.id).collect::<Vec<_>>(), ["legacy-http-only"]);
     let documented = mock(Config { profile: Profile::Documented, tls: tls(), ..config() }).await;

@@ -65,7 +65,7 @@ async fn hangs_up_after(served: JoinHandle<()>, start: Instant) -> u64 {
 }
 
 fn last(mock: &Mock) -> Exchange {
-    mock.exchanges().pop().expect("an exchange")
+    mock.exchanges().into_iter().next_back().expect("an exchange")
 }
 
 #[tokio::test(start_paused = true)]

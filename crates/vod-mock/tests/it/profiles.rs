@@ -60,7 +60,7 @@ async fn ask(mock: &VodMock, sent: &Sent) -> Value {
 
 /// What of the last exchange the documents would have had otherwise.
 fn noted(mock: &VodMock) -> Vec<&'static str> {
-    let exchange = mock.exchanges().pop().unwrap();
+    let exchange = mock.exchanges().into_iter().next_back().unwrap();
     lint::deviations(&exchange, &Limits::default()).iter().map(|found| found.rule.id).collect()
 }
 

@@ -58,7 +58,7 @@ async fn send(mock: &VodMock, sent: &Sent) -> i64 {
 
 /// What of the last exchange the documents would have had otherwise, each rule once; the body is this test's own.
 fn noted(mock: &VodMock) -> Vec<&'static str> {
-    let exchange = mock.exchanges().pop().unwrap();
+    let exchange = mock.exchanges().into_iter().next_back().unwrap();
     let mut rules: Vec<_> = lint::deviations(&exchange, &Limits::default()).iter().map(|found| found.rule.id).collect();
     rules.retain(|id| *id != rules::PART_BODY.id);
     rules.dedup();

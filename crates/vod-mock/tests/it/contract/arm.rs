@@ -113,7 +113,7 @@ impl Served {
 
     pub(super) fn exchanges(&self) -> Vec<Exchange> {
         match self {
-            Self::Listening(mock) => mock.exchanges(),
+            Self::Listening(mock) => mock.exchanges().into_iter().map(Arc::unwrap_or_clone).collect(),
             Self::InProcess(mock, _) => mock.exchanges(),
         }
     }

@@ -1,0 +1,113 @@
+//! Where the mock runs, whatever the test does with its own thread.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use vod_mock::{Config, DiskStore, Fault, Phase, Verdict, VodMock};
+use vod_proto::{Action, Sha1};
+
+use super::{SMALL, demo_uploads, later_failure};
+
+/// Asks for something and blocks the thread until the answer is there.
+fn blocks(mock: &VodMock) -> String {
+    let mut stream = TcpStream::connect(mock.endpoint().trim_start_matches("http://")).unwrap();
+    stream.write_all(b"GET /__vod/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_test_may_block_its_only_thread() {
+    let mock = VodMock::start().await;
+    assert!(blocks(&mock).contains("\"ok\""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_may_block_one_of_many_threads() {
+    let mock = VodMock::start().await;
+    assert!(blocks(&mock).contains("\"ok\""));
+}
+
+#[test]
+fn a_mock_outlives_the_runtime_of_the_test_that_started_it() {
+    static SHARED: OnceLock<VodMock> = OnceLock::new();
+    for _ in 0..3 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            if SHARED.get().is_none() {
+                let _ = SHARED.set(VodMock::start().await);
+            }
+            let account = SHARED.get().unwrap().account();
+            let fault = account.fault(Fault::on(Action::InitUpload).attempt(1).before_read(Verdict::Reset));
+            super::uploads(&account, SMALL).await.unwrap();
+            assert_eq!(fault.struck(), 1);
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "a test measures the paused time")]
+async fn in_a_paused_runtime_the_mock_goes_by_the_paused_clock() {
+    let started = tokio::time::Instant::now();
+    let machine = std::time::Instant::now();
+    let mock = VodMock::start().await;
+    let hour = Duration::from_secs(3600);
+    let slow = mock.fault(Fault::on(Action::FinishUpload).before_commit(Verdict::delay(hour)));
+    let young = Fault::on(Action::InitUpload).until(hour).times(1).named("young");
+    let young = mock.fault(young.before_read(Verdict::http(503)));
+    let old = mock.fault(Fault::on(Action::InitUpload).after(hour).times(1).named("old").before_read(Verdict::Close));
+    demo_uploads(&mock, SMALL).await.unwrap();
+    demo_uploads(&mock, SMALL).await.unwrap();
+    assert!(started.elapsed() >= hour && machine.elapsed() < hour, "{:?}", started.elapsed());
+    assert_eq!([slow.struck(), young.struck(), old.struck()], [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_port_and_a_store_are_free_when_the_mock_is_dropped_or_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    for stopped in [true, false, true] {
+        let store = DiskStore::open(dir.path()).unwrap();
+        let mock = VodMock::start_on(Config::default(), store).await.unwrap();
+        let addr = mock.endpoint().trim_start_matches("http://").to_owned();
+        demo_uploads(&mock, SMALL).await.unwrap();
+        assert_eq!(mock.upload(Sha1::of(SMALL)).await.unwrap().commits, 1, "what the first stored is there");
+        if stopped {
+            mock.stop().await;
+        } else {
+            drop(mock);
+        }
+        assert!(TcpStream::connect(&addr).is_err(), "somebody listens at {addr} still");
+    }
+}
+
+#[tokio::test]
+async fn a_mock_may_be_dropped_by_a_task_of_its_own() {
+    let mock = VodMock::start().await;
+    let (endpoint, cell) = (mock.clone(), std::sync::Mutex::new(None));
+    let cell = std::sync::Arc::new(cell);
+    let inner = std::sync::Arc::clone(&cell);
+    let fault = mock.fault_fn(Fault::on(Action::Report), Phase::BeforeRead, move |_, _| {
+        drop(inner.lock().unwrap().take());
+        None
+    });
+    *cell.lock().unwrap() = Some(mock);
+    let asked = tokio::spawn(async move { super::asks(&endpoint, Action::Report).await });
+    asked.await.unwrap().unwrap_err();
+    drop(fault.may_stay_unused());
+    assert!(cell.lock().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_asked_of_a_mock_that_is_gone_says_so() {
+    let mock = VodMock::start().await;
+    let handle = mock.clone();
+    drop(mock);
+    assert!(handle.exchanges().is_empty(), "the evidence is there still");
+    let gone = later_failure(handle.uploads()).await;
+    assert!(gone.starts_with("the mock is gone: it was dropped"), "{gone}");
+}
