@@ -117,9 +117,9 @@ impl Redactor {
             out.push_str(&self.number(secret));
             return;
         }
-        for byte in &self.digest(secret)[..8] {
-            out.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
-        }
+        let mut digits = [0; 16];
+        hex::encode_to_slice(&self.digest(secret)[..8], &mut digits).expect("two digits a byte");
+        out.push_str(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"));
     }
 
     fn number(&self, secret: &str) -> String {
