@@ -26,6 +26,12 @@ pub enum JournalError {
         /// Which file.
         path: PathBuf,
     },
+    /// It is a device, a pipe or a socket: reading what stands in it might never end.
+    #[error("the journal {path} cannot be used: it is no regular file, and could not be taken up again")]
+    NotRegular {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Two lines claim the same number.
     #[error("the journal {path}, line {line}: exchange {seq} stands there twice")]
     Twice {
@@ -59,6 +65,9 @@ impl JournalFile {
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Exchange>), JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         let file = File::options().read(true).append(true).create(true).open(path).map_err(io)?;
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(JournalError::NotRegular { path: path.to_owned() });
+        }
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => JournalError::InUse { path: path.to_owned() },
             TryLockError::Error(source) => io(source),
@@ -129,6 +138,14 @@ mod tests {
         assert_eq!(exchanges.len(), 1);
         file.append(&format!("{}\n", exchanges[0].to_line().unwrap())).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{LINE}\n{LINE}\n"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_regular_file_is_refused_before_it_is_read() {
+        // `/dev/null` stands for `/dev/full` and pipes, which would be read for ever if this failed.
+        let error = JournalFile::open(Path::new("/dev/null")).err().expect("it is refused").to_string();
+        assert!(error.contains("no regular file"), "{error}");
     }
 
     #[test]
