@@ -192,6 +192,22 @@ async fn a_server_that_stops_waits_for_what_is_handed_over_but_not_for_ever() {
     assert_eq!(end_when_stopped(Duration::from_secs(9), true).await, End::Closed, "a second is enough");
 }
 
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_at_once_are_all_on_record_as_answered() {
+    let (server, journal) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::from_millis(10)))));
+    client.write_all(&REQUEST.repeat(3)).await.expect("the pipe is open");
+    let mut answers = Vec::new();
+    while String::from_utf8_lossy(&answers).matches(r#"{"code":0}"#).count() < 3 {
+        client.read_buf(&mut answers).await.expect("the pipe is open");
+    }
+    server.settled().await;
+    server.stop();
+    let ends: Vec<_> = journal.exchanges().iter().map(|exchange| exchange.end).collect();
+    assert_eq!(ends, [End::Replied; 3]);
+}
+
 /// How an exchange ends whose client has its answer while the server learns that late, and somebody is killed meanwhile.
 async fn end_beside_a_kill(flushed_after: Duration) -> End {
     let plan = "[[fault]]\nid = \"f\"\non = { action = \"FinishUpload\" }\nphase = \"after-commit\"\ndo = { kill = \"mock\" }\n";
