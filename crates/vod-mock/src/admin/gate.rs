@@ -1,7 +1,10 @@
 //! Who may ask at all: whoever has the token, where there is one, and no web page.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, uri::Authority};
 use sha2::{Digest as _, Sha256};
+use vod_proto::SIGN_HOSTS;
 
 use super::refusal::{Place, Refusal};
 
@@ -68,6 +71,22 @@ impl std::fmt::Debug for AdminToken {
     }
 }
 
+/// A page may have its own name lead to this machine once it is loaded, and then asks without naming its origin. The
+/// name it asks for is still its own: one that anybody can register has dots, and is none of the service's.
+fn known_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).to_ascii_lowercase());
+    let Some(given) = given else { return Ok(()) };
+    let authority = given.parse::<Authority>().ok();
+    let host = authority.as_ref().map_or("", Authority::host).trim_end_matches('.');
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    let own = !host.contains('.') || host.ends_with(".localhost") || SIGN_HOSTS.contains(&host);
+    if authority.is_some() && (address || own) {
+        return Ok(());
+    }
+    let error = format!("header Host is {given:?}: expected this machine, as an address or by a name without a dot");
+    Err(Refusal::new(StatusCode::FORBIDDEN, Place::Header, error).named("Host"))
+}
+
 impl AdminPolicy {
     /// May a request with these headers be answered?
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -82,7 +101,7 @@ impl AdminPolicy {
             let error = format!("a web page, of {origin:?}, asks: expected a request without Origin");
             return Err(Refusal::new(StatusCode::FORBIDDEN, Place::Header, error).named("Origin"));
         }
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = &self.token else { return known_host(headers) };
         let wrong = match headers.get(header::AUTHORIZATION) {
             None => "is missing",
             Some(given) => match given.as_bytes().split_at_checked(b"Bearer ".len()) {

@@ -57,6 +57,35 @@ async fn where_there_is_a_token_every_request_must_show_it() {
 }
 
 #[tokio::test]
+async fn a_name_that_anybody_can_register_is_no_name_of_this_machine() {
+    let status = async |mock: &VodMock, host: &str| {
+        let head = format!("GET /__vod/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = String::from_utf8(crate::wire::raw(mock, &head, b"").await.unwrap()).unwrap();
+        (answer[9..12].parse::<u16>().unwrap(), answer)
+    };
+    let open = mock(config()).await;
+    for host in
+        ["127.0.0.1:8266", "[::1]:8266", "localhost:8266", "a.localhost", "mock:8266", "VOD2.qcloud.com", "10.0.0.7"]
+    {
+        assert_eq!(status(&open, host).await.0, 200, "{host}");
+    }
+    for host in [
+        "evil.example:80",
+        "evil.example.",
+        "127.0.0.1.evil.example",
+        "qcloud.com",
+        "vod2.qcloud.com.evil.example",
+        "a@b.c",
+    ] {
+        let (status, answer) = status(&open, host).await;
+        assert!(status == 403 && answer.contains("header Host is"), "{host}: {answer}");
+    }
+    let guarded = guarded(AdminPlace::Shared).await;
+    let (status, answer) = status(&guarded, "evil.example").await;
+    assert!(status == 401 && answer.contains("Authorization"), "whoever has the token may come by any name: {answer}");
+}
+
+#[tokio::test]
 async fn a_token_is_never_shown() {
     let token = AdminToken::new(TOKEN).unwrap();
     let shown = format!("{:?} {:?}", token, AdminPolicy { token: Some(token.clone()), ..AdminPolicy::default() });
