@@ -173,7 +173,7 @@ impl Engine {
             let hold = if let Verdict::Hold(hold) = &verdict { Some(hold.0.clone()) } else { None };
             let mut planted = Planted::new(id, account, on, phase, at, What::Does(verdict), now, until);
             // From now on, so that a release that comes before the first exchange is no mistake.
-            planted.latches.extend(hold.map(|name| (name, Latch::new(self.changes.clone()))));
+            planted.latches.extend(hold.map(|name| (name, Latch::new(self.changes.clone(), until))));
             planted
         });
         let handles = planted.map(|planted| state.add(planted)).collect();
@@ -309,8 +309,8 @@ impl Engine {
             }
             let latch = match &verdict {
                 Verdict::Hold(name) => {
-                    let latch = planted.latches.entry(name.0.clone());
-                    Some(latch.or_insert_with(|| Latch::new(self.changes.clone())).clone())
+                    let (until, latch) = (planted.until, planted.latches.entry(name.0.clone()));
+                    Some(latch.or_insert_with(|| Latch::new(self.changes.clone(), until)).clone())
                 }
                 _ => None,
             };
@@ -861,5 +861,17 @@ mod tests {
             [""; 0],
             "it is the server's, not an account's"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_lets_go_when_the_time_of_its_fault_is_over() {
+        let engine = engine("", 1);
+        let plan = "[[fault]]\nid = \"a\"\nphase = \"before-read\"\ndo = { hold = \"door\" }\n";
+        engine.plant(None, toml::from_str(plan).unwrap(), Some(Duration::from_secs(9))).unwrap();
+        let strike = strike(&engine, Phase::BeforeRead, &part(1), 1).expect("it fits");
+        let start = instant();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        strike.latch.expect("it holds").wait().await;
+        assert_eq!(start.elapsed(), Duration::from_secs(9));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{Change, Kind, Phase, Scene, Selector, Striking};
 
@@ -15,7 +15,8 @@ use super::{Change, Kind, Phase, Scene, Selector, Striking};
 #[serde(transparent)]
 pub struct Hold(pub String);
 
-/// What exchanges wait behind. It opens when it is released, or when its fault is lifted, and stays open.
+/// What exchanges wait behind. It opens when it is released, when its fault is lifted, or when
+/// the time of that is over, and stays open.
 #[derive(Clone, Debug)]
 pub(crate) struct Latch(Arc<State>);
 
@@ -23,13 +24,15 @@ pub(crate) struct Latch(Arc<State>);
 struct State {
     open: watch::Sender<bool>,
     held: AtomicU64,
+    /// When the time of its fault is over.
+    until: Option<Instant>,
     /// Told whenever somebody begins or ceases to wait.
     changes: watch::Sender<u64>,
 }
 
 impl Latch {
-    pub(crate) fn new(changes: watch::Sender<u64>) -> Self {
-        Self(Arc::new(State { open: watch::Sender::new(false), held: AtomicU64::new(0), changes }))
+    pub(crate) fn new(changes: watch::Sender<u64>, until: Option<Instant>) -> Self {
+        Self(Arc::new(State { open: watch::Sender::new(false), held: AtomicU64::new(0), until, changes }))
     }
 
     pub(crate) fn open(&self) {
@@ -41,10 +44,15 @@ impl Latch {
         self.0.held.load(Ordering::SeqCst)
     }
 
-    async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         let _held = Held::behind(&self.0);
-        // The sender is held by this very latch, so it cannot be gone.
-        let _ = self.0.open.subscribe().wait_for(|open| *open).await;
+        let mut open = self.0.open.subscribe();
+        // The sender is held by this very latch, so it cannot be gone; and a time that is over opens it too.
+        let opened = open.wait_for(|open| *open);
+        match self.0.until {
+            Some(until) => _ = tokio::time::timeout_at(until, opened).await,
+            None => _ = opened.await,
+        }
     }
 }
 
