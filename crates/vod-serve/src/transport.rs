@@ -130,10 +130,17 @@ impl Listener for Port {
             return Ok(());
         }
         self.ear = Ear::Lost;
-        let socket = if self.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(self.addr)?;
-        self.ear = Ear::Shut(socket);
+        let socket = || if self.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        // Whoever else asks for the port has it too, where both reuse addresses and neither listens: so this one does
+        // not, or no longer once it is bound, beside connections that are still open.
+        let mut bound = socket()?;
+        if bound.bind(self.addr).is_err() {
+            bound = socket()?;
+            bound.set_reuseaddr(true)?;
+            bound.bind(self.addr)?;
+            bound.set_reuseaddr(false)?;
+        }
+        self.ear = Ear::Shut(bound);
         Ok(())
     }
 
@@ -142,6 +149,7 @@ impl Listener for Port {
             self.shut()?;
         }
         if let Ear::Shut(socket) = std::mem::replace(&mut self.ear, Ear::Lost) {
+            socket.set_reuseaddr(true)?;
             self.ear = Ear::Open(socket.listen(BACKLOG)?);
         }
         Ok(())
