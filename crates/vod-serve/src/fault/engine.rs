@@ -676,6 +676,33 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_whose_life_ends_before_its_time_is_refused() {
+        let plan = "[[fault]]\nid = \"a\"\non = { after = \"3s\" }\nphase = \"before-read\"\ndo = \"close\"\n";
+        let plan: Plan = toml::from_str(plan).unwrap();
+        let engine = engine("", 1);
+        let plant = |seconds| engine.plant(None, plan.clone(), Some(Duration::from_secs(seconds))).map(drop);
+        let refused = plant(3).unwrap_err().to_string();
+        assert_eq!(refused, "fault \"a\": after is 3s: expected earlier than the end of its time to live, 3s");
+        assert_eq!(plant(4), Ok(()));
+    }
+
+    #[test]
+    fn a_decision_is_held_to_what_data_is() {
+        let engine = Engine::new(Plan::default(), 1, Powers { longest_body: Some(1000), ..POWERS }).unwrap();
+        let plant = |id, phase, at| {
+            let planted = engine.plant_decision(None, id, Selector::default(), phase, at, Box::new(|_, _| None));
+            planted.map_err(|error| error.why)
+        };
+        assert_eq!(plant("", Phase::BeforeRead, None), Err("its id is empty".to_owned()));
+        let refused = plant("a", Phase::MidBody, Some(1000)).unwrap_err();
+        assert_eq!(refused, "at is 1000: this server reads no more than 1000 bytes of a body");
+        assert!(plant("a", Phase::MidBody, Some(999)).is_ok());
+        assert!(plant("a", Phase::BeforeRead, None).unwrap_err().contains("its id is taken"));
+        engine.reads_bodies_of(2000);
+        assert!(plant("b", Phase::MidBody, Some(1999)).is_ok(), "longer ones are read now");
+    }
+
+    #[test]
     fn what_was_lifted_strikes_no_more_even_where_it_was_aimed() {
         let engine = engine("", 1);
         let plan = toml::from_str("[[fault]]\nid = \"a\"\nphase = \"mid-body\"\nat = 7\ndo = \"reset\"").unwrap();

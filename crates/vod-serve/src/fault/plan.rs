@@ -49,7 +49,12 @@ pub struct Fault {
 
 /// Which requests a fault strikes: all that is given must fit, and what is not given fits everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(
+    deny_unknown_fields,
+    default,
+    rename_all = "kebab-case",
+    expecting = "a table such as { action = \"UploadPart\", part = 2 }"
+)]
 pub struct Selector {
     /// Requests of this action.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,131 +244,4 @@ impl Selector {
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    #[track_caller]
-    fn check(body: &str, expected: Expect) {
-        let text = format!("[[fault]]\nid = \"f\"\n{body}\n");
-        let shown = match toml::from_str::<Plan>(&text) {
-            Err(error) => error.to_string(),
-            Ok(plan) => match plan.check() {
-                Ok(()) => format!("{:?}\n", plan.faults[0].verdict),
-                Err(error) => format!("{error}\n"),
-            },
-        };
-        expected.assert_eq(&shown);
-    }
-
-    #[test]
-    fn verdicts_read_as_people_write_them() {
-        check(
-            "phase = \"before-read\"\ndo = { reply = { code = -10004, can-retry = true } }",
-            expect![[r#"
-            Reply(ReplyFault { code: -10004, can_retry: true, message: "injected" })
-        "#]],
-        );
-        check(
-            "phase = \"before-read\"\ndo = { http = { status = 503, retry-after = \"2s\" } }",
-            expect![[r#"
-            Http(HttpFault { status: 503, retry_after: Some(2s) })
-        "#]],
-        );
-        check(
-            "phase = \"mid-reply\"\nat = 20\ndo = \"reset\"",
-            expect![[r#"
-            Reset
-        "#]],
-        );
-        check(
-            "phase = \"after-commit\"\ndo = { kill = \"client\" }",
-            expect![[r#"
-            Kill(Client)
-        "#]],
-        );
-        check(
-            "phase = \"after-commit\"\ndo = { delay = \"300ms\" }",
-            expect![[r#"
-                Delay(Fixed(300ms))
-            "#]],
-        );
-    }
-
-    #[test]
-    fn what_is_unknown_is_refused_with_line_and_caret() {
-        check(
-            "phase = \"after-comit\"\ndo = \"reset\"",
-            expect![[r#"
-            TOML parse error at line 3, column 9
-              |
-            3 | phase = "after-comit"
-              |         ^^^^^^^^^^^^^
-            unknown variant `after-comit`, expected one of `before-read`, `mid-body`, `before-commit`, `after-commit`, `mid-reply`
-        "#]],
-        );
-        check(
-            "on = { parts = 3 }\nphase = \"after-commit\"\ndo = \"reset\"",
-            expect![[r#"
-                TOML parse error at line 3, column 8
-                  |
-                3 | on = { parts = 3 }
-                  |        ^^^^^
-                unknown field `parts`, expected one of `action`, `part`, `offset`, `attempt`, `account`, `file-sha`, `every`, `chance`, `after`, `until`, `times`
-            "#]],
-        );
-        check(
-            "phase = \"after-commit\"\ndo = { delay = \"soon\" }",
-            expect![[r#"
-                TOML parse error at line 4, column 16
-                  |
-                4 | do = { delay = "soon" }
-                  |                ^^^^^^
-                "soon" is no duration such as "300ms" or "2s": expected number at 0
-            "#]],
-        );
-    }
-
-    #[test]
-    fn what_could_never_strike_is_refused() {
-        check(
-            "phase = \"after-commit\"\ndo = \"drop-part\"",
-            expect![[r#"
-                fault "f": drop-part cannot strike in phase after-commit, but in before-commit
-            "#]],
-        );
-        check(
-            "phase = \"mid-body\"\ndo = { http = { status = 503 } }",
-            expect![[r#"
-                fault "f": http cannot strike in phase mid-body, but in before-read, before-commit, after-commit
-            "#]],
-        );
-        check(
-            "on = { action = \"InitUpload\", part = 1 }\nphase = \"before-read\"\ndo = \"close\"",
-            expect![[r#"
-                fault "f": part and offset select among requests that send a part
-            "#]],
-        );
-        check(
-            "on = { chance = 1.5 }\nphase = \"before-read\"\ndo = \"close\"",
-            expect![[r#"
-            fault "f": chance is 1.5: expected above 0 and up to 1
-        "#]],
-        );
-        check(
-            "at = 3\nphase = \"before-read\"\ndo = \"close\"",
-            expect![[r#"
-            fault "f": at counts bytes in phases mid-body and mid-reply, not in before-read
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_plan_reads_back_what_it_writes() {
-        let text = "[[fault]]\nid = \"a\"\nphase = \"before-read\"\n[fault.on]\naction = \"InitUpload\"\n[fault.do.http]\nstatus = 503\nretry-after = \"2s\"\n";
-        let plan: Plan = toml::from_str(text).unwrap();
-        let again: Plan = toml::from_str(&toml::to_string(&plan).unwrap()).unwrap();
-        assert_eq!(plan, again);
-    }
-}
+mod tests;

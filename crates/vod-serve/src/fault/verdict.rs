@@ -13,6 +13,7 @@ mod hold;
 mod http;
 mod kill;
 mod list;
+mod reading;
 mod refuse;
 mod reply;
 mod reset;
@@ -49,7 +50,7 @@ use crate::{
 
 /// What a fault does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", remote = "Self")]
 pub enum Verdict {
     /// Answers this in place of what would have been answered.
     Reply(ReplyFault),

@@ -6,7 +6,7 @@ use super::{Change, Effects, Kind, Need, Phase, Power, Scene, Selector, Striking
 
 /// Which byte is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { offset = 0 }")]
 pub struct Corrupt {
     /// The byte of the part, from 0; a part that ends before it is not struck.
     pub offset: u64,

@@ -9,7 +9,7 @@ use crate::message::ReplyOut;
 
 /// An answer of HTTP itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { status = 503 }")]
 pub struct HttpFault {
     /// The status, 400 to 599.
     pub status: u16,

@@ -11,7 +11,7 @@ use crate::message::ReplyOut;
 
 /// A reply of the protocol that the server does not mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { code = -10004 }")]
 pub struct ReplyFault {
     /// The code to answer.
     pub code: i64,

@@ -9,7 +9,7 @@ use super::{Change, Kind, Phase, Scene, Selector, Striking, at_once};
 
 /// How fast bytes pass, from when it strikes to the end of the exchange. They pass evenly, in small pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { read = \"256KiB/s\" }")]
 pub struct Throttle {
     /// How fast the request is taken in. Default: as fast as it comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

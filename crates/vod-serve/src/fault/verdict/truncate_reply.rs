@@ -8,7 +8,7 @@ use super::{Change, Instead, Kind, Need, Phase, Scene, Striking, at_once};
 
 /// How much of the reply is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { at = 20 }")]
 pub struct TruncateReply {
     /// So many bytes of its body; a reply that has no more is not struck.
     pub at: u64,
