@@ -5,11 +5,21 @@
 //! - `cuts`: `close`, `reset`, `kill`, before, behind and within what is sent.
 //! - `answers`: `reply`, `http`, `garbage-reply`, `empty-reply`, `truncate-reply`.
 //! - `delays`, `throttles`, `stalls`: what takes its time, on paused time.
+//! - `doors`: `refuse` and `hold`.
+//! - `parts`: `corrupt`, `drop-part` and `transcode`.
+//! - `openings`: `list`, `data-size` and `expire-session`.
+//! - `selectors`: which requests are struck, and how often.
+//! - `lines`: what comes next on the same connection, and odd ways of sending.
 //! - `unfired`: every fault where it does not fit.
 
 mod answers;
 mod cuts;
 mod delays;
+mod doors;
+mod lines;
+mod openings;
+mod parts;
+mod selectors;
 mod stage;
 mod stalls;
 mod throttles;

@@ -203,7 +203,7 @@ impl Stage {
     /// A fresh connection.
     pub(super) async fn connect(&self) -> Peer {
         let Some(addr) = self.addr else {
-            let (near, far) = tokio::io::duplex(64 << 10);
+            let (near, far) = tokio::io::duplex(1 << 20);
             let (mock, unfinished) = (Arc::clone(&self.mock), Arc::clone(&self.unfinished));
             unfinished.fetch_add(1, Ordering::SeqCst);
             let task = tokio::spawn(async move {

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use vod_mock::{Config, MemoryStore, Mock};
 use vod_proto::{Sha1, exchange::End};
 use vod_serve::Plan;
 
-use super::stage::{Act, Reply, Stage, fault};
+use super::stage::{Act, Reply, Stage, fault, fault_at};
 use crate::{pipe::now, wire::config};
 
 /// A fault and the request that it strikes: what it does, when, what comes before that request, and which it is.
@@ -114,6 +115,21 @@ fn no_fault_is_left_out_here() {
         let named = tried.contains(&format!("\"{name}\"")) || tried.contains(&format!("{{ {name} ="));
         assert!(named, "{name} is not among the faults above");
     }
+}
+
+#[tokio::test]
+async fn a_byte_that_no_account_reads_is_refused_until_one_does() {
+    let plan = || toml::from_str::<Plan>(&fault_at("{}", "mid-body", 8 << 20, "\"close\"")).unwrap();
+    let error = Mock::open(Config { plan: plan(), ..config() }, MemoryStore::new()).await.err().unwrap().to_string();
+    assert!(error.contains("at is 8388608: this server reads no more than 8388608 bytes of a body"), "{error}");
+    let roomy =
+        "name = \"roomy\"\napp-id = 1\nsecret-id = \"i\"\nsecret-key = \"k\"\n[limits]\nbody-ceiling = 8388609\n";
+    let stage = Stage::in_memory("").await;
+    assert!(stage.mock.engine().plant(None, plan(), None).is_err());
+    stage.mock.add_account(toml::from_str(roomy).unwrap()).unwrap();
+    assert!(stage.mock.engine().plant(None, plan(), None).is_ok());
+    let accounts = toml::from_str(&format!("[[account]]\n{}", roomy.replace("[limits]", "[account.limits]"))).unwrap();
+    assert!(Mock::open(Config { plan: plan(), accounts, ..config() }, MemoryStore::new()).await.is_ok());
 }
 
 #[tokio::test]
