@@ -162,6 +162,8 @@ enum Failure {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error("the journal's file lacks {0} exchanges that could not be written")]
+    Unwritable(u64),
     #[error("cannot write the findings to {path}: {source}")]
     Findings { path: PathBuf, source: io::Error },
     #[error("cannot write the ready file {path}: {source}")]
@@ -188,7 +190,12 @@ impl Failure {
             | Self::NoHome
             | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
-            Self::Disk(_) | Self::Journal(_) | Self::Findings { .. } | Self::Ready { .. } | Self::Ca(_) => exit::STORE,
+            Self::Disk(_)
+            | Self::Journal(_)
+            | Self::Unwritable(_)
+            | Self::Findings { .. }
+            | Self::Ready { .. }
+            | Self::Ca(_) => exit::STORE,
         }
     }
 }
@@ -345,10 +352,12 @@ async fn run(args: Args) -> Result<(), Failure> {
     for id in mock.unfired() {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
     }
+    let unwritable = mock.unwritable();
     if let Some(path) = args.findings {
         write_findings(&path, &mock.findings()).map_err(|source| Failure::Findings { path, source })?;
     }
-    Ok(())
+    // Last, and loud: whoever judges by that file must not take what is missing for what did not happen.
+    if unwritable > 0 { Err(Failure::Unwritable(unwritable)) } else { Ok(()) }
 }
 
 /// Makes sure that findings can be written, and that none of an earlier run are there: a mock that is killed leaves none.

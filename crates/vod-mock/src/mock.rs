@@ -307,6 +307,12 @@ impl Mock {
         self.mind.engine().fates()
     }
 
+    /// How many exchanges the journal's file lacks because they could not be written, as on a full disk.
+    #[must_use]
+    pub fn unwritable(&self) -> u64 {
+        self.mind.journal().unwritable()
+    }
+
     /// The rules that clients broke so far, each with the exchanges that prove it, and what that comes to: where evidence
     /// was evicted, nothing found is no pass.
     #[must_use]

@@ -26,7 +26,10 @@ mod tests;
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sha2::{Digest as _, Sha256};
@@ -98,6 +101,8 @@ pub struct Journal {
     redactor: Redactor,
     state: Mutex<State>,
     file: Option<Mutex<JournalFile>>,
+    /// How many lines could not be written.
+    unwritable: AtomicU64,
     /// Whoever reads along may wait for an exchange to end, or for the server to stop.
     followed: Notify,
 }
@@ -205,6 +210,7 @@ impl Journal {
             redactor: Redactor::new(key.into()),
             state: Mutex::new(state),
             file: file.map(Mutex::new),
+            unwritable: AtomicU64::new(0),
             followed: Notify::new(),
         }
     }
@@ -385,6 +391,12 @@ impl Journal {
         drop(dropped);
     }
 
+    /// How many exchanges the file lacks because they could not be written, as on a full disk.
+    #[must_use]
+    pub fn unwritable(&self) -> u64 {
+        self.unwritable.load(Ordering::Relaxed)
+    }
+
     /// Writes the lines of all exchanges that are over. Readers in memory need not wait for it.
     fn write(&self) {
         let Some(file) = &self.file else { return };
@@ -393,6 +405,7 @@ impl Journal {
         let lines = std::mem::take(&mut self.state().unwritten);
         for Line { seq, text } in lines {
             if let Err(error) = file.append(&text) {
+                self.unwritable.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, seq, "the journal's file lacks an exchange: it could not be written");
             }
         }

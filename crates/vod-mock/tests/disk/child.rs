@@ -99,10 +99,10 @@ impl Mock {
         Pid::from_child(&self.child)
     }
 
-    /// Asks it to stop, and waits until it has.
-    pub(crate) fn stop(mut self) {
+    /// Has it stop, and says with which code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
         kill_process(self.pid(), Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
+        self.child.wait().unwrap().code()
     }
 
     /// Is it still there?

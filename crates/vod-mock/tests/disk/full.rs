@@ -117,8 +117,8 @@ fn a_disk_that_is_full_at_any_byte_is_answered_and_loses_nothing() {
     assert_eq!(wire.get(&finish(sha1)), stored);
     asked += 3;
 
-    // What it answered last is in its journal when it has stopped.
-    mock.stop();
+    // What it answered last is in its journal when it has stopped; and it says that some is not.
+    assert_eq!(mock.stop(), Some(i32::from(vod_mock::exit::STORE)));
     let mock = place.start(place.mock());
     let views = mock.connect().get(&views(true));
     assert_eq!(views[0]["file-id"], stored["fileId"], "{views}");

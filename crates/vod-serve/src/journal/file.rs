@@ -58,6 +58,8 @@ pub(super) struct JournalFile {
     file: File,
     /// The length up to which every line is whole.
     len: u64,
+    /// There may be half a line behind it.
+    torn: bool,
 }
 
 impl JournalFile {
@@ -101,14 +103,18 @@ impl JournalFile {
         let mut file = reader.into_inner();
         file.set_len(good).map_err(io)?;
         file.seek(io::SeekFrom::End(0)).map_err(io)?;
-        Ok((Self { file, len: good }, exchanges))
+        Ok((Self { file, len: good, torn: false }, exchanges))
     }
 
     /// Appends a line, with its line break, in one write, so that a killed process leaves at most one torn line.
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // Half a line would spoil the next one too.
+        if self.torn {
             self.file.set_len(self.len)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // Half a line would spoil the next one too. If it cannot be cut off now, it is before the next is written.
+            self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += line.len() as u64;
