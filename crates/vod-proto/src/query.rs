@@ -1,6 +1,6 @@
 //! The query of a request line: order kept, raw text kept, decoded on demand.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt, iter, ops::Range};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -60,8 +60,53 @@ impl<'q> Pair<'q> {
 }
 
 fn is_plain(raw: &str) -> bool {
-    // Without a way out of the loop: most texts are plain, and a loop like this one is done many bytes at a time.
-    !raw.bytes().fold(false, |found, byte| found | (byte == b'%') | (byte == b'+'))
+    !raw.bytes().any(|byte| matches!(byte, b'%' | b'+'))
+}
+
+/// Where a pair lies in a text: its name up to `equals`, its value from `value` to `end`.
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    equals: usize,
+    value: usize,
+    end: usize,
+    plain: Plain,
+}
+
+impl Span {
+    /// The pair, in the text that the span was found in.
+    fn of(self, raw: &str) -> Pair<'_> {
+        let Self { start, equals, value, end, plain } = self;
+        Pair { raw_name: &raw[start..equals], raw_value: &raw[value..end], plain }
+    }
+}
+
+/// Finds the pairs of a text, in one pass over it.
+fn spans(raw: &str) -> impl Iterator<Item = Span> {
+    let mut next = 0;
+    iter::from_fn(move || {
+        while next < raw.len() {
+            let start = next;
+            let (mut equals, mut plain) = (None, Plain { name: true, value: true });
+            let mut end = start;
+            for byte in &raw.as_bytes()[start..] {
+                match byte {
+                    b'&' => break,
+                    b'=' if equals.is_none() => equals = Some(end),
+                    b'%' | b'+' if equals.is_none() => plain.name = false,
+                    b'%' | b'+' => plain.value = false,
+                    _ => {}
+                }
+                end += 1;
+            }
+            next = end + 1;
+            if end > start {
+                let (equals, value) = equals.map_or((end, end), |at| (at, at + 1));
+                return Some(Span { start, equals, value, end, plain });
+            }
+        }
+        None
+    })
 }
 
 /// Bytes that are no UTF-8 become the replacement character: a signature over them then fails, loudly.
@@ -90,16 +135,6 @@ pub struct Query {
     spans: Vec<Span>,
 }
 
-/// Where a pair lies: its name up to `equals`, its value from `value` to `end`.
-#[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    equals: usize,
-    value: usize,
-    end: usize,
-    plain: Plain,
-}
-
 /// How many parameters an ordinary request has at most. One that has more makes room for them as they come.
 const ORDINARY: usize = 16;
 
@@ -108,16 +143,7 @@ impl Query {
     #[must_use]
     pub fn parse(raw: &str) -> Self {
         let mut spans = Vec::with_capacity(ORDINARY);
-        let mut start = 0;
-        for piece in raw.split('&') {
-            let end = start + piece.len();
-            if !piece.is_empty() {
-                let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-                let plain = Plain { name: is_plain(name), value: is_plain(value) };
-                spans.push(Span { start, equals: start + name.len(), value: end - value.len(), end, plain });
-            }
-            start = end + 1;
-        }
+        spans.extend(self::spans(raw));
         Self { raw: raw.to_owned(), spans }
     }
 
@@ -154,7 +180,16 @@ impl Query {
     /// The first parameter of this name, as it stood on the line.
     #[must_use]
     pub fn pair(&self, name: &str) -> Option<Pair<'_>> {
-        self.pairs().find(|pair| if pair.plain.name { pair.raw_name == name } else { pair.name() == name })
+        let raw = self.raw.as_bytes();
+        let found = self.spans.iter().find(|span| {
+            // Most names need no decoding, and most are not the one that is asked for.
+            if span.plain.name {
+                raw[span.start..span.equals] == *name.as_bytes()
+            } else {
+                span.of(&self.raw).name() == name
+            }
+        });
+        found.map(|span| span.of(&self.raw))
     }
 
     /// The same query for whoever decodes forms, where its sender read a `+` so.
@@ -168,15 +203,9 @@ impl Query {
 
     /// All parameters, in the order they were sent.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = Pair<'_>> + Clone {
-        self.spans.iter().map(|&Span { start, equals, value, end, plain }| Pair {
-            raw_name: &self.raw[start..equals],
-            raw_value: &self.raw[value..end],
-            plain,
-        })
+        self.spans.iter().map(|span| span.of(&self.raw))
     }
-}
 
-impl Query {
     /// How long the text is that was read.
     pub(crate) const fn raw_len(&self) -> usize {
         self.raw.len()

@@ -91,12 +91,13 @@ pub fn string_to_sign(method: &str, host: &str, path: &str, query: &Query, decod
 
 /// The end of that text, which is the same for every host.
 fn signed_parameters(query: &Query, decoding: Decoding) -> String {
-    let mut pairs: Vec<_> = query
-        .pairs()
-        .map(|pair| (pair.name(), pair))
-        .filter(|(name, _)| name != "Signature")
-        .map(|(name, pair)| (with_dots(name), pair.value(decoding)))
-        .collect();
+    let mut pairs = Vec::with_capacity(query.pairs().len());
+    for pair in query.pairs() {
+        let name = pair.name();
+        if name != "Signature" {
+            pairs.push((with_dots(name), pair.value(decoding)));
+        }
+    }
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     let len = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let mut text = String::with_capacity(len);
