@@ -1,4 +1,8 @@
 //! Replies as types, read tolerantly from JSON and written in the one form that every known client reads.
+//!
+//! - `write`: that form.
+
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -6,9 +10,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{Action, Code, Family, Md5, Sha1, action::Role, code::RetryClass};
+use crate::{Action, Code, Md5, Sha1, action::Role, code::RetryClass};
 
 /// A part that the server says it has.
 ///
@@ -205,86 +209,6 @@ impl Reply {
         let unknown_fields = fields.into_keys().filter(|name| !KNOWN_FIELDS.contains(&name.as_str())).collect();
         Ok(ParsedReply { reply, unknown_fields })
     }
-
-    /// Writes the reply: fields in alphabetical order, as the real service does.
-    ///
-    /// Always with `canRetry`, `code`, `codeDesc` and `message`, because known clients read them with getters that
-    /// throw; the legacy family knows `code` and `message` alone.
-    #[must_use]
-    pub fn to_json(&self, family: Family) -> String {
-        let mut fields: BTreeMap<&str, Value> = BTreeMap::from([("code", json!(0)), ("message", json!(""))]);
-        if family != Family::Legacy {
-            fields.insert("canRetry", json!(0));
-            fields.insert("codeDesc", json!(""));
-        }
-        match self {
-            Self::Init(InitReply::Fresh) => {
-                // What a real server was seen to answer, to the letter.
-                fields.insert("codeDesc", json!(" 0\n"));
-                fields.insert("sessionInfo", json!(r#"{"sessionKey":"xxx"}"#));
-            }
-            Self::Init(InitReply::Resume { part_size, parts }) => {
-                fields.insert("code", json!(Code::RESUME));
-                fields.insert("dataSize", json!(part_size));
-                fields.insert("listParts", parts.iter().map(|part| part.to_json()).collect());
-            }
-            Self::Init(InitReply::Exists(stored)) => {
-                fields.insert("code", json!(Code::EXISTS));
-                insert_stored(&mut fields, stored);
-            }
-            Self::Part => {}
-            Self::Finish(stored) => {
-                insert_stored(&mut fields, stored);
-                fields.insert("sessionInfo", json!(""));
-            }
-            Self::Next(NextReply::Continue { offset }) => {
-                fields.insert("flag", json!(0));
-                // A text, as the documents show it: one client reads it in a way that fails on a number.
-                fields.insert("offset", json!(offset.to_string()));
-            }
-            Self::Next(NextReply::Stored(stored)) => {
-                fields.insert("flag", json!(1));
-                insert_stored(&mut fields, stored);
-            }
-            Self::Rejected(rejected) => {
-                fields.insert("code", json!(rejected.code));
-                fields.insert("message", json!(rejected.message));
-                if family != Family::Legacy {
-                    fields.insert("canRetry", json!(i32::from(rejected.can_retry.unwrap_or(false))));
-                    fields.insert("codeDesc", json!(rejected.code.meaning().map_or("", |row| row.meaning)));
-                }
-            }
-        }
-        json!(fields).to_string()
-    }
-}
-
-impl ListedPart {
-    fn to_json(self) -> Value {
-        let mut fields: BTreeMap<&str, Value> = BTreeMap::from([("offset", json!(self.offset))]);
-        if let Some(len) = self.len {
-            // Two clients read dataLen, the documents say dataSize: both.
-            fields.insert("dataLen", json!(len));
-            fields.insert("dataSize", json!(len));
-        }
-        if let Some(md5) = self.md5 {
-            fields.insert("dataMd5", json!(md5));
-        }
-        if let Some(sha1) = self.sha1 {
-            fields.insert("dataSha", json!(sha1));
-        }
-        json!(fields)
-    }
-}
-
-fn insert_stored(fields: &mut BTreeMap<&str, Value>, stored: &Stored) {
-    fields.insert("fileId", json!(stored.file_id));
-    if let Some(url) = &stored.url {
-        fields.insert("url", json!(url));
-    }
-    if let Some(proof) = &stored.verify_content {
-        fields.insert("verify_content", json!(proof));
-    }
 }
 
 /// The code of a reply's text, whatever else it says. Nothing else of it is kept, however long it is.
@@ -426,6 +350,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::Family;
 
     #[track_caller]
     fn check(action: Action, text: &str, expected: Expect) {
