@@ -71,10 +71,10 @@ impl Standards {
 
     /// Checks a request's head.
     pub(crate) fn check(&self, head: &Head, now: Timestamp) -> Result<Asked, Refusal> {
-        if !rules::known_path(&head.path) {
-            tracing::warn!(path = head.path, "a request for an unknown path");
+        if !rules::known_path(head.path()) {
+            tracing::warn!(path = head.path(), "a request for an unknown path");
             let known = if self.admin_here { [PATH_V2, PATH_V3, "/__vod/"].as_slice() } else { &[PATH_V2, PATH_V3] };
-            let error = format!("unknown path {}: expected one of {}", head.path, known.join(", "));
+            let error = format!("unknown path {}: expected one of {}", head.path(), known.join(", "));
             let body = serde_json::json!({ "error": error }).to_string();
             return Err(Refusal::Foreign(ReplyOut { status: 404, ..ReplyOut::json(body) }));
         }
@@ -98,7 +98,7 @@ impl Standards {
             };
             return Err(refuse(code, format!("{action} was sent by {}: expected GET or POST", head.method)));
         }
-        let line = rules::request_line(action, &head.method, &head.path);
+        let line = rules::request_line(action, head.method.as_str(), head.path());
         self.note(action.family(), line.into_iter().chain(rules::transport(action, head.secure)))?;
         if action.role() == Role::Next
             && let Some(form) = form_data(head)
@@ -132,13 +132,14 @@ impl Standards {
             .namespaces
             .of_secret_id(&params.secret_id)
             .ok_or_else(|| refuse(common::unknown_account(family), "parameter SecretId is wrong: no account has it"))?;
-        let hosts = self.hosts(family, &head.host);
-        let reading = sign::request_reading(&account.account.secret_key, &head.method, &hosts, &head.path, &head.query);
+        let (method, host, path) = (head.method.as_str(), head.host(), head.path());
+        let hosts = self.hosts(family, &host);
+        let reading = sign::request_reading(&account.account.secret_key, method, &hosts, path, &head.query);
         let Some(decoding) = reading else {
             let tried = hosts.join(", ");
             let message = format!(
-                "parameter Signature is wrong: the signature does not hold for account {} over {} {} with any of the hosts {tried}",
-                account.account.name, head.method, head.path
+                "parameter Signature is wrong: the signature does not hold for account {} over {method} {path} with any of the hosts {tried}",
+                account.account.name
             );
             return Err(refuse(common::wrong_signature(family), message));
         };

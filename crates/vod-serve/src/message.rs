@@ -1,8 +1,9 @@
 //! What passes between the rim and the mind behind it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use http::HeaderMap;
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 use vod_proto::{PartSpan, Query, Sha1, exchange::ReplyRecord};
 
 use crate::fault::ListLie;
@@ -11,15 +12,10 @@ use crate::fault::ListLie;
 #[derive(Debug)]
 pub struct Head {
     /// The HTTP method, in capitals.
-    pub method: String,
-    /// The raw request target.
-    pub target: String,
-    /// Its path.
-    pub path: String,
-    /// Its parameters.
+    pub method: Method,
+    target: PathAndQuery,
+    /// The parameters of its target.
     pub query: Query,
-    /// The `Host` header, or an empty text.
-    pub host: String,
     /// All headers.
     pub headers: HeaderMap,
     /// Did it come over TLS?
@@ -27,32 +23,42 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn of(request: &http::Request<Incoming>, secure: bool) -> Self {
+    pub(crate) fn of(Parts { method, uri, headers, .. }: Parts, secure: bool) -> Self {
         // A request sent as if to a proxy names scheme and host, and perhaps a password: only what follows matters.
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        let (path, query) = Query::split_target(&target);
-        let header = request.headers().get(http::header::HOST);
-        Self {
-            method: request.method().as_str().to_owned(),
-            path: path.to_owned(),
-            query,
-            host: header.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default(),
-            headers: request.headers().clone(),
-            secure,
-            target,
-        }
+        let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let query = target.query().map(Query::parse).unwrap_or_default();
+        Self { method, target, query, headers, secure }
+    }
+
+    /// The raw request target: the path and, behind a `?`, the parameters.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.target.as_str()
+    }
+
+    /// The path of the target.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    /// The `Host` header, or an empty text.
+    #[must_use]
+    pub fn host(&self) -> Cow<'_, str> {
+        let host = self.headers.get(header::HOST);
+        host.map(|host| String::from_utf8_lossy(host.as_bytes())).unwrap_or_default()
     }
 
     /// Is it a browser's question whether a page may send such a request?
     #[must_use]
     pub fn is_preflight(&self) -> bool {
-        self.method == "OPTIONS"
+        self.method == Method::OPTIONS
     }
 
     /// The length the request announces for its body; none where it is chunked or says nothing.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        self.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        self.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 }
 
@@ -150,8 +156,8 @@ pub struct Answer {
 pub struct ReplyOut {
     /// The HTTP status.
     pub status: u16,
-    /// Headers beside those of HTTP itself; names in lower case.
-    pub headers: Vec<(String, String)>,
+    /// Headers beside those of HTTP itself.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body: text, unless a fault made it.
     pub body: Bytes,
 }
@@ -160,17 +166,16 @@ impl ReplyOut {
     /// An answer of the protocol: status 200, whatever it says.
     #[must_use]
     pub fn json(body: String) -> Self {
-        Self {
-            status: 200,
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-            body: body.into(),
-        }
+        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        Self { status: 200, headers, body: body.into() }
     }
 
     pub(crate) fn record(&self) -> ReplyRecord {
+        let headers = self.headers.iter();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         ReplyRecord {
             status: self.status,
-            headers: self.headers.clone(),
+            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
             body: String::from_utf8_lossy(&self.body).into_owned(),
         }
     }

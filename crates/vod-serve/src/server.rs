@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -197,7 +197,8 @@ async fn request_through<H: Host>(
         return Ok(host.aside(request).await.map(Either::Right));
     }
     let start = rim.clock().now();
-    let head = Head::of(&request, arrival.secure);
+    let (parts, incoming) = request.into_parts();
+    let head = Head::of(parts, arrival.secure);
     let subject = host.subject(&head).await;
     let open = rim.journal().open(&head, subject, start, arrival.line);
     rim.admit(&open).await?;
@@ -208,7 +209,7 @@ async fn request_through<H: Host>(
         host.expire_session(open.subject()).await;
     }
     let ceiling = host.body_ceiling(open.subject());
-    let mut body = Body::new(request.into_body(), Arc::clone(&open), &rim, ceiling);
+    let mut body = Body::new(incoming, Arc::clone(&open), &rim, ceiling);
     let read = async {
         let decided = match before_read.instead {
             None => Decided::ByHost(host.read(&head, open.subject(), &mut body).await?),
@@ -238,7 +239,7 @@ async fn request_through<H: Host>(
     };
     host.dress(&head, &mut reply);
     open.reply(reply.record());
-    Ok(response(reply, head.method == Method::HEAD.as_str(), open, &rim))
+    Ok(response(reply, head.method == Method::HEAD, open, &rim))
 }
 
 /// What a request came to, once its body was read.
@@ -314,9 +315,7 @@ fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> R
     let mut response = Response::new(Either::Left(ReplyBody::new(reply.body, silent, open, rim)));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().append(name, value);
-        }
+        response.headers_mut().append(name, value);
     }
     response
 }

@@ -109,9 +109,9 @@ pub(super) fn record(head: &Head, redactor: &Redactor) -> RequestRecord {
         })
         .collect();
     RequestRecord {
-        method: head.method.clone(),
-        host: head.host.clone(),
-        target: redactor.target_read(&head.target, &head.query),
+        method: head.method.as_str().to_owned(),
+        host: head.host().into_owned(),
+        target: redactor.target_read(head.target(), &head.query),
         headers,
         body: Mark::default(),
         tls: head.secure,

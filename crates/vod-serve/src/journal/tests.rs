@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::FutureExt as _;
-use http::HeaderMap;
 use proptest::prelude::*;
-use vod_proto::{Action, Code, PartSpan, Query, Sha1, exchange::ReplyRecord, lint::Gap};
+use vod_proto::{Action, Code, PartSpan, Sha1, exchange::ReplyRecord, lint::Gap};
 
 use super::*;
 use crate::transport::{Line as Connection, Transport};
@@ -18,16 +17,8 @@ impl Transport for tokio::io::Empty {
 /// A part of an account's upload begins to come. Its target is so long that each weighs about as much as is said.
 fn begin_long(journal: &Arc<Journal>, account: Option<&str>, part: u64, len: usize) -> Arc<Open> {
     let target = format!("/v2/index.php?Action=UploadPart&pad={}", "x".repeat(len));
-    let (path, query) = Query::split_target(&target);
-    let head = Head {
-        method: "POST".to_owned(),
-        path: path.to_owned(),
-        query,
-        host: "h".to_owned(),
-        headers: HeaderMap::new(),
-        secure: false,
-        target: target.clone(),
-    };
+    let request = http::Request::post(target).header("host", "h").body(()).expect("a request");
+    let head = Head::of(request.into_parts().0, false);
     let subject = Subject {
         account: account.map(str::to_owned),
         action: Some("UploadPart".to_owned()),

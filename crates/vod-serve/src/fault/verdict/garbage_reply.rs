@@ -18,8 +18,7 @@ impl Kind for GarbageReply {
     }
 
     fn strike<'a>(&'a self, _: &'a Scene<'a>) -> Striking<'a> {
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let reply = ReplyOut { status: 200, headers, body: GARBAGE.into() };
+        let reply = ReplyOut { body: GARBAGE.into(), ..ReplyOut::json(String::new()) };
         at_once(Ok(Change::instead(Instead::Reply(reply))))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::{HeaderValue, header};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Instead, Kind, Phase, Scene, Selector, Striking, at_once};
@@ -36,11 +37,11 @@ impl Kind for HttpFault {
     }
 
     fn strike<'a>(&'a self, _: &'a Scene<'a>) -> Striking<'a> {
-        let mut headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
+        let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))];
         if let Some(after) = self.retry_after {
             // The header counts whole seconds: a fraction is rounded up, since coming back sooner was not asked for.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.push(("retry-after".to_owned(), seconds.to_string()));
+            headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
         let body = format!("injected {}\n", self.status).into();
         at_once(Ok(Change::instead(Instead::Reply(ReplyOut { status: self.status, headers, body }))))
