@@ -3,8 +3,10 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -20,7 +22,7 @@ use tokio::{
 use vod_proto::exchange::End;
 
 use crate::{
-    Answer, Cut, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock,
+    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock,
     body::{Body, BodyError},
     clock::instant,
     door::Shut,
@@ -285,17 +287,7 @@ async fn settle<H: Host>(
     if let Some(instead) = before.instead {
         return put(instead, None, open);
     }
-    let (done, answered) = oneshot::channel();
-    let commit: Commit = {
-        let host = Arc::clone(&host);
-        Box::pin(async move {
-            // Nobody waits for the answer if the client is gone.
-            let _ = done.send(host.commit(staged, before.effects).await);
-        })
-    };
-    // Either fails only if the connection's task is being dropped, and this request with it.
-    commits.send(commit).map_err(|_| Cut::of(End::Closed))?;
-    let Answer { reply, accepted } = answered.await.map_err(|_| Cut::of(End::Closed))?;
+    let Answer { reply, accepted } = commit(Arc::clone(&host), commits, staged, before.effects).await?;
     if !accepted {
         return Ok(reply);
     }
@@ -309,6 +301,28 @@ async fn settle<H: Host>(
         Some(instead) => put(instead, Some(reply), open),
         None => Ok(reply),
     }
+}
+
+/// Has a request committed, and waits for it. Once begun it is finished, whether anybody waits or not.
+async fn commit<H: Host>(
+    host: Arc<H>,
+    commits: &mpsc::UnboundedSender<Commit>,
+    staged: H::Staged,
+    effects: Effects,
+) -> Result<Answer, Cut> {
+    let mut commit = Box::pin(async move { host.commit(staged, effects).await });
+    // Most commits wait for nothing: they are over before anybody could drop them.
+    if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(commit.as_mut().poll(cx))).await {
+        return Ok(answer);
+    }
+    let (done, answered) = oneshot::channel();
+    let beside: Commit = Box::pin(async move {
+        // Nobody waits for the answer if the client is gone.
+        let _ = done.send(commit.await);
+    });
+    // Either fails only if the connection's task is being dropped, and this request with it.
+    commits.send(beside).map_err(|_| Cut::of(End::Closed))?;
+    answered.await.map_err(|_| Cut::of(End::Closed))
 }
 
 fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<OutBody> {
