@@ -175,7 +175,7 @@ impl Story<'_> {
 
     /// Asks the mock something. An answer that does not come is missing evidence.
     async fn ask<T>(&mut self, question: impl AsyncFn(&str) -> Result<T, admin::NoAnswer>) -> Option<T> {
-        let endpoint = self.mock.as_ref()?.endpoint();
+        let endpoint = self.mock.as_ref()?.admin();
         match question(endpoint).await {
             Ok(answer) => Some(answer),
             Err(error) => {

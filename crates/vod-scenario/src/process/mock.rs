@@ -24,6 +24,8 @@ pub(super) struct MockProcess {
     memory: PeakMemory,
     endpoint: String,
     port: u16,
+    /// Where it can be asked also while it refuses its clients.
+    admin: String,
     /// What it said on stdout beside what it was meant to.
     strays: String,
 }
@@ -48,6 +50,7 @@ pub(super) struct Remains {
 #[derive(Deserialize)]
 struct Ready {
     listening: String,
+    admin: String,
 }
 
 impl MockProcess {
@@ -61,6 +64,7 @@ impl MockProcess {
     ) -> Result<Self, NotRun> {
         let mut command = Command::new(binary);
         command.arg("mock").arg("--listen").arg(format!("127.0.0.1:{}", port.unwrap_or(0)));
+        command.args(["--admin-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(places.data()).arg("--journal").arg(places.journal_file());
         command.arg("--faults").arg(places.faults()).arg("--limits").arg(places.limits());
         command.arg("--seed").arg(seed.to_string()).arg("--kill-host");
@@ -84,6 +88,7 @@ impl MockProcess {
             stderr: Capture::of(stderr),
             endpoint: String::new(),
             port: 0,
+            admin: String::new(),
             strays: String::new(),
             child,
         };
@@ -92,18 +97,22 @@ impl MockProcess {
         let ready = ready.and_then(|line| serde_json::from_str::<Ready>(&line).ok());
         let listening = ready.and_then(|ready| {
             let port = ready.listening.rsplit_once(':')?.1.parse().ok()?;
-            Some((ready.listening, port))
+            Some((ready.listening, port, ready.admin))
         });
-        let Some((endpoint, port)) = listening else {
+        let Some((endpoint, port, admin)) = listening else {
             let remains = mock.kill().await;
             return Err(NotRun::Mock { said: remains.stderr.trim().to_owned() });
         };
-        (mock.endpoint, mock.port) = (endpoint, port);
+        (mock.endpoint, mock.port, mock.admin) = (endpoint, port, admin);
         Ok(mock)
     }
 
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    pub(super) fn admin(&self) -> &str {
+        &self.admin
     }
 
     pub(super) const fn port(&self) -> u16 {
