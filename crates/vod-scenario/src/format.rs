@@ -115,6 +115,10 @@ pub struct Client {
     /// Default none: the client's own default, which no story outlives.
     #[serde(deserialize_with = "some_duration")]
     pub token_life: Option<Duration>,
+    /// How long an attempt in which nothing moves is waited for.
+    /// Default none: the client's own, 30 s, which is long for a story that is told in real time.
+    #[serde(deserialize_with = "some_duration")]
+    pub stall_timeout: Option<Duration>,
     /// The source is an image, the cover of the video with this id, in the server family. Default none: it is a video.
     pub cover_of: Option<String>,
 }
@@ -128,6 +132,7 @@ impl Default for Client {
             attempts: None,
             dialect: Dialect::default(),
             token_life: None,
+            stall_timeout: None,
             cover_of: None,
         }
     }

@@ -50,6 +50,9 @@ fn sections(scenario: &Scenario) -> Result<(), Problem> {
     if scenario.within.is_zero() {
         return refuse("within is 0: a step takes some time");
     }
+    if scenario.client.stall_timeout.is_some_and(|stall| stall.is_zero()) {
+        return refuse("client.stall-timeout is 0: nothing moves without taking some time");
+    }
     let family = scenario.client.family;
     if scenario.client.token_life.is_some() && family != Family::Ugc {
         return refuse("client.token-life is for the ugc family alone: the others have no upload signature");

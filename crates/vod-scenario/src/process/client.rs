@@ -45,6 +45,9 @@ impl ClientProcess {
         if let Some(life) = scenario.client.token_life {
             command.arg("--expires-in").arg(humantime::format_duration(life).to_string());
         }
+        if let Some(stall) = scenario.client.stall_timeout {
+            command.arg("--stall-timeout").arg(humantime::format_duration(stall).to_string());
+        }
         if let Some(video) = &scenario.client.cover_of {
             command.arg("--cover-of").arg(video);
         }

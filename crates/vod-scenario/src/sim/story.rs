@@ -148,6 +148,7 @@ impl Story<'_> {
             work: Work::Inline,
             clock: vod_client::WallClock::fixed(self.clock.now()),
             token_life: client.token_life.unwrap_or(defaults.token_life),
+            stall_timeout: client.stall_timeout.unwrap_or(defaults.stall_timeout),
             ..defaults
         };
         let endpoint =
