@@ -14,7 +14,7 @@ mod gate;
 mod metrics;
 mod refusal;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use axum::{
     Json, Router,
@@ -25,7 +25,6 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use tokio::sync::watch;
 use tower::ServiceExt as _;
 use vod_serve::{host::AsideBody, traffic::Traffic};
 
@@ -75,8 +74,8 @@ pub(crate) struct Admin {
     traffic: Arc<Traffic>,
     /// Is it asked over a port of its own, which no fault can shut?
     apart: bool,
-    /// How many read along at this moment.
-    readers: watch::Sender<usize>,
+    /// How many follow the exchanges at this moment.
+    followers: Arc<AtomicU64>,
 }
 
 impl Admin {
@@ -109,19 +108,18 @@ impl Admin {
 /// The admin API, with whoever keeps its gate.
 pub(crate) struct Door {
     policy: AdminPolicy,
-    admin: Arc<Admin>,
     router: Router,
 }
 
 impl Door {
     pub(crate) fn new(policy: AdminPolicy, mind: Arc<Mind>, callbacks: Arc<Callbacks>, traffic: Arc<Traffic>) -> Self {
-        let (apart, readers) = (policy.place == AdminPlace::Apart, watch::Sender::new(0));
-        let admin = Arc::new(Admin { mind, callbacks, traffic, apart, readers });
+        let (apart, followers) = (policy.place == AdminPlace::Apart, Arc::default());
+        let admin = Arc::new(Admin { mind, callbacks, traffic, apart, followers });
         let router = routes()
             .into_iter()
             .fold(Router::new(), |router, (path, methods)| router.route(&format!("{ROOT}{path}"), methods));
-        let router = router.fallback(unknown).with_state(Arc::clone(&admin));
-        Self { policy, admin, router }
+        let router = router.fallback(unknown).with_state(admin);
+        Self { policy, router }
     }
 
     /// Answers a request.
@@ -143,12 +141,6 @@ impl Door {
             return wrong_method(&method, response.headers().get(header::ALLOW)).into_response();
         }
         response
-    }
-
-    /// Waits until nobody reads along any more, once the journal has said that it is over.
-    pub(crate) async fn read_out(&self) {
-        // The sender is here, so it cannot be gone.
-        let _ = self.admin.readers.subscribe().wait_for(|readers| *readers == 0).await;
     }
 }
 

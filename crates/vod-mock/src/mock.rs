@@ -102,9 +102,6 @@ pub enum OpenError {
     Store(#[from] io::Error),
 }
 
-/// How long a mock that stops waits for those who read along. Default 1 s: on loopback they take microseconds.
-const READ_OUT_WITHIN: Duration = Duration::from_secs(1);
-
 /// There is no account of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no account named {0:?}")]
@@ -114,7 +111,6 @@ pub struct UnknownAccount(pub String);
 pub struct Mock {
     mind: Arc<Mind>,
     callbacks: Arc<Callbacks>,
-    admin: Arc<Door>,
     server: Server<MockHost>,
     tls: Option<(Arc<Ca>, Leaf)>,
 }
@@ -155,11 +151,10 @@ impl Mock {
         let (clock, traffic) = (config.clock, Arc::<Traffic>::default());
         let place = config.admin.place;
         let admin = Door::new(config.admin, Arc::clone(&mind), Arc::clone(&callbacks), Arc::clone(&traffic));
-        let admin = Arc::new(admin);
-        let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin: Arc::clone(&admin), place });
+        let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin, place });
         let server = Server::new(host, engine, config.journal, clock, config.killer, traffic);
         let tls = config.tls.map(|tls| (Arc::clone(&tls.ca), tls.leaf()));
-        Ok(Arc::new(Self { mind, callbacks, admin, server, tls }))
+        Ok(Arc::new(Self { mind, callbacks, server, tls }))
     }
 
     /// Answers for one account more, from now on.
@@ -271,11 +266,11 @@ impl Mock {
         self.callbacks.stop();
     }
 
-    /// Waits until whoever reads along over the admin API has read to the end, a second at most. Call it after
-    /// [`stop`](Self::stop), while [`serve`](Self::serve) is still polled, or they are cut off before that.
+    /// Waits until the answers of the admin API are out, and whoever follows the exchanges has read to the end: as long
+    /// as somebody reads, five seconds at most. Call it after [`stop`](Self::stop), while [`serve`](Self::serve) is still
+    /// polled, or they are cut off.
     pub async fn read_out(&self) {
-        // Whoever does not read for a second is not waited for.
-        let _ = tokio::time::timeout(READ_OUT_WITHIN, self.admin.read_out()).await;
+        self.server.read_out().await;
     }
 
     /// What came in so far that no exchange tells of.
@@ -330,7 +325,7 @@ impl Mock {
 /// The mock as the rim sees it.
 struct MockHost {
     mind: Arc<Mind>,
-    admin: Arc<Door>,
+    admin: Door,
     place: AdminPlace,
 }
 

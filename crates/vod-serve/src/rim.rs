@@ -7,6 +7,7 @@ use vod_proto::exchange::End;
 
 use crate::{
     Engine, Journal, KillTarget, Killer, WallClock,
+    aside::Asides,
     door::Door,
     fault::{Change, Phase, Scene, Strike},
     journal::Open,
@@ -36,6 +37,7 @@ pub(crate) struct Rim {
     clock: WallClock,
     killer: Option<Arc<dyn Killer>>,
     door: Door,
+    asides: Asides,
     traffic: Arc<Traffic>,
     /// Whoever is being killed at this moment gets no answer any more.
     condemned: watch::Sender<Vec<Condemned>>,
@@ -70,8 +72,8 @@ impl Rim {
         traffic: Arc<Traffic>,
     ) -> Self {
         let (condemned, stopping) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
-        let door = Door::default();
-        Self { engine, journal, clock, killer, door, traffic, condemned, stopping }
+        let (door, asides) = (Door::default(), Asides::default());
+        Self { engine, journal, clock, killer, door, asides, traffic, condemned, stopping }
     }
 
     /// Ends every exchange that is under way, and lets go of what is held up although its exchange is over.
@@ -88,6 +90,10 @@ impl Rim {
 
     pub(crate) const fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    pub(crate) const fn asides(&self) -> &Asides {
+        &self.asides
     }
 
     pub(crate) const fn door(&self) -> &Door {

@@ -22,12 +22,11 @@ use tokio::{
 use vod_proto::exchange::End;
 
 use crate::{
-    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock,
+    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock, aside,
     body::{Body, BodyError},
     clock::instant,
     door::Shut,
     fault::{Instead, Phase},
-    host::AsideBody,
     journal::Open,
     reply_body::ReplyBody,
     rim::{Rim, SETTLED_WITHIN, cut},
@@ -68,6 +67,10 @@ impl<H: Host> Server<H> {
 
     pub(crate) const fn host(&self) -> &Arc<H> {
         &self.host
+    }
+
+    pub(crate) const fn rim(&self) -> &Arc<Rim> {
+        &self.rim
     }
 
     /// Takes connections for as long as it is polled. Dropping it drops every connection with it.
@@ -185,7 +188,7 @@ struct Arrival {
     secure: bool,
 }
 
-type OutBody = Either<ReplyBody, AsideBody>;
+type OutBody = Either<ReplyBody, aside::Answer>;
 
 /// Leads one request through its phases.
 async fn request_through<H: Host>(
@@ -196,7 +199,7 @@ async fn request_through<H: Host>(
     request: Request<Incoming>,
 ) -> Result<Response<OutBody>, Cut> {
     if host.is_aside(request.uri().path()) {
-        return Ok(host.aside(request).await.map(Either::Right));
+        return Ok(rim.asides().answer(&*host, arrival.line, request).await.map(Either::Right));
     }
     let start = rim.clock().now();
     let (parts, incoming) = request.into_parts();

@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use vod_proto::exchange::End;
 use vod_serve::{
@@ -20,7 +23,11 @@ use vod_serve::{
     host::AsideBody,
 };
 
-/// Answers everything with code 0.
+/// How long the answer aside is, in bytes, and its pieces.
+const ASIDE: usize = 4 << 20;
+const PIECE: usize = 64 << 10;
+
+/// Answers everything with code 0, and `/aside` at length.
 struct Yes;
 
 impl Host for Yes {
@@ -54,12 +61,13 @@ impl Host for Yes {
 
     fn dress(&self, _: &Head, _: &mut ReplyOut) {}
 
-    fn is_aside(&self, _: &str) -> bool {
-        false
+    fn is_aside(&self, path: &str) -> bool {
+        path == "/aside"
     }
 
     async fn aside(&self, _: Request<Incoming>) -> Response<AsideBody> {
-        unreachable!("nothing is aside")
+        let pieces = (0..ASIDE / PIECE).map(|_| Ok(Frame::data(Bytes::from(vec![b'x'; PIECE]))));
+        Response::new(StreamBody::new(stream::iter(pieces)).boxed_unsync())
     }
 }
 
@@ -233,4 +241,49 @@ async fn end_beside_a_kill(flushed_after: Duration) -> End {
 async fn a_kill_lets_out_what_is_handed_over_but_does_not_wait_for_ever() {
     assert_eq!(end_beside_a_kill(Duration::from_millis(10)).await, End::Replied);
     assert_eq!(end_beside_a_kill(Duration::from_secs(9)).await, End::Killed);
+}
+
+/// Somebody asks aside at length, and takes this much of it every quarter of a second, while the server stops.
+/// Says how long the server waited, and how much came in all.
+#[expect(clippy::disallowed_methods, reason = "a test measures the paused time")]
+async fn read_out(at_once: usize) -> (Duration, usize) {
+    let (server, _) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    let connection = tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::ZERO))));
+    client.write_all(b"GET /aside HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("the pipe is open");
+    assert_eq!(client.read_u8().await.expect("the pipe is open"), b'H', "it is under way");
+    let reading = tokio::spawn(async move {
+        let (mut buf, mut all) = (vec![0; PIECE], 0);
+        loop {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let until = all + at_once;
+            while all < until {
+                match client.read(&mut buf).await.expect("no reset") {
+                    0 => return all,
+                    read => all += read,
+                }
+            }
+        }
+    });
+    server.stop();
+    let began = tokio::time::Instant::now();
+    server.read_out().await;
+    let waited = began.elapsed();
+    connection.abort();
+    if at_once == 0 {
+        reading.abort();
+    }
+    (waited, reading.await.unwrap_or_default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_aside_is_waited_for_as_long_as_somebody_reads_but_not_for_ever() {
+    let (waited, read) = read_out(512 << 10).await;
+    assert!(read > ASIDE, "{read} bytes of {ASIDE} and a head");
+    assert!((2..4).contains(&waited.as_secs()), "{waited:?} for eight times a quarter of a second");
+    let (waited, _) = read_out(0).await;
+    assert_eq!(waited.as_secs(), 1, "nobody reads");
+    let (waited, read) = read_out(32 << 10).await;
+    assert!(read < ASIDE, "{read} bytes of {ASIDE}: it is cut off");
+    assert_eq!(waited.as_secs(), 5, "whoever needs 32 s");
 }

@@ -1,6 +1,12 @@
 //! Exchanges as they end, for as long as somebody reads along.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use axum::{
     body::Body,
@@ -9,7 +15,6 @@ use axum::{
 };
 use futures_util::stream;
 use serde_json::json;
-use tokio::sync::watch;
 use vod_serve::journal::{Followed, Follower, Since, Whose};
 
 use super::{
@@ -17,19 +22,19 @@ use super::{
     evidence::{Filter, JSON_LINES, line},
 };
 
-/// Somebody who reads along, counted for as long as it lives.
-struct Reader(watch::Sender<usize>);
+/// Somebody who follows, counted for as long as it lives.
+struct Counted(Arc<AtomicU64>);
 
-impl Reader {
-    fn new(readers: &watch::Sender<usize>) -> Self {
-        readers.send_modify(|readers| *readers += 1);
-        Self(readers.clone())
+impl Counted {
+    fn among(followers: &Arc<AtomicU64>) -> Self {
+        followers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(followers))
     }
 }
 
-impl Drop for Reader {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.send_modify(|readers| *readers -= 1);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -39,7 +44,7 @@ pub(super) fn exchanges(admin: &Arc<Admin>, whose: Whose, filter: Filter) -> Res
     let follower = journal.follow(whose.clone(), Since::Beginning);
     // Counted after the follower began: what is evicted meanwhile is told twice rather than not at all.
     let evicted = journal.evicted_of(&whose);
-    let read = Reading { follower, filter, missed: evicted, _reader: Reader::new(&admin.readers) };
+    let read = Reading { follower, filter, missed: evicted, _counted: Counted::among(&admin.followers) };
     let lines = stream::unfold(read, |mut read| async {
         let line = read.next().await?;
         Some((Ok::<_, Infallible>(line), read))
@@ -53,7 +58,7 @@ struct Reading {
     filter: Filter,
     /// To be told before anything else.
     missed: u64,
-    _reader: Reader,
+    _counted: Counted,
 }
 
 impl Reading {

@@ -1,6 +1,9 @@
 //! What is counted, in the text format of Prometheus, 0.0.4.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     extract::State,
@@ -134,7 +137,7 @@ fn traffic(admin: &Admin, page: &mut Page) {
     counter("vod_mock_connections_total", "Connections that were taken.", traffic.connections());
     let help = "Connections that ended in something that is not HTTP: no exchange tells of it.";
     counter("vod_mock_not_http_total", help, traffic.not_http());
-    let followers = *admin.readers.borrow() as u64;
+    let followers = admin.followers.load(Ordering::Relaxed);
     page.gauge("vod_mock_followers", "Who follows the exchanges at this moment.").sample(&[], followers);
     page.gauge("vod_mock_connections_open", "Connections that are open.").sample(&[], traffic.open());
 }

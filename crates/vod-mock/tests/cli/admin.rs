@@ -1,7 +1,7 @@
 //! Where the binary serves its admin API, and the token it demands there.
 
 use std::{
-    io::{Read as _, Seek as _},
+    io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _},
     net::TcpStream,
     process::Command,
 };
@@ -49,6 +49,26 @@ fn an_address_of_its_own_is_told_in_the_first_line_and_outlives_a_protocol_that_
     assert!(TcpStream::connect(&addr).is_err(), "and every other is refused");
     let answer = ask(admin, "GET /__vod/faults");
     assert!(answer.contains(r#""id":"gone","matched":1,"struck":1"#), "{answer}");
+}
+
+#[test]
+fn whoever_follows_the_exchanges_is_told_that_they_are_over_when_it_is_stopped() {
+    for args in [&["--admin-listen", "127.0.0.1:0"][..], &[]] {
+        let (mut child, ready, addr) = started(vod_mock("127.0.0.1:0", args));
+        let admin = ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(admin).unwrap();
+        stream.write_all(b"GET /__vod/exchanges?follow=1 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        ask(&addr, "GET /v2/index.php?Action=Nope");
+        let mut read = String::new();
+        let mut reader = BufReader::new(&mut stream);
+        while !read.contains("Action=Nope") {
+            assert_ne!(reader.read_line(&mut read).unwrap(), 0, "{read}");
+        }
+        assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
+        reader.read_to_string(&mut read).unwrap();
+        assert!(read.ends_with("\r\n0\r\n\r\n"), "the last piece, which is empty: {read}");
+        assert!(child.0.wait().unwrap().success());
+    }
 }
 
 #[test]

@@ -8,14 +8,14 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use vod_mock::Config;
 use vod_serve::Journal;
 
 use super::{api::Api, uploader::Uploader};
-use crate::wire::{addr, config, file, mock};
+use crate::wire::{addr, config, file, get, mock};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -82,6 +82,27 @@ async fn whoever_follows_reads_what_was_and_then_each_exchange_once_until_the_mo
     assert_eq!(parts.numbers(1).await, [4], "the third is not after the third");
     let stopped = tokio::spawn(mock.stop());
     assert_eq!((all.next().await, own.next().await, parts.next().await), (None, None, None));
+    timeout(LONG, stopped).await.expect("it waits for nobody").unwrap();
+}
+
+#[tokio::test]
+async fn whoever_reads_slowly_has_read_all_when_the_mock_has_stopped() {
+    let mock = mock(config()).await;
+    let long = format!("/v2/index.php?Action=Nope&long={}", "x".repeat(60_000));
+    for _ in 0..150 {
+        get(&mock, &long).await;
+    }
+    // 9 MB, twice as much as fits between the two: the system makes a sender's buffer no larger than 4 MB.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(65_536).unwrap();
+    let mut stream = socket.connect(addr(&mock).parse().unwrap()).await.unwrap();
+    stream.write_all(b"GET /__vod/exchanges?follow=1 HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut read = vec![0];
+    stream.read_exact(&mut read).await.unwrap();
+    let stopped = tokio::spawn(mock.stop());
+    timeout(LONG, stream.read_to_end(&mut read)).await.expect("no end").unwrap();
+    let read = String::from_utf8(read).unwrap();
+    assert_eq!((read.matches("\"seq\":").count(), read.ends_with("\r\n0\r\n\r\n")), (150, true), "an end in order");
     timeout(LONG, stopped).await.expect("it waits for nobody").unwrap();
 }
 
