@@ -141,3 +141,18 @@ fn traffic(admin: &Admin, page: &mut Page) {
     page.gauge("vod_mock_followers", "Who follows the exchanges at this moment.").sample(&[], followers);
     page.gauge("vod_mock_connections_open", "Connections that are open.").sample(&[], traffic.open());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_may_hold_anything() {
+        let mut page = Page::default();
+        let mut family = page.gauge("a", "What.");
+        family.sample(&[("b", "c\\d\"e\nf"), ("g", "")], 1);
+        family.sample(&[], 2);
+        let expected = "# HELP a What.\n# TYPE a gauge\na{b=\"c\\\\d\\\"e\\nf\",g=\"\"} 1\na 2\n";
+        assert_eq!(page.0, expected);
+    }
+}
