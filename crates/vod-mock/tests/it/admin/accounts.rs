@@ -78,9 +78,10 @@ async fn an_account_that_cannot_be_is_refused_with_its_place_and_without_its_key
 async fn an_account_that_was_given_up_leaves_nothing_to_the_next_of_its_name() {
     let mock = mock(config()).await;
     let api = Api::of(&mock).await;
-    let gone = Uploader::new(&mock, &api, "a", json!({})).await;
+    let gone = Uploader::new(&mock, &api, "a", json!({ "callback-url": "http://127.0.0.1:9/" })).await;
     let file = file(0);
     gone.upload(&file).await;
+    assert_eq!(api.seen(&gone.own("callbacks")).await.as_array().unwrap().len(), 1);
     let plan = json!({ "fault": [{ "id": "f", "phase": "before-read", "do": "close" }] });
     assert_eq!(api.post(&gone.own("faults"), &plan).await.status, 201);
     assert_eq!(api.post(&gone.own("clock/advance"), &json!({ "by": "1d" })).await.status, 200);
@@ -94,6 +95,7 @@ async fn an_account_that_was_given_up_leaves_nothing_to_the_next_of_its_name() {
     }
     let next = Uploader::new(&mock, &api, "a", json!({})).await;
     assert_eq!(state(&api, &next).await, (0, 0, 0, false));
+    assert_eq!(api.seen(&next.own("callbacks")).await, json!([]));
     next.upload(&file).await;
 }
 

@@ -22,12 +22,18 @@ struct Own {
     code: i64,
     /// How far its clock is moved.
     hours: i64,
+    /// An action that it sends, and one that its own fault would strike if it did.
+    sent: &'static str,
+    unsent: &'static str,
 }
 
 impl Own {
     fn of(n: usize) -> Self {
         let number = i64::try_from(n).unwrap();
-        Self { account: format!("test-{n}"), inits: 3 + n % 3, code: -20_000 - number, hours: 24 * (number % 5) }
+        let (sent, unsent) =
+            if n.is_multiple_of(2) { ("Report", "SmallFileUpload") } else { ("SmallFileUpload", "Report") };
+        let (inits, code, hours) = (3 + n % 3, -20_000 - number, 24 * (number % 5));
+        Self { account: format!("test-{n}"), inits, code, hours, sent, unsent }
     }
 
     fn path(&self, path: &str) -> String {
@@ -50,7 +56,7 @@ async fn test(mock: Arc<VodMock>, api: Api, n: usize) {
     let first_part = json!({ "action": "UploadPart", "attempt": 1, "file-sha": Sha1::of(&file) });
     let plan = json!({ "fault": [
         { "id": format!("own-{}", n % 7), "on": first_part, "phase": "before-commit", "do": { "reply": { "code": own.code } } },
-        { "id": "never", "on": { "part": 9 }, "phase": "before-read", "do": "reset" },
+        { "id": "never", "on": { "action": own.unsent }, "phase": "before-read", "do": "reset" },
     ] });
     assert_eq!(api.post(&own.path("faults"), &plan).await.status, 201);
     let codes = [
@@ -62,6 +68,9 @@ async fn test(mock: Arc<VodMock>, api: Api, n: usize) {
     ];
     let expected = [0, 0, own.code, 0, 0].map(Value::from);
     assert_eq!(codes.map(|reply| reply["code"].clone()), expected, "{n}");
+    // Its neighbours would be cut off by this.
+    let sent = one.ask(own.sent).await;
+    assert!(sent["code"].is_i64(), "{n}: {sent}");
     for more in 3..=own.inits + 1 {
         let expected = if more <= own.inits { 2 } else { 4400 };
         assert_eq!(one.init(&file).await["code"], expected, "{n}: {} a minute, and this is {more}", own.inits);
@@ -79,7 +88,7 @@ async fn evidence(api: Api, n: usize) {
     let fates = fates.as_array().unwrap().iter().map(|fate| (fate["id"].clone(), fate["struck"].clone()));
     assert_eq!(fates.collect::<Vec<_>>(), [(json!(format!("own-{}", n % 7)), json!(1)), (json!("never"), json!(0))]);
     let exchanges = api.get(&own.path("exchanges")).await.lines();
-    assert_eq!(exchanges.len(), 5 + own.inits, "{n}");
+    assert_eq!(exchanges.len(), 6 + own.inits, "{n}");
     assert!(exchanges.iter().all(|exchange| exchange["account"] == own.account));
     let uploads = api.seen(&own.path("uploads")).await;
     let mut states: Vec<_> = uploads.as_array().unwrap().iter().map(|view| view["state"].as_str().unwrap()).collect();
@@ -126,7 +135,7 @@ async fn two_hundred_tests_at_once_each_have_the_mock_to_themselves() {
         all((0..TESTS).step_by(2).map(gone)).await;
         all((1..TESTS).step_by(2).map(|n| evidence(api.clone(), n))).await;
         api.get(&Own::of(0).path("exchanges")).await.refused(404, "query", &["no account named \"test-0\"", "81 more"]);
-        let left: usize = (1..TESTS).step_by(2).map(|n| 5 + Own::of(n).inits).sum();
+        let left: usize = (1..TESTS).step_by(2).map(|n| 6 + Own::of(n).inits).sum();
         assert_eq!(api.get("/__vod/exchanges").await.lines().len(), left);
     };
     timeout(Duration::from_secs(60), story).await.expect("two hundred accounts are too much");

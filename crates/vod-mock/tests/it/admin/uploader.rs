@@ -51,6 +51,11 @@ impl<'a> Uploader<'a> {
         get(self.mock, &self.target("GET", &[("Action", "FinishUpload"), ("fileSha", &sha)])).await
     }
 
+    /// Sends a request of this action that says nothing.
+    pub(crate) async fn ask(&self, action: &str) -> Value {
+        get(self.mock, &self.target("GET", &[("Action", action)])).await
+    }
+
     /// Uploads a file of one part.
     pub(crate) async fn upload(&self, file: &[u8]) {
         for reply in [self.init(file).await, self.part(file).await, self.finish(file).await] {
