@@ -25,6 +25,11 @@ impl Evidence {
         Self { all: exchanges, lacking, forgotten_to: forgotten.up_to(account) }
     }
 
+    #[cfg(test)]
+    pub(super) const fn made(all: Vec<Arc<Exchange>>, lacking: Lacking) -> Self {
+        Self { all, lacking, forgotten_to: 0 }
+    }
+
     /// What came after this one.
     pub(super) fn since(&self, seq: u64) -> &[Arc<Exchange>] {
         &self.all[self.all.partition_point(|exchange| exchange.seq <= seq)..]

@@ -167,3 +167,62 @@ impl Drop for Expectation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vod_proto::{
+        Action, Exchange,
+        lint::{Gap, Lacking},
+    };
+
+    use super::*;
+
+    fn exchange(seq: u64, action: &str) -> Arc<Exchange> {
+        let line = format!(
+            "{{\"v\":1,\"seq\":{seq},\"start\":\"2026-01-02T03:04:0{seq}Z\",\"action\":{action:?},\"attempt\":1,\"request\":\
+             {{\"method\":\"GET\",\"host\":\"h\",\"target\":\"/\",\"headers\":[],\"body\":{{\"len\":0,\"kept\":\"digest\"}}}},\
+             \"end\":\"replied\",\"times\":{{}}}}"
+        );
+        Arc::new(Exchange::from_line(&line).unwrap())
+    }
+
+    /// Requests 3 and 4 are here.
+    #[track_caller]
+    fn check(wanted: Requests, times: impl Into<Times>, gap: Gap, expected: Result<(), bool>) {
+        let mut lacking = Lacking::nothing();
+        lacking.of_account(None, gap);
+        let evidence = Evidence::made(vec![exchange(3, "InitUpload"), exchange(4, "FinishUpload")], lacking);
+        let checked = Expected::new(wanted.clone(), times.into(), 1).check(&evidence);
+        let inconclusive = checked.as_ref().map_err(|story| story.contains("inconclusive"));
+        assert_eq!(inconclusive.copied(), expected, "{wanted}: {checked:?}");
+    }
+
+    #[test]
+    fn missing_evidence_excuses_nothing_and_settles_only_what_it_cannot_change() {
+        let finish = || Requests::of(Action::FinishUpload);
+        let behind = || finish().after_last(Requests::of(Action::InitUpload));
+        let whole = Gap::default();
+        let before = Gap { evicted: 1, up_to: 1, forgotten: 0 };
+        let evicted = Gap { evicted: 1, up_to: 2, forgotten: 0 };
+        let forgotten = Gap { forgotten: 1, ..whole };
+        for gap in [whole, before] {
+            check(finish(), 1, gap, Ok(()));
+            check(behind(), 1.., gap, Ok(()));
+            check(finish(), 2.., gap, Err(false));
+            check(finish(), 0, gap, Err(false));
+        }
+        // Another that fits may be among those that are missing,
+        check(finish(), 1, evicted, Err(true));
+        check(finish(), ..=1, evicted, Err(true));
+        check(finish(), 2.., evicted, Err(true));
+        // which changes nothing where there are enough, or too many.
+        check(finish(), 1.., evicted, Ok(()));
+        check(finish(), 0, evicted, Err(false));
+        // It may also have been the last, or the first of its kind.
+        check(behind(), 1.., evicted, Err(true));
+        check(behind(), 0, evicted, Err(true));
+        check(finish().attempt(1), 1.., evicted, Err(true));
+        check(finish().attempt(1), 1.., forgotten, Err(true));
+        check(finish(), 1, forgotten, Ok(()));
+    }
+}

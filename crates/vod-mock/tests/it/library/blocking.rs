@@ -84,10 +84,12 @@ async fn it_works_and_goes_away_within_a_runtime_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_runtime_does_not_stop_it() {
+async fn a_paused_runtime_neither_stops_it_nor_lends_it_its_clock() {
     let mock = VodMock::start();
-    let fault =
-        mock.fault(Fault::on(Action::InitUpload).attempt(1).before_read(Verdict::delay(Duration::from_millis(5))));
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    // By the paused clock this would be planted in an hour.
+    let fault = Fault::on(Action::InitUpload).attempt(1).after(Duration::from_nanos(1));
+    let fault = mock.fault(fault.before_read(Verdict::delay(Duration::from_millis(5))));
     let handle = Scope::clone(&mock);
     std::thread::spawn(move || demo_uploads(&handle)).join().unwrap().unwrap();
     fault.until_struck();

@@ -77,6 +77,23 @@ async fn a_finish_is_seen_to_come_after_the_last_acknowledged_part() {
 }
 
 #[tokio::test]
+async fn what_came_while_another_was_under_way_is_neither_before_nor_after_it() {
+    let mock = VodMock::start().await;
+    let door = mock.fault(Fault::on(Action::FinishUpload).after_commit(Verdict::hold("door")));
+    let handle = mock.clone();
+    let held = tokio::spawn(async move { demo_uploads(&handle, SMALL).await });
+    door.until_held(1).await;
+    asks(&mock, Action::InitUpload).await.unwrap_err();
+    mock.release("door");
+    held.await.unwrap().unwrap();
+    let (finish, meanwhile) = (mock.exchanges().action(Action::FinishUpload).one(), mock.exchanges().attempt(4).one());
+    assert!(meanwhile.seq > finish.seq, "{:?}", mock.exchanges());
+    assert_eq!(mock.exchanges().after(&finish).len(), 0);
+    assert_eq!(mock.exchanges().before(&meanwhile).action(Action::FinishUpload).len(), 0);
+    assert_eq!(mock.exchanges().after_last(Requests::of(Action::FinishUpload)).len(), 0);
+}
+
+#[tokio::test]
 async fn the_one_that_is_not_there_or_not_alone_is_told_with_what_came() {
     let mock = VodMock::start().await;
     check(

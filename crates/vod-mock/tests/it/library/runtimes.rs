@@ -3,12 +3,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use vod_mock::{Config, DiskStore, Fault, Phase, Verdict, VodMock};
-use vod_proto::{Action, Sha1};
+use vod_proto::{Action, Sha1, exchange::End};
+use vod_serve::Journal;
 
 use super::{SMALL, demo_uploads, later_failure};
 
@@ -85,12 +86,29 @@ async fn a_port_and_a_store_are_free_when_the_mock_is_dropped_or_stopped() {
     }
 }
 
+#[test]
+fn what_is_under_way_when_a_mock_is_dropped_was_closed_by_it() {
+    // Often, for the mock's own thread must not see the end of the connection sooner than the evidence.
+    for _ in 0..20 {
+        let journal = Journal::memory(1);
+        let config = Config { journal: Arc::clone(&journal), ..Config::default() };
+        let mock = vod_mock::blocking::VodMock::start_with(config).unwrap();
+        let mut stream = TcpStream::connect(mock.endpoint().trim_start_matches("http://")).unwrap();
+        let head = "POST /v2/index.php?Action=UploadPart HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        // It asks for the body: from here on the request is under way.
+        stream.read_exact(&mut [0; 25]).unwrap();
+        drop(mock);
+        assert_eq!(journal.exchanges().last().map(|exchange| exchange.end), Some(End::Closed));
+    }
+}
+
 #[tokio::test]
 async fn a_mock_may_be_dropped_by_a_task_of_its_own() {
     let mock = VodMock::start().await;
     let (endpoint, cell) = (mock.clone(), std::sync::Mutex::new(None));
-    let cell = std::sync::Arc::new(cell);
-    let inner = std::sync::Arc::clone(&cell);
+    let cell = Arc::new(cell);
+    let inner = Arc::clone(&cell);
     let fault = mock.fault_fn(Fault::on(Action::Report), Phase::BeforeRead, move |_, _| {
         drop(inner.lock().unwrap().take());
         None
