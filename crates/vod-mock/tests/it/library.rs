@@ -1,10 +1,11 @@
-//! The mock as a Rust test has it: guards, evidence, expectations, accounts, threads.
+//! The mock as a Rust test has it: guards, evidence, expectations, accounts, threads, and the pages that show it.
 
 mod accounts;
 mod blocking;
 mod evidence;
 mod expectations;
 mod faults;
+mod pages;
 mod runtimes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
