@@ -300,11 +300,13 @@ impl Exchange {
         struct Version {
             v: u32,
         }
-        let Version { v } = serde_json::from_str(line)?;
-        if v != FORMAT {
-            return Err(LineError::Version { found: v });
+        let read = serde_json::from_str(line);
+        if let Ok(Self { v: FORMAT, .. }) = read {
+            return Ok(read?);
         }
-        Ok(serde_json::from_str(line)?)
+        // A line of another format may have any shape: what is wrong with it is that.
+        let Version { v } = serde_json::from_str(line)?;
+        if v == FORMAT { Ok(read?) } else { Err(LineError::Version { found: v }) }
     }
 
     /// Writes the exchange as one line, without the line break.
