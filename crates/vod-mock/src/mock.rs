@@ -131,7 +131,7 @@ impl Mock {
             longest_body: Some(config.accounts.longest_body(&config.limits)),
         };
         let engine = Arc::new(Engine::new(config.plan, config.seed, powers)?);
-        engine.recall(&config.journal.exchanges());
+        engine.recall(config.journal.kept(&Whose::Everybody).exchanges.iter().map(|exchange| &**exchange));
         let caller = config.caller.unwrap_or_else(|| Arc::new(HttpCaller::default()));
         let callbacks = Callbacks::new(config.callbacks, caller, config.clock);
         let opening = Opening {
