@@ -12,11 +12,12 @@
 //!
 //! - `shelf`: what is kept of each account, and whose is dropped; `attempts`: how often each request was seen.
 //! - `tally`: what is counted as exchanges end; `follow`: the exchanges that are over, for whoever reads along.
-//! - `open`: an exchange under way; `file`: the lines.
+//! - `open`: an exchange under way; `file`: the lines; `numbers`: those that stand in the file.
 
 mod attempts;
 mod file;
 mod follow;
+mod numbers;
 mod open;
 mod shelf;
 mod tally;
@@ -152,17 +153,20 @@ impl Builder {
     /// A journal in memory.
     #[must_use]
     pub fn memory(self) -> Arc<Journal> {
-        Arc::new(Journal::with(self, Vec::new(), None))
+        Arc::new(Journal::with(self.seed, State::new(self.ceiling), None))
     }
 
     /// A journal in memory that also appends to a file. Exchanges that stand in the file already are taken up:
-    /// numbers and attempts go on from them. A torn last line, as a killed process leaves it, is cut off.
+    /// numbers and attempts go on from them, and the last of them are kept. They are read one by one, so that memory
+    /// holds what is kept and no more. A torn last line, as a killed process leaves it, is cut off.
     ///
     /// # Errors
     /// If the file cannot be read or written, or holds something that is no journal.
     pub fn file(self, path: &Path) -> Result<Arc<Journal>, JournalError> {
-        let (file, exchanges) = JournalFile::open(path)?;
-        Ok(Arc::new(Journal::with(self, exchanges, Some(file))))
+        let mut state = State::new(self.ceiling);
+        let (file, gap) = JournalFile::open(path, |exchange| state.take_up(exchange))?;
+        state.unwritten_before = Lacking::of_somebody(gap);
+        Ok(Arc::new(Journal::with(self.seed, state, Some(file))))
     }
 }
 
@@ -187,25 +191,8 @@ impl Journal {
         Self::builder(seed).file(path)
     }
 
-    fn with(Builder { seed, ceiling }: Builder, earlier: Vec<Exchange>, file: Option<JournalFile>) -> Self {
+    fn with(seed: u64, state: State, file: Option<JournalFile>) -> Self {
         let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
-        let mut state = State {
-            next_seq: 1,
-            ends: 0,
-            last_seq: 0,
-            shelves: Shelves::new(ceiling, COUNTED_MOST),
-            unwritten_before: Lacking::by_numbers(&earlier),
-            under_way: BTreeMap::new(),
-            followers: Followers::default(),
-            stopped: false,
-            unwritten: Vec::new(),
-        };
-        for exchange in earlier {
-            state.next_seq = state.next_seq.max(exchange.seq + 1);
-            let account = exchange.account.as_deref();
-            state.shelves.attempts(account, attempts::key(&exchange), |count| *count = exchange.attempt.max(*count));
-            state.keep(&Arc::new(exchange));
-        }
         Self {
             redactor: Redactor::new(key.into()),
             state: Mutex::new(state),
@@ -417,6 +404,28 @@ impl Journal {
 }
 
 impl State {
+    fn new(ceiling: usize) -> Self {
+        Self {
+            next_seq: 1,
+            ends: 0,
+            last_seq: 0,
+            shelves: Shelves::new(ceiling, COUNTED_MOST),
+            unwritten_before: Lacking::nothing(),
+            under_way: BTreeMap::new(),
+            followers: Followers::default(),
+            stopped: false,
+            unwritten: Vec::new(),
+        }
+    }
+
+    /// Takes up an exchange of an earlier life.
+    fn take_up(&mut self, exchange: Exchange) {
+        self.next_seq = self.next_seq.max(exchange.seq.saturating_add(1));
+        let (account, key) = (exchange.account.as_deref(), attempts::key(&exchange));
+        self.shelves.attempts(account, key, |count| *count = exchange.attempt.max(*count));
+        self.keep(&Arc::new(exchange));
+    }
+
     /// What is missing of these. Whose it was that an earlier life never wrote, nobody knows.
     fn lacking(&self, whose: &Whose) -> Lacking {
         let mut lacking = self.unwritten_before.clone();

@@ -40,6 +40,12 @@ impl Lacking {
         Self::default()
     }
 
+    /// This is missing, and nobody knows of whom.
+    #[must_use]
+    pub fn of_somebody(gap: Gap) -> Self {
+        Self { of_everybody: gap, ..Self::default() }
+    }
+
     /// What the numbers of a list leave out, where nothing was under way any more when it was taken. They count from 1.
     #[must_use]
     pub fn by_numbers<E: Borrow<Exchange>>(exchanges: &[E]) -> Self {
@@ -49,7 +55,7 @@ impl Lacking {
         // From the end downwards the numbers go down by one, as long as nothing is missing.
         let up_to = (1..=last).rev().zip(numbers.iter().rev()).find(|(expected, number)| expected != *number);
         let up_to = up_to.map_or(evicted, |(expected, _)| expected);
-        Self { of_everybody: Gap { evicted, up_to, forgotten: 0 }, ..Self::default() }
+        Self::of_somebody(Gap { evicted, up_to, forgotten: 0 })
     }
 
     /// This is missing of an account; of none, of requests without a known one.

@@ -1,13 +1,21 @@
 //! The journal's file: one exchange a line, appended when it is over.
 
 use std::{
-    collections::BTreeSet,
     fs::{File, TryLockError},
-    io::{self, BufRead as _, BufReader, Seek as _, Write as _},
+    io::{self, BufRead, BufReader, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
-use vod_proto::{Exchange, exchange::LineError};
+use vod_proto::{Exchange, exchange::LineError, lint::Gap};
+
+use super::numbers::Numbers;
+
+/// How much of the file is read at once, in bytes. Default 256 KiB: some 300 lines.
+const AT_ONCE: usize = 256 << 10;
+
+/// Longest line, in bytes, so that a file that is no journal is not read whole in search of a line break. Default
+/// 256 MiB: twice what memory holds of all exchanges, as an answer that lists the parts of a very long upload may be.
+const LINE_MOST: u64 = 256 << 20;
 
 /// A journal file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +39,14 @@ pub enum JournalError {
     NotRegular {
         /// Which file.
         path: PathBuf,
+    },
+    /// A line is longer than any that is written here.
+    #[error("the journal {path}, line {line}: longer than {LINE_MOST} bytes: not an exchange")]
+    Long {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, counted from 1.
+        line: usize,
     },
     /// Two lines claim the same number.
     #[error("the journal {path}, line {line}: exchange {seq} stands there twice")]
@@ -63,8 +79,9 @@ pub(super) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Opens or makes the file, and reads what stands in it.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Exchange>), JournalError> {
+    /// Opens or makes the file, and reads what stands in it, one exchange after the other. Also says what the numbers in
+    /// it leave out.
+    pub(super) fn open(path: &Path, take_up: impl FnMut(Exchange)) -> Result<(Self, Gap), JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         let file = File::options().read(true).append(true).create(true).open(path).map_err(io)?;
         if !file.metadata().map_err(io)?.is_file() {
@@ -74,36 +91,12 @@ impl JournalFile {
             TryLockError::WouldBlock => JournalError::InUse { path: path.to_owned() },
             TryLockError::Error(source) => io(source),
         })?;
-        let mut reader = BufReader::new(file);
-        let (mut exchanges, mut seen, mut good, mut number) = (Vec::new(), BTreeSet::new(), 0, 0);
-        let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            let len = reader.read_until(b'\n', &mut bytes).map_err(io)?;
-            if len == 0 {
-                break;
-            }
-            number += 1;
-            if bytes.last() != Some(&b'\n') && is_torn(&bytes) {
-                tracing::warn!(path = %path.display(), line = number, "the journal's last line is torn and was cut off");
-                break;
-            }
-            let line = String::from_utf8_lossy(&bytes);
-            let exchange = Exchange::from_line(line.trim_end()).map_err(|source| JournalError::Line {
-                path: path.to_owned(),
-                line: number,
-                source,
-            })?;
-            if !seen.insert(exchange.seq) {
-                return Err(JournalError::Twice { path: path.to_owned(), line: number, seq: exchange.seq });
-            }
-            exchanges.push(exchange);
-            good += len as u64;
-        }
+        let mut reader = BufReader::with_capacity(AT_ONCE, file);
+        let (good, gap) = read_lines(&mut reader, path, LINE_MOST, take_up)?;
         let mut file = reader.into_inner();
         file.set_len(good).map_err(io)?;
         file.seek(io::SeekFrom::End(0)).map_err(io)?;
-        Ok((Self { file, len: good, torn: false }, exchanges))
+        Ok((Self { file, len: good, torn: false }, gap))
     }
 
     /// Appends a line, with its line break, in one write, so that a killed process leaves at most one torn line.
@@ -122,6 +115,42 @@ impl JournalFile {
     }
 }
 
+/// Reads lines up to a torn one, if there is. Says how many bytes are good, and what the numbers leave out.
+fn read_lines(
+    reader: &mut impl BufRead,
+    path: &Path,
+    line_most: u64,
+    mut take_up: impl FnMut(Exchange),
+) -> Result<(u64, Gap), JournalError> {
+    let io = |source| JournalError::Io { path: path.to_owned(), source };
+    let (mut numbers, mut good, mut line) = (Numbers::default(), 0, 0);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let len = reader.by_ref().take(line_most).read_until(b'\n', &mut bytes).map_err(io)? as u64;
+        if len == 0 {
+            return Ok((good, numbers.gap()));
+        }
+        line += 1;
+        if bytes.last() != Some(&b'\n') {
+            if len == line_most {
+                return Err(JournalError::Long { path: path.to_owned(), line });
+            }
+            if is_torn(&bytes) {
+                tracing::warn!(path = %path.display(), line, "the journal's last line is torn and was cut off");
+                return Ok((good, numbers.gap()));
+            }
+        }
+        let exchange = Exchange::from_line(String::from_utf8_lossy(&bytes).trim_end());
+        let exchange = exchange.map_err(|source| JournalError::Line { path: path.to_owned(), line, source })?;
+        if !numbers.insert(exchange.seq) {
+            return Err(JournalError::Twice { path: path.to_owned(), line, seq: exchange.seq });
+        }
+        take_up(exchange);
+        good += len;
+    }
+}
+
 /// Is this the beginning of a line that a killed process did not finish? Anything else is somebody's file.
 fn is_torn(tail: &[u8]) -> bool {
     const BEGINNING: &[u8] = b"{\"v\":";
@@ -133,6 +162,12 @@ fn is_torn(tail: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn open(path: &Path) -> Result<(JournalFile, Vec<Exchange>), JournalError> {
+        let mut exchanges = Vec::new();
+        let (file, _) = JournalFile::open(path, |exchange| exchanges.push(exchange))?;
+        Ok((file, exchanges))
+    }
+
     const LINE: &str = r#"{"v":1,"seq":4,"start":"2026-01-02T03:04:05Z","attempt":1,"request":{"method":"GET","host":"h","target":"/","headers":[],"body":{"len":0,"kept":"digest"}},"end":"replied","times":{}}"#;
 
     #[test]
@@ -140,17 +175,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, format!("{LINE}\n{}", &LINE[..40])).unwrap();
-        let (mut file, exchanges) = JournalFile::open(&path).unwrap();
+        let (mut file, exchanges) = open(&path).unwrap();
         assert_eq!(exchanges.len(), 1);
         file.append(&format!("{}\n", exchanges[0].to_line().unwrap())).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{LINE}\n{LINE}\n"));
     }
 
     #[test]
+    fn lines_are_read_one_by_one_and_none_that_has_no_end() {
+        let other = LINE.replace("\"seq\":4", "\"seq\":2");
+        let text = format!("{LINE}\n{other}\n{LINE}\n");
+        let mut seen = Vec::new();
+        let mut read = |text: &str, most| {
+            seen.clear();
+            let read = read_lines(&mut text.as_bytes(), Path::new("j"), most, |exchange| seen.push(exchange.seq));
+            (read.map(|(good, gap)| (good, gap.evicted, gap.up_to)).map_err(|error| error.to_string()), seen.clone())
+        };
+        let longest = LINE.len() as u64 + 1;
+        let whole = format!("{LINE}\n{other}\n");
+        assert_eq!(read(&whole, longest), (Ok((2 * longest, 2, 3)), vec![4, 2]));
+        let (refused, before) = read(&text, longest - 1);
+        assert!(refused.unwrap_err().starts_with("the journal j, line 1: longer than"));
+        assert!(before.is_empty());
+        let (refused, before) = read(&text, LINE_MOST);
+        assert_eq!(
+            (refused.unwrap_err().as_str(), before),
+            ("the journal j, line 3: exchange 4 stands there twice", vec![4, 2])
+        );
+    }
+
+    #[test]
     #[cfg(unix)]
     fn what_is_no_regular_file_is_refused_before_it_is_read() {
         // `/dev/null` stands for `/dev/full` and pipes, which would be read for ever if this failed.
-        let error = JournalFile::open(Path::new("/dev/null")).err().expect("it is refused").to_string();
+        let error = open(Path::new("/dev/null")).err().expect("it is refused").to_string();
         assert!(error.contains("no regular file"), "{error}");
     }
 
@@ -160,7 +218,7 @@ mod tests {
         let path = dir.path().join("thesis");
         for text in ["precious text", "{\"a\": 1}", &format!("{LINE}\nprecious")] {
             std::fs::write(&path, text).unwrap();
-            let error = JournalFile::open(&path).err().expect("it is refused").to_string();
+            let error = open(&path).err().expect("it is refused").to_string();
             assert!(error.contains("not an exchange"), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
@@ -170,11 +228,11 @@ mod tests {
     fn one_mock_has_the_file_and_no_exchange_stands_in_it_twice() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        let (first, _) = JournalFile::open(&path).unwrap();
-        assert!(matches!(JournalFile::open(&path), Err(JournalError::InUse { .. })));
+        let (first, _) = open(&path).unwrap();
+        assert!(matches!(open(&path), Err(JournalError::InUse { .. })));
         drop(first);
         std::fs::write(&path, format!("{LINE}\n{LINE}\n")).unwrap();
-        assert!(matches!(JournalFile::open(&path), Err(JournalError::Twice { line: 2, seq: 4, .. })));
+        assert!(matches!(open(&path), Err(JournalError::Twice { line: 2, seq: 4, .. })));
     }
 
     #[test]
@@ -182,7 +240,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, format!("{LINE}\nhello\n")).unwrap();
-        let error = JournalFile::open(&path).err().unwrap().to_string();
+        let error = open(&path).err().unwrap().to_string();
         assert!(error.contains("line 2: not an exchange"), "{error}");
     }
 }
