@@ -9,6 +9,7 @@
 
 mod build;
 mod chance;
+mod decision;
 mod duration;
 mod engine;
 mod phase;
@@ -17,7 +18,8 @@ mod verdict;
 
 pub use build::Aim;
 pub(crate) use chance::Dice;
-pub use engine::{Decide, Engine, Fate, Handle, PLANTED_MOST, Strike, UnknownHold};
+pub use decision::Decide;
+pub use engine::{Engine, Fate, Handle, PLANTED_MOST, Strike, UnknownHold};
 pub use phase::Phase;
 pub use plan::{Fault, Plan, PlanError, Powers, Selector};
 pub(crate) use verdict::{Change, Instead, Latch, Scene};

@@ -13,13 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 use vod_proto::Exchange;
 
-use super::{Dice, Fault, HttpFault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance};
+use super::{
+    Decide, Dice, Fault, Latch, Phase, Plan, PlanError, Powers, Selector, Verdict, chance, decision::Decision,
+};
 use crate::{KillTarget, Stakes, Subject, clock::instant, message::Need};
-
-/// Decides about a request what data cannot: given what is known of it, and the n-th time it is seen, says what strikes.
-///
-/// It is asked under the engine's lock, so it must not ask the engine in turn.
-pub type Decide = dyn Fn(&Subject, u32) -> Option<Verdict> + Send + Sync;
 
 /// How many faults may be planted for one account, and as many for the whole server. Default 1,000: every request is
 /// held against all that it may meet, at every phase.
@@ -68,7 +65,7 @@ enum What {
     /// This.
     Does(Verdict),
     /// What it decides, request by request.
-    Decides(Box<Decide>),
+    Decides(Decision),
 }
 
 #[derive(Clone, Copy, Default)]
@@ -184,7 +181,8 @@ impl Engine {
     }
 
     /// Plants a fault that decides for itself what it does, among the requests that its selector fits.
-    /// A verdict that cannot strike in this phase, or on this server, is answered with status 500 and named.
+    /// A verdict that cannot strike in this phase, or on this server, and a panic, is answered with status 500;
+    /// [`mistake`](Self::mistake) says what it was.
     ///
     /// # Errors
     /// If its selector could never fit, its id is taken, or there are too many.
@@ -205,7 +203,7 @@ impl Engine {
         let mut state = self.state();
         state.check_room(account, std::iter::once(id))?;
         state.check(account, id, &on)?;
-        let what = What::Decides(decide);
+        let what = What::Decides(Decision::new(decide));
         let handle = state.add(Planted::new(id.to_owned(), account, on, phase, at, what, instant(), None));
         self.count(&state);
         drop(state);
@@ -358,6 +356,16 @@ impl Engine {
     #[must_use]
     pub fn fate(&self, handle: Handle) -> Option<Fate> {
         self.state().planted.get(&handle).map(|planted| planted.fate(instant()))
+    }
+
+    /// The first thing that a fault which decides for itself did wrong, as long as it is planted: it panicked, or decided
+    /// what cannot strike.
+    #[must_use]
+    pub fn mistake(&self, handle: Handle) -> Option<String> {
+        match &self.state().planted.get(&handle)?.what {
+            What::Does(_) => None,
+            What::Decides(decision) => decision.mistake().map(str::to_owned),
+        }
     }
 
     /// Changes whenever a fault is planted, lifted, strikes, or holds an exchange or lets it go.
@@ -530,18 +538,14 @@ impl Planted {
         }
     }
 
-    fn verdict(&self, subject: &Subject, attempt: u32, powers: Powers) -> Option<Verdict> {
-        match &self.what {
+    fn verdict(&mut self, subject: &Subject, attempt: u32, powers: Powers) -> Option<Verdict> {
+        let Self { what, phase, on, account, .. } = self;
+        match what {
             What::Does(verdict) => Some(verdict.clone()),
-            What::Decides(decide) => {
-                let verdict = decide(subject, attempt)?;
-                let can = verdict.check(self.phase, &self.on).and_then(|()| powers.check(&verdict));
-                let Err(why) = can.and_then(|()| check_scope(self.account.as_deref(), &verdict)) else {
-                    return Some(verdict);
-                };
-                tracing::error!(fault = self.id, why, "a fault decided what it cannot do");
-                Some(Verdict::Http(HttpFault { status: 500, retry_after: None }))
-            }
+            What::Decides(decision) => decision.about(subject, attempt, |verdict| {
+                verdict.check(*phase, on).and_then(|()| powers.check(verdict))?;
+                check_scope(account.as_deref(), verdict)
+            }),
         }
     }
 
@@ -846,17 +850,21 @@ mod tests {
         let decide = |subject: &Subject, attempt| match (subject.part_number, attempt) {
             (Some(2), 1) => Some(Verdict::Reset),
             (Some(3), 1) => Some(Verdict::DropPart),
+            (Some(4), 1) => panic!("part {} is too much", 4),
             _ => None,
         };
         let on = Selector { action: Some(vod_proto::Action::UploadPart), ..Selector::default() };
         let planted = engine.plant_decision(None, "f", on, Phase::AfterCommit, None, Box::new(decide));
-        assert!(planted.is_ok());
-        let verdicts = [1, 2, 3].map(|n| strike(&engine, Phase::AfterCommit, &part(n), 1).map(|strike| strike.verdict));
-        let loud = Verdict::Http(HttpFault { status: 500, retry_after: None });
-        assert_eq!(verdicts, [None, Some(Verdict::Reset), Some(loud)]);
+        let planted = planted.unwrap();
+        let mistake = || engine.mistake(planted);
+        let verdict = |n| strike(&engine, Phase::AfterCommit, &part(n), 1).map(|strike| strike.verdict);
+        let loud = Some(Verdict::http(500));
+        assert_eq!((verdict(1), verdict(2), mistake()), (None, Some(Verdict::Reset), None));
+        assert_eq!((verdict(4), mistake()), (loud.clone(), Some("it panicked: part 4 is too much".to_owned())));
+        assert_eq!((verdict(3), mistake()), (loud, Some("it panicked: part 4 is too much".to_owned())), "the first");
         let finish = Subject { action: Some("FinishUpload".to_owned()), ..part(2) };
         assert!(strike(&engine, Phase::AfterCommit, &finish, 1).is_none());
-        assert_eq!(engine.fates()[0].struck, 2);
+        assert_eq!(engine.fates()[0].struck, 3);
     }
 
     #[test]
