@@ -5,8 +5,7 @@
 //! blocks the thread as any other blocking call does.
 //!
 //! ```
-//! use vod_mock::{Fault, Requests, Verdict, blocking::VodMock};
-//! use vod_proto::Action;
+//! use vod_mock::{Action, Fault, Requests, Verdict, blocking::VodMock};
 //!
 //! let mock = VodMock::start();
 //! let account = mock.account();
@@ -31,6 +30,7 @@ use crate::{
 };
 
 /// A mock that listens on a random port of loopback for as long as it lives; see [`crate::VodMock`].
+#[derive(Debug)]
 pub struct VodMock {
     scope: Scope,
     mock: waiting::VodMock,
@@ -124,6 +124,7 @@ impl Deref for VodMock {
 }
 
 /// An account that is a test's own; see [`crate::TestAccount`].
+#[derive(Debug)]
 pub struct TestAccount {
     scope: Scope,
     account: waiting::TestAccount,
@@ -165,7 +166,7 @@ impl Deref for TestAccount {
 
 /// What a test can do with a whole mock, and with one account of it: what is in [`crate::Scope`] and waits for nothing,
 /// and here what waits.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Scope(waiting::Scope);
 
 impl Scope {
@@ -257,6 +258,7 @@ impl Deref for Scope {
 
 /// A fault that strikes for as long as this lives, and must have struck; see [`crate::PlantedFault`].
 #[must_use = "a fault is lifted when this is dropped, which is at once where it has no name"]
+#[derive(Debug)]
 pub struct PlantedFault(waiting::PlantedFault);
 
 impl PlantedFault {
@@ -295,7 +297,7 @@ impl PlantedFault {
     /// Takes it away, and says what became of it: then it is up to the test whether that is a failure.
     ///
     /// # Panics
-    /// If it was lifted before by somebody else: by a reset, or over the admin API.
+    /// Like [`crate::PlantedFault::lift`].
     #[track_caller]
     pub fn lift(self) -> Fate {
         self.0.lift()
@@ -312,6 +314,7 @@ impl Deref for PlantedFault {
 
 /// An expectation that is checked when this is dropped; see [`crate::Expectation`].
 #[must_use = "it is checked when it is dropped, which is at once where it has no name"]
+#[derive(Debug)]
 pub struct Expectation(waiting::Expectation);
 
 impl Expectation {

@@ -17,12 +17,16 @@ mod requests;
 mod scope;
 
 use std::{
+    any::Any,
+    fmt,
     net::Ipv4Addr,
     ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread::panicking,
     time::Duration,
 };
 
@@ -243,25 +247,53 @@ impl Deref for VodMock {
     }
 }
 
+impl fmt::Debug for VodMock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VodMock").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}
+
 impl Drop for VodMock {
     fn drop(&mut self) {
         // First what the evidence says now: stopping ends what is under way.
-        let settled = self.scope.settle();
+        let failed = failed(|| self.scope.settle());
         self.scope.mock().stop();
         self.serving.abort();
         drop(self.thread.take());
-        if let Err(unmet) = settled {
-            fail(&unmet);
+        if let Some(failure) = failed {
+            failure.fail();
         }
     }
 }
 
-/// Fails the test; if it is failing already, only says why it would.
-fn fail(why: &str) {
-    if std::thread::panicking() {
-        eprintln!("{why}");
-    } else {
-        panic!("{why}");
+/// Why a test is to fail that drops something.
+enum Failure {
+    /// This is not as it should be.
+    Wrong(String),
+    /// A closure of the test panicked that tells which requests are meant.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl Failure {
+    /// Fails the test. If it is failing already, only says why it would: a second panic would end the whole process, and
+    /// every other test in it.
+    fn fail(self) {
+        match self {
+            Self::Wrong(why) if panicking() => eprintln!("{why}"),
+            Self::Wrong(why) => panic!("{why}"),
+            // It was told where it came up.
+            Self::Panic(_) if panicking() => {}
+            Self::Panic(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// Why a check fails, if it does. It is kept from panicking, since it is made in drops.
+fn failed(check: impl FnOnce() -> Result<(), String>) -> Option<Failure> {
+    match catch_unwind(AssertUnwindSafe(check)) {
+        Ok(Ok(())) => None,
+        Ok(Err(why)) => Some(Failure::Wrong(why)),
+        Err(panic) => Some(Failure::Panic(panic)),
     }
 }
 

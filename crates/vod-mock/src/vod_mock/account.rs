@@ -1,6 +1,7 @@
 //! An account that is a test's own.
 
 use std::{
+    fmt,
     ops::Deref,
     pin::Pin,
     sync::Arc,
@@ -87,10 +88,17 @@ impl Deref for TestAccount {
     }
 }
 
+impl fmt::Debug for TestAccount {
+    /// Its name, and nothing of its keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestAccount").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
 impl Drop for TestAccount {
     fn drop(&mut self) {
-        if let Err(unmet) = self.scope.settle() {
-            super::fail(&unmet);
+        if let Some(failure) = super::failed(|| self.scope.settle()) {
+            failure.fail();
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use vod_proto::Action;
+/// use vod_mock::Action;
 ///
 /// # let mock = vod_mock::VodMock::start().await;
 /// let parts = mock.exchanges().action(Action::UploadPart);
@@ -62,8 +62,9 @@ impl Exchanges {
             [one] if self.evicted == 0 => Arc::clone(one),
             [] => {
                 let all = self.all.len();
-                let nearest = nearest(&self.wanted, &self.all);
-                panic!("expected one exchange: {}\nnone of {all} is{nearest}{missing}", self.wanted)
+                let near = nearest(&self.wanted, &self.all);
+                let heading = if near.is_empty() { "" } else { "; the nearest:" };
+                panic!("expected one exchange: {}\nnone of {all} is{heading}{near}{missing}", self.wanted)
             }
             several => {
                 let listed = Listed(several);

@@ -117,11 +117,19 @@ impl Expected {
         if met {
             return Ok(());
         }
-        let mut story = format!("expected {times} of: {wanted}\n  said at {said_at}\n  {count} of {} came", all.len());
-        if too_many || enough {
-            story.push_str(&Listed(&came).to_string());
-        } else {
-            story.push_str(&nearest(wanted, all));
+        let mut story = format!(
+            "expected {times} of: {wanted}\n  said at {said_at}\n  {count} of {} requests since then fitted",
+            all.len()
+        );
+        if !came.is_empty() {
+            story.push_str(&format!(":{}", Listed(&came)));
+        }
+        if !enough {
+            story.push_str(&match (nearest(wanted, all), came.is_empty()) {
+                (near, _) if near.is_empty() => near,
+                (near, true) => format!("; the nearest:{near}"),
+                (near, false) => format!("\n  and did not fit:{near}"),
+            });
         }
         if let Some(missing) = missing.filter(|_| !(too_many && certain)) {
             story.push_str(&format!("\n  inconclusive: {missing}"));
@@ -160,10 +168,17 @@ impl Expectation {
     }
 }
 
+impl fmt::Debug for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Expected { wanted, times, .. } = &self.expected;
+        write!(f, "Expectation({times} of: {wanted})")
+    }
+}
+
 impl Drop for Expectation {
     fn drop(&mut self) {
-        if let Err(unmet) = self.scope.check(std::slice::from_ref(&self.expected)) {
-            super::fail(&unmet);
+        if let Some(failure) = super::failed(|| self.scope.check(std::slice::from_ref(&self.expected))) {
+            failure.fail();
         }
     }
 }

@@ -59,13 +59,13 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// Those that came nearest to a pattern and do not fit it, each with what it lacks.
+/// Those that came nearest to a pattern and do not fit it, each with what it lacks; empty where there are none.
 pub(super) fn nearest(wanted: &Requests, all: &[Arc<Exchange>]) -> String {
     let mut missing: Vec<_> = all.iter().map(|exchange| (exchange, wanted.misses(exchange, all))).collect();
     missing.retain(|(_, misses)| !misses.is_empty());
     // What was about something else tells little, as long as there is anything that was not.
     let related = |exchange: &Exchange| !wanted.is_other_action(exchange);
-    if missing.iter().any(|(exchange, _)| related(exchange)) {
+    if all.iter().any(|exchange| related(exchange)) {
         missing.retain(|(exchange, _)| related(exchange));
     }
     // Of those that lack as much as each other the latest: it is what the client did last.
@@ -75,5 +75,12 @@ pub(super) fn nearest(wanted: &Requests, all: &[Arc<Exchange>]) -> String {
         // Writing into a text does not fail.
         let _ = write!(text, "\n  {}\n      {}", Story(exchange), misses.join("\n      "));
     }
-    if text.is_empty() { text } else { format!("; the nearest:{text}") }
+    text
+}
+
+/// What the server said to a request that it refused.
+pub(super) fn refusal(exchange: &Exchange) -> Option<String> {
+    let refused = exchange.code()?.0 < 0;
+    let reply: serde_json::Value = serde_json::from_str(&exchange.reply.as_ref()?.body).ok()?;
+    reply["message"].as_str().filter(|message| refused && !message.is_empty()).map(str::to_owned)
 }

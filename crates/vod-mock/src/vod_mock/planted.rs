@@ -6,13 +6,15 @@ use vod_proto::{Code, Exchange};
 use vod_serve::fault::{Fate, Handle, Phase, Selector};
 
 use super::{
-    Exchanges, Scope,
-    nearest::{Listed, Story, nearest},
+    Exchanges, Failure, Scope,
+    nearest::{Listed, Story, nearest, refusal},
     requests::Requests,
 };
 
 /// A fault that strikes for as long as this lives. Where it never struck, dropping it fails the test, with the requests
-/// that came nearest to it.
+/// that came nearest to it. A closure that panicked, or decided what cannot strike, fails it as well.
+///
+/// In a test that returns a `Result` this happens also behind a `?`, and hides its error: better `unwrap`.
 ///
 /// Made by [`Scope::fault`], [`Scope::fault_fn`] and [`Scope::plan`].
 #[must_use = "a fault is lifted when this is dropped, which is at once where it has no name"]
@@ -141,18 +143,23 @@ impl PlantedFault {
     /// lets go.
     ///
     /// # Panics
-    /// If it was lifted before by somebody else: by a reset, or over the admin API.
+    /// If it was lifted before by somebody else: by a reset, or over the admin API; or if it is a closure that panicked,
+    /// or decided what cannot strike.
     #[track_caller]
     pub fn lift(mut self) -> Fate {
         match self.take() {
-            Some(fate) => fate,
-            None => panic!("{}", self.lost()),
+            (_, Some(mistake)) => panic!("{}", self.mistaken(&mistake)),
+            (Some(fate), None) => fate,
+            (None, None) => panic!("{}", self.lost()),
         }
     }
 
-    fn take(&mut self) -> Option<Fate> {
+    /// What became of it, and what it did wrong where it is a closure.
+    fn take(&mut self) -> (Option<Fate>, Option<String>) {
         self.lifted = true;
-        self.scope.home().enter(|| self.scope.mock().engine().lift(self.handle))
+        let engine = self.scope.mock().engine();
+        let mistake = engine.mistake(self.handle);
+        (self.scope.home().enter(|| engine.lift(self.handle)), mistake)
     }
 
     #[track_caller]
@@ -193,9 +200,19 @@ impl PlantedFault {
         self.report().lost()
     }
 
+    fn mistaken(&self, mistake: &str) -> String {
+        format!("the closure of the fault {:?} made a mistake: {mistake}\nplanted at {}", self.id, self.planted_at)
+    }
+
     fn report(&self) -> Report {
         let Self { scope, id, strikes, since, planted_at, .. } = self;
         Report { scope: scope.clone(), id: id.clone(), strikes: strikes.clone(), since: *since, planted_at }
+    }
+}
+
+impl fmt::Debug for PlantedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlantedFault").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -204,17 +221,14 @@ impl Drop for PlantedFault {
         if self.lifted {
             return;
         }
-        let fate = self.take();
-        if self.may_stay_unused {
-            return;
-        }
-        match fate {
-            Some(Fate { struck: 1.., .. }) => {}
-            Some(fate) => {
-                super::fail(&format!("the fault {:?} never struck\n{}", self.id, self.report().story(Some(&fate))))
-            }
-            None => super::fail(&self.lost()),
-        }
+        let why = match self.take() {
+            (_, Some(mistake)) => self.mistaken(&mistake),
+            (Some(Fate { struck: 1.., .. }), _) => return,
+            _ if self.may_stay_unused => return,
+            (Some(fate), _) => format!("the fault {:?} never struck\n{}", self.id, self.report().story(Some(&fate))),
+            (None, _) => self.lost(),
+        };
+        Failure::Wrong(why).fail();
     }
 }
 
@@ -251,8 +265,10 @@ impl Report {
         let mut fitting: Vec<_> = since.to_vec();
         fitting.retain(|exchange| wanted.fit(exchange, since));
         let _ = write!(story, "\n{} of {} requests since then fitted", fitting.len(), since.len());
-        if fitting.is_empty() {
-            story.push_str(&nearest(&wanted, since));
+        if since.is_empty() {
+            story.push_str(": was it kept? `let _ =` lifts it at once, `let _name =` keeps it");
+        } else if fitting.is_empty() {
+            let _ = write!(story, "; the nearest:{}", nearest(&wanted, since));
         } else if fitting.len() > 3 {
             let _ = write!(story, ":{}", Listed(&fitting));
         } else {
@@ -303,7 +319,8 @@ impl Report {
         }
         match (exchange.code(), &self.strikes.what) {
             (Some(Code(code)), _) if code < 0 && phase >= Phase::BeforeCommit => {
-                format!("it was refused with code {code}: there was nothing to strike")
+                let why = refusal(exchange).map(|message| format!(": {message}")).unwrap_or_default();
+                format!("there was nothing to strike, it was refused with code {code}{why}")
             }
             _ if self.strikes.is_limited() => "it was not to strike this one".to_owned(),
             (_, What::Decision) => "the closure let it pass".to_owned(),

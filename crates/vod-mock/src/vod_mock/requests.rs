@@ -5,11 +5,12 @@ use std::{fmt, mem::discriminant, sync::Arc};
 use vod_proto::{Action, Code, Exchange, Sha1, exchange::End};
 use vod_serve::fault::Selector;
 
+use super::nearest::refusal;
+
 /// Which requests are meant, by what came of them: all that is said must fit.
 ///
 /// ```
-/// use vod_mock::Requests;
-/// use vod_proto::Action;
+/// use vod_mock::{Action, Requests};
 ///
 /// let kept = Requests::of(Action::UploadPart).acknowledged();
 /// let finish = Requests::of(Action::FinishUpload).attempt(1).after_last(kept);
@@ -224,7 +225,10 @@ impl Condition {
             Self::File(sha1) if exchange.file_sha1 != Some(*sha1) => {
                 differ("fileSha", exchange.file_sha1.map(|sha1| sha1.to_string()), sha1.to_string())
             }
-            Self::Acknowledged(true) if !exchange.acknowledged() => Some("it was not acknowledged".to_owned()),
+            Self::Acknowledged(true) if !exchange.acknowledged() => {
+                let why = refusal(exchange).map(|message| format!(": {message}")).unwrap_or_default();
+                Some(format!("it was not acknowledged{why}"))
+            }
             Self::Acknowledged(false) if exchange.acknowledged() => Some("it was acknowledged".to_owned()),
             Self::End(end) if discriminant(end) != discriminant(&exchange.end) => {
                 Some(format!("it ended as {}, expected {}", exchange.end.word(), end.word()))

@@ -7,6 +7,7 @@ mod expectations;
 mod faults;
 
 use std::{
+    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -40,6 +41,12 @@ pub struct Scope {
     forgotten: Forgotten,
     /// The faults that were planned before the mock started: nobody else sees to it that they strike.
     planned: Arc<[String]>,
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("endpoint", &self.endpoint).field("account", &self.name()).finish_non_exhaustive()
+    }
 }
 
 impl Scope {
@@ -156,6 +163,11 @@ impl Scope {
 
     pub(super) fn evidence(&self) -> Evidence {
         Evidence::of(self.mock.journal(), self.name(), &self.forgotten)
+    }
+
+    /// Whose it is, for messages.
+    fn whose(&self) -> String {
+        self.name().map_or_else(|| "the mock".to_owned(), |name| format!("account {name}"))
     }
 
     fn last_seq(&self) -> u64 {

@@ -26,8 +26,7 @@ impl Scope {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use vod_mock::Requests;
-    /// use vod_proto::Action;
+    /// use vod_mock::{Action, Requests};
     ///
     /// # let mock = vod_mock::VodMock::start().await;
     /// mock.expect(Requests::of(Action::UploadPart).acknowledged(), ..=3);
@@ -84,7 +83,7 @@ impl Scope {
         if unmet.is_empty() {
             return Ok(());
         }
-        let whose = self.name().map_or_else(|| "the mock".to_owned(), |name| format!("account {name}"));
+        let whose = self.whose();
         let (number, all) = (unmet.len(), expected.len());
         let mut story = format!("not met: {number} of {all} expectations of {whose}\n{}", unmet.join("\n"));
         let unfired = self.unfired();

@@ -38,8 +38,7 @@ impl Scope {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use vod_mock::{Fault, Verdict};
-    /// use vod_proto::Action;
+    /// use vod_mock::{Action, Fault, Verdict};
     ///
     /// # let mock = vod_mock::VodMock::start().await;
     /// let lost_ack = mock.fault(Fault::on(Action::FinishUpload).attempt(1).after_commit(Verdict::Reset));
@@ -80,8 +79,7 @@ impl Scope {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use vod_mock::{Fault, Phase, Verdict};
-    /// use vod_proto::Action;
+    /// use vod_mock::{Action, Fault, Phase, Verdict};
     ///
     /// # let mock = vod_mock::VodMock::start().await;
     /// // Every part fails as often as its number says.
@@ -92,8 +90,8 @@ impl Scope {
     /// # }
     /// ```
     ///
-    /// It must not plant or lift faults itself: whoever asks it holds all of them. A verdict that cannot strike in this
-    /// phase is answered with status 500.
+    /// It must not plant or lift faults itself: whoever asks it holds all of them. Where it panics, or decides what cannot
+    /// strike in this phase, the request is answered with status 500, and the test fails when the fault is dropped.
     ///
     /// # Panics
     /// If `on` could never fit in this phase, or its id is taken.
@@ -178,6 +176,8 @@ impl Scope {
     pub fn release(&self, hold: &str) -> u64 {
         match self.mock.engine().release(self.name(), hold) {
             Ok(held) => held,
+            // What it looks for may be there, and another's.
+            Err(unknown) if unknown.known.is_empty() => panic!("{unknown} for {}: each releases its own", self.whose()),
             Err(unknown) => panic!("{unknown}"),
         }
     }

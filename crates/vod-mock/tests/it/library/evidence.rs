@@ -123,7 +123,7 @@ async fn the_one_that_is_not_there_or_not_alone_is_told_with_what_came() {
                   attempt is 3, expected 4
               #4 UploadPart part 2 (524288+100), attempt 2, account demo: code -10004, struck by no (after-commit: reply)
                   attempt is 2, expected 4
-                  it was not acknowledged
+                  it was not acknowledged: injected
               #3 UploadPart part 2 (524288+100), attempt 1, account demo: no reply, reset, struck by lost (before-commit: reset)
                   attempt is 1, expected 4
                   it was not acknowledged

@@ -36,33 +36,57 @@ async fn what_did_not_come_is_told_with_the_nearest_that_came_and_what_came_too_
     let mock = VodMock::start().await;
     let early = mock.expect_here(Requests::of(Action::FinishUpload).attempt(4).acknowledged(), 1);
     let never = mock.expect_here(Requests::of(Action::FinishUpload).not_acknowledged(), ..=1);
+    let more = mock.expect_here(Requests::of(Action::FinishUpload).attempt(1), 3);
+    let parts = mock.expect_here(Requests::of(Action::UploadPart), 2);
     asks(&mock, Action::FinishUpload).await.unwrap_err();
     demo_uploads(&mock, b"another file").await.unwrap();
     expect![[r#"
         not met: 1 of 1 expectations of the mock
         expected exactly 1 of: FinishUpload, attempt 4, acknowledged
           said at expectations.rs
-          0 of 6 came; the nearest:
+          0 of 6 requests since then fitted; the nearest:
           #6 FinishUpload, attempt 1, account demo: code 0
               attempt is 1, expected 4
           #3 FinishUpload, attempt 3, account demo: code -10005
               attempt is 3, expected 4
-              it was not acknowledged
+              it was not acknowledged: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
           #2 FinishUpload, attempt 2, account demo: code -10005
               attempt is 2, expected 4
-              it was not acknowledged
+              it was not acknowledged: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
     "#]]
     .assert_eq(&failure(|| drop(early)));
     expect![[r#"
         not met: 1 of 1 expectations of the mock
         expected at most 1 of: FinishUpload, not acknowledged
           said at expectations.rs
-          3 of 6 came
+          3 of 6 requests since then fitted:
           #1 FinishUpload, attempt 1, account demo: code -10005
           #2 FinishUpload, attempt 2, account demo: code -10005
           #3 FinishUpload, attempt 3, account demo: code -10005
     "#]]
     .assert_eq(&failure(|| drop(never)));
+    expect![[r#"
+        not met: 1 of 1 expectations of the mock
+        expected exactly 3 of: FinishUpload, attempt 1
+          said at expectations.rs
+          2 of 6 requests since then fitted:
+          #1 FinishUpload, attempt 1, account demo: code -10005
+          #6 FinishUpload, attempt 1, account demo: code 0
+          and did not fit:
+          #3 FinishUpload, attempt 3, account demo: code -10005
+              attempt is 3, expected 1
+          #2 FinishUpload, attempt 2, account demo: code -10005
+              attempt is 2, expected 1
+    "#]]
+    .assert_eq(&failure(|| drop(more)));
+    expect![[r#"
+        not met: 1 of 1 expectations of the mock
+        expected exactly 2 of: UploadPart
+          said at expectations.rs
+          1 of 6 requests since then fitted:
+          #5 UploadPart part 1 (0+12), attempt 1, account demo: code 0
+    "#]]
+    .assert_eq(&failure(|| drop(parts)));
 }
 
 #[tokio::test]
@@ -80,7 +104,7 @@ async fn order_is_expected_like_everything_else() {
         not met: 1 of 1 expectations of the mock
         expected exactly 1 of: InitUpload, after the last of (UploadPart, acknowledged)
           said at expectations.rs
-          0 of 3 came; the nearest:
+          0 of 3 requests since then fitted; the nearest:
           #1 InitUpload, attempt 1, account demo: code 0
               it came before request 2 was over
     "#]]
@@ -89,7 +113,7 @@ async fn order_is_expected_like_everything_else() {
         not met: 1 of 1 expectations of the mock
         expected exactly 1 of: FinishUpload, after the last of (UploadPart, acknowledged, part 9)
           said at expectations.rs
-          0 of 3 came; the nearest:
+          0 of 3 requests since then fitted; the nearest:
           #3 FinishUpload, attempt 1, account demo: code 0
               none came of (UploadPart, acknowledged, part 9)
     "#]]
@@ -106,7 +130,7 @@ async fn only_what_comes_from_then_on_is_meant() {
     asks(&mock, Action::FinishUpload).await.unwrap();
     mock.verify();
     let unmet = failure(|| drop(exists));
-    assert!(unmet.contains("\n  0 of 1 came; the nearest:\n"), "{unmet}");
+    assert!(unmet.contains("\n  0 of 1 requests since then fitted; the nearest:\n"), "{unmet}");
 }
 
 #[tokio::test]
@@ -125,7 +149,7 @@ async fn it_is_checked_when_asked_and_again_when_mock_or_account_is_dropped() {
         not met: 1 of 1 expectations of the mock
         expected at most 1 of: InitUpload
           said at expectations.rs
-          2 of 6 came
+          2 of 6 requests since then fitted:
           #1 InitUpload, attempt 1, account account-1: code 0
           #4 InitUpload, attempt 1, account demo: code 0
     "#]]
@@ -138,7 +162,7 @@ async fn it_is_checked_when_asked_and_again_when_mock_or_account_is_dropped() {
         not met: 1 of 1 expectations of account account-1
         expected at least 1 of: any request
           said at expectations.rs
-          0 of 0 came
+          0 of 0 requests since then fitted
     "#]]
     .assert_eq(&failure(|| drop(account)));
 }
@@ -157,7 +181,7 @@ async fn what_an_account_takes_with_it_makes_it_inconclusive_for_the_mock() {
         not met: 1 of 1 expectations of the mock
         expected no request of: SmallFileUpload
           said at expectations.rs
-          0 of 0 came
+          0 of 0 requests since then fitted
           inconclusive: the exchanges of accounts that were reset or removed meanwhile are forgotten
     "#]]
     .assert_eq(&failure(|| mock.verify()));
@@ -206,7 +230,7 @@ async fn evicted_evidence_makes_it_inconclusive_unless_what_is_left_settles_it()
         not met: 1 of 1 expectations of the mock
         expected no request of: SmallFileUpload
           said at expectations.rs
-          0 of 3 came
+          0 of 3 requests since then fitted
           inconclusive: 27 exchanges were evicted from memory
     "#]]
     .assert_eq(&told[2]);
@@ -256,7 +280,7 @@ async fn what_is_waited_for_in_vain_is_told_with_what_came() {
         waited up to 30s at expectations.rs
         expected at least 1 of: InitUpload, acknowledged
           said at expectations.rs
-          0 of 1 came; the nearest:
+          0 of 1 requests since then fitted; the nearest:
           #1 InitUpload, attempt 1, account demo: no reply, timeout, struck by init-upload-before-read-stall (before-read: stall)
               it was not acknowledged
     "#]].assert_eq(&waited);

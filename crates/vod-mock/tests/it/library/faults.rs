@@ -61,7 +61,7 @@ async fn a_fault_that_never_struck_fails_the_test_and_shows_what_came_near() {
             the fault "finish-upload-attempt-2-after-commit-reset" never struck
             planted at faults.rs
             it strikes FinishUpload, attempt 2, after-commit: reset
-            0 of 0 requests since then fitted
+            0 of 0 requests since then fitted: was it kept? `let _ =` lifts it at once, `let _name =` keeps it
         "#]],
     );
     let fault = mock.fault(second);
@@ -88,32 +88,32 @@ async fn a_fault_that_fitted_and_could_not_strike_says_why() {
     check(
         finish,
         expect![[r#"
-        the fault "late" never struck
-        planted at faults.rs
-        it strikes FinishUpload, after-commit: close
-        3 of 3 requests since then fitted
-          #1 FinishUpload, attempt 1, account demo: code -10005
-              it was refused with code -10005: there was nothing to strike
-          #2 FinishUpload, attempt 2, account demo: code -10005
-              it was refused with code -10005: there was nothing to strike
-          #3 FinishUpload, attempt 3, account demo: code -10005
-              it was refused with code -10005: there was nothing to strike
-    "#]],
+            the fault "late" never struck
+            planted at faults.rs
+            it strikes FinishUpload, after-commit: close
+            3 of 3 requests since then fitted
+              #1 FinishUpload, attempt 1, account demo: code -10005
+                  there was nothing to strike, it was refused with code -10005: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
+              #2 FinishUpload, attempt 2, account demo: code -10005
+                  there was nothing to strike, it was refused with code -10005: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
+              #3 FinishUpload, attempt 3, account demo: code -10005
+                  there was nothing to strike, it was refused with code -10005: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
+        "#]],
     );
     check(
         drop_part,
         expect![[r#"
-        the fault "drop" never struck
-        planted at faults.rs
-        it strikes any request, before-commit: drop-part
-        3 of 3 requests since then fitted
-          #1 FinishUpload, attempt 1, account demo: code -10005
-              it was refused with code -10005: there was nothing to strike
-          #2 FinishUpload, attempt 2, account demo: code -10005
-              it was refused with code -10005: there was nothing to strike
-          #3 FinishUpload, attempt 3, account demo: code -10005
-              it was refused with code -10005: there was nothing to strike
-    "#]],
+            the fault "drop" never struck
+            planted at faults.rs
+            it strikes any request, before-commit: drop-part
+            3 of 3 requests since then fitted
+              #1 FinishUpload, attempt 1, account demo: code -10005
+                  there was nothing to strike, it was refused with code -10005: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
+              #2 FinishUpload, attempt 2, account demo: code -10005
+                  there was nothing to strike, it was refused with code -10005: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
+              #3 FinishUpload, attempt 3, account demo: code -10005
+                  there was nothing to strike, it was refused with code -10005: there is no upload of 4a559ea5bf8b8debd99608001b6f581b658c86f9: call InitUpload or InitUploadEx first
+        "#]],
     );
 }
 
@@ -224,6 +224,30 @@ async fn a_closure_decides_what_data_cannot() {
 }
 
 #[tokio::test]
+async fn a_closure_that_panics_or_decides_what_cannot_be_fails_the_test_and_its_client() {
+    let mock = VodMock::start().await;
+    let wrong = mock.fault_fn(Fault::on(Action::InitUpload), Phase::BeforeRead, |_, _| Some(Verdict::DropPart));
+    let answered = demo_uploads(&mock, SMALL).await.unwrap_err();
+    assert!(answered.starts_with("HTTP/1.1 500"), "{answered}");
+    check(
+        wrong,
+        expect![[r#"
+            the closure of the fault "init-upload-before-read-decision" made a mistake: drop-part cannot strike in phase before-read, but in before-commit
+            planted at faults.rs
+        "#]],
+    );
+    let panics = || mock.fault_fn(Fault::on(Action::InitUpload), Phase::BeforeCommit, |_, _| panic!("oh my"));
+    let lifted = panics().may_stay_unused();
+    assert!(demo_uploads(&mock, SMALL).await.unwrap_err().starts_with("HTTP/1.1 500"));
+    let told = "the closure of the fault \"init-upload-before-commit-decision\" made a mistake: it panicked: oh my\n";
+    assert!(failure(|| drop(lifted.lift())).starts_with(told));
+    let dropped = panics().may_stay_unused();
+    demo_uploads(&mock, SMALL).await.unwrap_err();
+    assert!(failure(|| drop(dropped)).starts_with(told));
+    demo_uploads(&mock, SMALL).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_closure_is_asked_at_a_byte_too() {
     let mock = VodMock::start().await;
     let half = mock.fault_fn(Fault::on(Action::UploadPart), (Phase::MidBody, 9), |_, attempt| {
@@ -271,6 +295,10 @@ async fn what_is_held_is_waited_for_and_released() {
     assert_eq!(door.exchanges().acknowledged().len(), 1);
     let unknown = failure(|| assert_eq!(mock.release("gate"), 0));
     assert_eq!(unknown, "no fault holds under the name \"gate\": expected one of door\n");
+    let other = failure(|| assert_eq!(mock.account().release("door"), 0));
+    let told =
+        "no fault holds under the name \"door\": none holds at all for account account-1: each releases its own\n";
+    assert_eq!(other, told);
 }
 
 #[tokio::test]
@@ -358,6 +386,38 @@ async fn a_test_that_fails_anyway_fails_for_its_own_reason() {
 }
 
 #[tokio::test]
+async fn a_pattern_that_panics_is_the_tests_failure_and_ends_no_process_where_the_test_fails_anyway() {
+    let careless = || Requests::any().that("with a reply", |exchange| exchange.reply.as_ref().unwrap().status == 200);
+    for fails_anyway in [true, false] {
+        let mock = VodMock::start().await;
+        let addr = mock.endpoint().trim_start_matches("http://").to_owned();
+        let lost = mock.fault(Fault::on(Action::InitUpload).attempt(1).before_read(Verdict::Close));
+        mock.expect(careless(), 3);
+        let account = mock.account();
+        demo_uploads(&mock, SMALL).await.unwrap();
+        let own = failure(move || {
+            let (_lost, _mock) = (lost, mock);
+            assert!(!fails_anyway, "the test's own");
+        });
+        let expected = if fails_anyway { "the test's own" } else { "called `Option::unwrap()` on a `None` value" };
+        assert_eq!(own, format!("{expected}\n"));
+        assert!(std::net::TcpStream::connect(&addr).is_err(), "it is stopped all the same");
+        drop(account);
+    }
+    let mock = VodMock::start().await;
+    let account = mock.account();
+    account.expect(careless(), 4);
+    let here = account.expect_here(careless(), 4);
+    let lost = account.fault(Fault::on(Action::InitUpload).attempt(1).before_read(Verdict::Close));
+    uploads(&account, SMALL).await.unwrap();
+    let own = failure(move || {
+        let _dropped_while_it_unwinds = (lost, here, account);
+        panic!("the test's own");
+    });
+    assert_eq!(own, "the test's own\n");
+}
+
+#[tokio::test]
 async fn a_planned_fault_of_the_config_is_demanded_by_verify_alone() {
     let plan =
         vod_serve::Plan { faults: vec![busy(), Fault::on_any().named("b").times(1).before_read(Verdict::Close)] };
@@ -377,7 +437,7 @@ async fn a_planned_fault_of_the_config_is_demanded_by_verify_alone() {
         not met: 1 of 1 expectations of the mock
         expected exactly 1 of: InitUpload, acknowledged
           said at faults.rs
-          0 of 0 came
+          0 of 0 requests since then fitted
         faults that never struck: b, own
     "#]]
     .assert_eq(&failure(|| drop(mock)));
