@@ -1,9 +1,16 @@
 //! Accounts that are a test's own, on a mock that many share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
-use vod_mock::{Config, Fault, Requests, UploadState, Verdict, VodMock};
+use tokio::sync::Barrier;
+use vod_mock::{Config, Fault, Phase, Requests, UploadState, Verdict, VodMock};
 use vod_proto::{Action, Sha1, exchange::End};
 
 use super::{SMALL, demo_uploads, failure, uploads};
@@ -123,10 +130,12 @@ async fn an_account_that_is_dropped_while_a_request_is_under_way_takes_it_along(
     demo_uploads(&mock, SMALL).await.unwrap();
 }
 
-/// 200 accounts on one mock upload at once, each with faults of its own that strike it alone.
+/// 200 accounts on one mock upload at once, each with faults of its own that strike it alone, and each with evidence and
+/// expectations that no other meets or breaks.
 async fn two_hundred(mock: Arc<VodMock>) {
+    let together = Arc::new(Barrier::new(200));
     let tests = (0..200_usize).map(|n| {
-        let mock = Arc::clone(&mock);
+        let (mock, together) = (Arc::clone(&mock), Arc::clone(&together));
         tokio::spawn(async move {
             let account = mock.account();
             // Every account meets another fault, at another request, in another way.
@@ -138,9 +147,31 @@ async fn two_hundred(mock: Arc<VodMock>) {
             account.expect(Requests::any().not_acknowledged().struck_by(fault.id()), 1);
             account.expect(Requests::any().acknowledged(), 3);
             account.expect(Requests::any(), 4);
-            let file = format!("the file of account {n}").into_bytes();
+            // One in ten expects what does not come: it alone is told, and of itself alone.
+            let late = account.expect_here(Requests::of(action).attempt(3), u64::from(n % 10 == 0));
+            let (name, others) = (account.name().to_owned(), Arc::new(AtomicU64::new(0)));
+            let strangers = Arc::clone(&others);
+            let watch = account.fault_fn(Fault::on_any(), Phase::AfterCommit, move |subject, _| {
+                strangers.fetch_add(u64::from(subject.account.as_ref() != Some(&name)), Ordering::SeqCst);
+                (subject.account.as_ref() == Some(&name)).then(|| Verdict::delay(Duration::from_millis(1)))
+            });
+            together.wait().await;
+            // All are planted now, and as many files are the same as there are different ones.
+            let file = format!("the file of account {}", n / 2).into_bytes();
             uploads(&account, &file).await.unwrap();
-            assert_eq!(fault.struck(), 1);
+            together.wait().await;
+            assert_eq!((fault.struck(), watch.struck(), others.load(Ordering::SeqCst)), (1, 3, 0));
+            let seen = account.exchanges();
+            assert!(seen.iter().all(|exchange| exchange.account.as_deref() == Some(account.name())), "{seen:?}");
+            assert_eq!((seen.len(), seen.struck_by(watch.id()).len()), (4, 3));
+            match n % 10 {
+                0 => {
+                    let told = failure(|| drop(late));
+                    assert!(told.starts_with(&format!("not met: 1 of 1 expectations of account {}\n", account.name())));
+                    assert!(told.contains("0 of 4 requests since then fitted; the nearest:"), "{told}");
+                }
+                _ => drop(late),
+            }
             let struck = fault.exchanges().one();
             assert_eq!((struck.known_action(), struck.end), (Some(action), end.unwrap_or(End::Replied)));
             assert_eq!(account.uploads().await.len(), 1);
