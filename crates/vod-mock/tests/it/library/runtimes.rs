@@ -1,13 +1,14 @@
 //! Where the mock runs, whatever the test does with its own thread.
 
 use std::{
-    io::{Read as _, Write as _},
+    cell::RefCell,
+    io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, mpsc},
     time::Duration,
 };
 
-use vod_mock::{Config, DiskStore, Fault, Phase, Verdict, VodMock};
+use vod_mock::{Config, DiskStore, Fault, Phase, Requests, Verdict, VodMock};
 use vod_proto::{Action, Sha1, exchange::End};
 use vod_serve::Journal;
 
@@ -84,6 +85,88 @@ async fn a_port_and_a_store_are_free_when_the_mock_is_dropped_or_stopped() {
         }
         assert!(TcpStream::connect(&addr).is_err(), "somebody listens at {addr} still");
     }
+}
+
+/// Tells when the thread ends that it is on.
+struct OnThread(#[expect(dead_code, reason = "whoever listens hears it go")] mpsc::Sender<()>);
+
+thread_local! {
+    static ON_THIS_THREAD: RefCell<Option<OnThread>> = const { RefCell::new(None) };
+}
+
+/// What ends when the mock's thread does: somebody to ask it, and a connection that waits for an answer.
+async fn watched(mock: &VodMock) -> (mpsc::Receiver<()>, TcpStream) {
+    let (here, ended) = mpsc::channel();
+    let door = mock.fault_fn(Fault::on(Action::InitUpload), Phase::BeforeRead, move |_, _| {
+        ON_THIS_THREAD.with_borrow_mut(|thread| *thread = Some(OnThread(here.clone())));
+        None
+    });
+    demo_uploads(mock, SMALL).await.unwrap();
+    drop(door.may_stay_unused());
+    let mut stream = TcpStream::connect(mock.endpoint().trim_start_matches("http://")).unwrap();
+    stream.write_all(b"GET /__vod/health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert!(stream.read(&mut [0; 9]).unwrap() > 0);
+    (ended, stream)
+}
+
+/// Nothing of the mock is left: no thread, no connection, and nobody listens.
+fn is_gone(addr: &str, (ended, mut stream): (mpsc::Receiver<()>, TcpStream)) {
+    let waited = ended.recv_timeout(Duration::from_secs(30));
+    assert_eq!(waited, Err(mpsc::RecvTimeoutError::Disconnected), "its thread runs still");
+    let mut rest = Vec::new();
+    // A connection that was closed or reset is gone either way; one that lives on would wait here.
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let read = stream.read_to_end(&mut rest);
+    let waits = read.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    assert!(!waits, "its connection is open still");
+    assert!(TcpStream::connect(addr).is_err(), "somebody listens at {addr} still");
+}
+
+#[test]
+fn nothing_of_a_mock_is_left_wherever_it_is_dropped() {
+    let runtimes = [tokio::runtime::Builder::new_current_thread, tokio::runtime::Builder::new_multi_thread];
+    for (builder, inside) in runtimes.into_iter().flat_map(|builder| [(builder, true), (builder, false)]) {
+        let runtime = builder().enable_all().build().unwrap();
+        let (addr, watched, mock) = runtime.block_on(async {
+            let mock = VodMock::start().await;
+            let addr = mock.endpoint().trim_start_matches("http://").to_owned();
+            let watched = watched(&mock).await;
+            let outside = if inside {
+                drop(mock);
+                None
+            } else {
+                Some(mock)
+            };
+            (addr, watched, outside)
+        });
+        // Its own runtime is gone, and the mock lives on; it is dropped outside of any.
+        drop(runtime);
+        if let Some(mock) = mock {
+            assert!(blocks(&mock).contains("\"ok\""));
+            drop(mock);
+        }
+        is_gone(&addr, watched);
+    }
+}
+
+#[tokio::test]
+async fn two_mocks_in_one_process_share_nothing() {
+    let (one, other) = (VodMock::start().await, VodMock::start().await);
+    assert_ne!(one.endpoint(), other.endpoint());
+    let named = || Fault::on(Action::InitUpload).named("same").times(1).before_read(Verdict::http(503));
+    let (fault, same) = (one.fault(named()), other.fault(named()).may_stay_unused());
+    let accounts = [one.account(), other.account()];
+    assert_eq!(accounts[0].name(), accounts[1].name());
+    one.expect(Requests::any(), 4);
+    other.expect(Requests::any(), 0);
+    demo_uploads(&one, SMALL).await.unwrap();
+    one.advance(Duration::from_secs(49 * 3600)).await;
+    assert_eq!((fault.struck(), same.struck()), (1, 0));
+    assert_eq!((one.exchanges().len(), other.exchanges().len()), (4, 0));
+    assert_eq!((one.uploads().await.len(), other.uploads().await.len()), (1, 0));
+    drop((fault, one));
+    assert_eq!(other.fates().len(), 1, "what is the other's stays when the first is gone");
+    other.verify();
 }
 
 #[test]
