@@ -8,6 +8,7 @@
 //! # }
 //! ```
 //!
+//! A test needs this crate alone, as a dev-dependency, and `tokio` where it is `async`.
 //! The mock takes uploads as the service does, whatever client sends them, and keeps evidence of every request.
 //! This page goes from one upload to two hundred tests that share a mock.
 //!
@@ -21,14 +22,13 @@
 //! use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY, Sha1, VodMock};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! let mock = VodMock::start().await;
 //! let file = b"a film, though a short one";
-//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, file).await?;
+//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, file).await.unwrap();
 //!
 //! let stored = mock.upload(Sha1::of(file)).await.expect("it is there");
 //! assert_eq!(stored.stored_sha1, Some(Sha1::of(file))); // of the bytes as they are kept
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -43,13 +43,12 @@
 //! use vod_mock::{Action, Fault, Verdict, VodMock};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! let mock = VodMock::start().await;
 //! let lost_ack = mock.fault(Fault::on(Action::FinishUpload).attempt(1).after_commit(Verdict::Reset));
 //!
-//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, b"a film").await?;
+//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, b"a film").await.unwrap();
 //! assert_eq!(lost_ack.struck(), 1);
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -65,9 +64,28 @@
 //!       attempt is 1, expected 2
 //! ```
 //!
-//! A fault that is left to chance [`may_stay_unused`](PlantedFault::may_stay_unused). Where no data can say what should
-//! happen, a closure does, with [`fault_fn`](Scope::fault_fn); a whole plan in TOML is planted by
-//! [`plan`](Scope::plan).
+//! So `unwrap` in a test rather than return its errors with `?`: a fault that never struck would hide them. A fault that
+//! is left to chance [`may_stay_unused`](PlantedFault::may_stay_unused). One that could never strike is refused where it
+//! is planted.
+//!
+//! Where no data can say what should happen, a closure does, in a [`Phase`] of the request: here part 2 fails twice. A
+//! whole plan in TOML is planted by [`plan`](Scope::plan).
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/uploader.rs"));
+//! # use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY};
+//! use vod_mock::{Action, Fault, Phase, Verdict, VodMock};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let mock = VodMock::start().await;
+//! let flaky = mock.fault_fn(Fault::on(Action::UploadPart), Phase::BeforeCommit, |request, attempt| {
+//!     (request.part_number == Some(2) && attempt < 3).then(|| Verdict::http(503))
+//! });
+//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, &[7; 700_000]).await.unwrap();
+//! assert_eq!(flaky.exchanges().status(503).len(), 2);
+//! # }
+//! ```
 //!
 //! A fault can also hold a request until the test lets it go, so that two things meet for certain and nobody sleeps:
 //!
@@ -75,7 +93,7 @@
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/uploader.rs"));
 //! # use vod_mock::{Action, DEMO_SECRET_ID, DEMO_SECRET_KEY, Fault, Verdict, VodMock};
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! let mock = VodMock::start().await;
 //! let door = mock.fault(Fault::on(Action::FinishUpload).before_commit(Verdict::hold("door")));
 //! let endpoint = mock.endpoint().to_owned();
@@ -84,8 +102,7 @@
 //! door.until_held(1).await; // all parts are there, and the finish waits
 //! assert_eq!(mock.uploads().await[0].parts, 1);
 //! mock.release("door");
-//! uploading.await.unwrap()?;
-//! # Ok(())
+//! uploading.await.unwrap().unwrap();
 //! # }
 //! ```
 //!
@@ -98,10 +115,10 @@
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/uploader.rs"));
 //! # use vod_mock::{Action, DEMO_SECRET_ID, DEMO_SECRET_KEY, End, Fault, Verdict, VodMock};
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! # let mock = VodMock::start().await;
 //! let slip = mock.fault(Fault::on(Action::UploadPart).part(2).attempt(1).mid_body(100_000, Verdict::Reset));
-//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, &[7; 700_000]).await?;
+//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, &[7; 700_000]).await.unwrap();
 //!
 //! let parts = mock.exchanges().action(Action::UploadPart);
 //! assert_eq!(parts.len(), 3);
@@ -109,7 +126,6 @@
 //! assert_eq!((cut.end, cut.request.body.len), (End::Reset, 100_000));
 //! let finish = mock.exchanges().action(Action::FinishUpload);
 //! assert_eq!(finish.after(parts.acknowledged().last().unwrap()).len(), 1);
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -125,15 +141,14 @@
 //! use vod_mock::{Action, Requests};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! # let mock = VodMock::start().await;
 //! let kept = Requests::of(Action::UploadPart).acknowledged();
 //! mock.expect(kept.clone(), 2);
 //! mock.expect(Requests::of(Action::UploadPart), ..=4); // with what was sent again
 //! mock.expect(Requests::of(Action::FinishUpload).after_last(kept), 1..);
 //!
-//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, &[7; 700_000]).await?;
-//! # Ok(())
+//! upload(mock.endpoint(), DEMO_SECRET_ID, DEMO_SECRET_KEY, &[7; 700_000]).await.unwrap();
 //! # }
 //! ```
 //!
@@ -155,14 +170,13 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! let account = mock().await.account();
 //! let busy = account.fault(Fault::on(Action::InitUpload).attempt(1).before_read(Verdict::http(503)));
 //! account.expect(Requests::of(Action::InitUpload), 2);
 //!
-//! upload(account.endpoint(), account.secret_id(), account.secret_key(), b"a film").await?;
+//! upload(account.endpoint(), account.secret_id(), account.secret_key(), b"a film").await.unwrap();
 //! assert_eq!((busy.struck(), account.exchanges().len()), (1, 4));
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -179,7 +193,7 @@
 //! use vod_mock::{Action, Fault, Sha1, UploadState, Verdict, VodMock};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), String> {
+//! # async fn main() {
 //! # let mock = VodMock::start().await;
 //! let account = mock.account();
 //! let refused = account.fault(Fault::on(Action::FinishUpload).before_read(Verdict::http(500)));
@@ -188,7 +202,6 @@
 //!
 //! account.advance(Duration::from_secs(49 * 3600)).await; // a session lives for two days
 //! assert_eq!(account.upload(Sha1::of(b"a film")).await.unwrap().state, UploadState::Gone);
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -277,10 +290,10 @@ pub use store::{DigestStore, DiskStore, MemoryStore, Store};
 pub use tls::Tls;
 pub use view::{UploadState, UploadView};
 pub use vod_mock::{Exchanges, Expectation, PlantedFault, Requests, Scope, TestAccount, Times, VodMock, When};
-pub use vod_proto::{Action, Exchange, Sha1, exchange::End};
+pub use vod_proto::{Action, Code, Exchange, Limits, Sha1, exchange::End, lint::Findings, rules::Profile};
 pub use vod_serve::{
-    Subject,
-    fault::{Aim, Fate, Fault, Phase, Verdict},
+    Journal, Killer, Plan, Subject, WallClock,
+    fault::{Aim, Fate, Fault, ListLie, Phase, ReplyFault, Spread, Throttle, Verdict},
 };
-// For what is rarer than that.
+// For what is rarer than that: a test needs no other crate of this workspace.
 pub use {vod_proto, vod_serve};
