@@ -229,6 +229,12 @@ impl Journal {
         Kept { exchanges, lacking }
     }
 
+    /// Has this account any exchange, one that is under way or was evicted included?
+    #[must_use]
+    pub fn knows(&self, account: &str) -> bool {
+        self.state().shelves.has(account)
+    }
+
     /// How many exchanges are missing: dropped from memory to keep it bounded, or never written to the file that was
     /// taken up, by a process that was killed. What is judged without them is inconclusive.
     #[must_use]

@@ -52,9 +52,7 @@ impl Admin {
         let Some(name) = account else { return Ok(Whose::Everybody) };
         let (spaces, whose) = (self.mind.namespaces(), Whose::account(&name));
         // What an earlier life left may be of accounts that this one does not know.
-        let known = spaces.named(&name).is_some()
-            || spaces.space(&name).is_some()
-            || !self.mind.journal().kept(&whose).exchanges.is_empty();
+        let known = spaces.named(&name).is_some() || spaces.space(&name).is_some() || self.mind.journal().knows(&name);
         if known { Ok(whose) } else { Err(self.no_account(&name, Place::Query).named("account")) }
     }
 }

@@ -101,6 +101,11 @@ impl Shelves {
         self.accounts.get_mut(name).expect("a shelf that is there or was just put there")
     }
 
+    /// Has this account a shelf?
+    pub(super) fn has(&self, account: &str) -> bool {
+        self.accounts.contains_key(account)
+    }
+
     /// Each of these shelves, with whose it is.
     pub(super) fn of_whom<'a>(&'a self, whose: &'a Whose) -> impl Iterator<Item = (Option<&'a str>, &'a Shelf)> {
         let nobody = whose.is(None).then_some((None, &self.nobody));

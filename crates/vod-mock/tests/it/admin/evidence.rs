@@ -80,6 +80,11 @@ async fn what_is_left_of_an_account_that_is_unknown_in_this_life_can_be_seen() {
     assert_eq!(api.get("/__vod/exchanges?account=gone").await.lines().len(), 1);
     api.get("/__vod/exchanges?account=nobody").await.refused(404, "query", &["\"nobody\"", "expected demo"]);
     api.get("/__vod/faults?account=gone").await.refused(404, "query", &["\"gone\""]);
+    second.stop().await;
+    // It is known also where nothing of it is kept any more.
+    let third = mock(Config { journal: Journal::builder(1).ceiling(0).file(&path).unwrap(), ..config() }).await;
+    let answer = Api::of(&third).await.get("/__vod/exchanges?account=gone").await;
+    assert_eq!((answer.status, answer.header("x-vod-evicted"), &*answer.text), (200, "1", ""));
 }
 
 #[tokio::test]
