@@ -114,7 +114,8 @@ fn a_ready_file_that_cannot_be_written_is_named_before_anything_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let (missing, taken) = (dir.path().join("missing/ready.json"), dir.path().to_str().unwrap());
     let missing = missing.to_str().unwrap();
-    refused(&["--ready-file", missing], exit::STORE, &["ready file", missing, "No such file"]);
+    let told = format!("the ready file {missing}: entity not found\n");
+    refused(&["--ready-file", missing], exit::STORE, &[&told]);
     refused(&["--ready-file", taken], exit::STORE, &["ready file", taken, "no file"]);
     // Renaming a file over what is no file, such as a device, would take it away from everybody.
     let (socket, link) = (dir.path().join("socket"), dir.path().join("link"));

@@ -38,9 +38,14 @@ impl ReadyFile {
         };
         match write() {
             Ok(()) => Ok(Self { path, line: line.to_owned() }),
-            Err(source) => Err(Failure::Ready { path, source }),
+            Err(source) => Err(Failure::Ready { path, source: plain(source) }),
         }
     }
+}
+
+/// The error without the name of a temporary file, which nobody gave.
+fn plain(error: io::Error) -> io::Error {
+    if error.get_ref().is_some() { error.kind().into() } else { error }
 }
 
 impl Drop for ReadyFile {
