@@ -12,13 +12,21 @@ pub const DEMO_SECRET_KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
 /// The verify key of the demo account: the public example of the documents.
 pub const DEMO_VERIFY_KEY: &str = "6367c48dd193d56ea7b0baad25b19455e529f5ee";
 
+/// The app id of the demo account: the public example of the documents.
+const DEMO_APP_ID: u64 = 10013;
+
+pub(crate) const fn demo_app_id() -> u64 {
+    DEMO_APP_ID
+}
+
 /// An account: a name of its own for journals, and a key pair.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Account {
     /// Its name in journals, reports and fault selectors.
     pub name: String,
-    /// Stands in the URLs of its files.
+    /// Stands in the URLs of its files. Default 10013, the demo account's: nothing is told apart by it.
+    #[serde(default = "demo_app_id")]
     pub app_id: u64,
     /// The public half of its key pair.
     pub secret_id: String,
@@ -51,7 +59,7 @@ impl Default for Accounts {
     fn default() -> Self {
         let demo = Account {
             name: "demo".to_owned(),
-            app_id: 10013,
+            app_id: DEMO_APP_ID,
             secret_id: DEMO_SECRET_ID.to_owned(),
             secret_key: SecretKey::new(DEMO_SECRET_KEY),
             verify_key: Some(SecretKey::new(DEMO_VERIFY_KEY)),
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn an_account_has_a_name_that_can_be_written_anywhere_and_a_key_pair() {
         let check = |name: &str, id: &str, key: &str, more: &str| {
-            let text = format!("name = {name:?}\napp-id = 1\nsecret-id = {id:?}\nsecret-key = {key:?}\n{more}");
+            let text = format!("name = {name:?}\nsecret-id = {id:?}\nsecret-key = {key:?}\n{more}");
             let checked = toml::from_str::<Account>(&text).unwrap().check();
             checked.map_err(|error| error.to_string())
         };
@@ -163,13 +171,14 @@ mod tests {
 
     #[test]
     fn an_account_may_have_a_verify_key_and_a_callback_url_that_can_be_called() {
-        let text = "[[account]]\nname = \"a\"\napp-id = 1\nsecret-id = \"i\"\nsecret-key = \"k\"\n";
+        let text = "[[account]]\nname = \"a\"\nsecret-id = \"i\"\nsecret-key = \"k\"\n";
         let with = |more: &str| {
             let accounts = toml::from_str::<Accounts>(&format!("{text}{more}")).unwrap();
             accounts.into_iter().next().unwrap()
         };
         let takes = crate::callbacks::check_url;
         let plain = with("");
+        assert_eq!((plain.app_id, with("app-id = 7").app_id), (10013, 7));
         assert!(plain.verify_key.is_none() && plain.callback_url.is_none());
         assert_eq!(plain.check_callback_url(takes), Ok(()));
         let called = with("verify-key = \"v\"\ncallback-url = \"http://h/\"");

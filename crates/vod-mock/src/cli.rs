@@ -237,8 +237,7 @@ fn read_accounts(path: Option<&Path>) -> Result<Accounts, Failure> {
         let line = before.matches('\n').count() + 1;
         // A wrong type is told by the value itself, so only the kinds of mistakes that name no value are repeated.
         let named = ["unknown field", "missing field", "duplicate"].iter().any(|kind| error.message().contains(kind));
-        let message =
-            if named { error.message() } else { "expected [[account]] with name, app-id, secret-id and secret-key" };
+        let message = if named { error.message() } else { "expected [[account]] with name, secret-id and secret-key" };
         Failure::ParseSecret { path: path.to_owned(), line, message: message.to_owned() }
     })
 }

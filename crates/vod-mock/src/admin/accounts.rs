@@ -20,12 +20,9 @@ use super::{
     refusal::{Place, Refusal},
 };
 use crate::{
-    accounts::{Account, AccountsError},
+    accounts::{Account, AccountsError, demo_app_id},
     namespace::ActiveAccount,
 };
-
-/// The app id of an account that is made without one. Default 10013, the demo account's: nothing is told apart by it.
-const APP_ID: u64 = 10013;
 
 /// How far a clock is moved at once, at most. Default 100 years: no session and no signature lives longer.
 const FARTHEST: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -35,7 +32,8 @@ const FARTHEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct NewAccount {
     name: String,
-    app_id: Option<u64>,
+    #[serde(default = "demo_app_id")]
+    app_id: u64,
     secret_id: Option<String>,
     secret_key: Option<SecretKey>,
     verify_key: Option<SecretKey>,
@@ -106,7 +104,7 @@ pub(super) async fn add(State(admin): State<Arc<Admin>>, ask: Ask) -> Result<Res
     let secret_key = new.secret_key.is_none().then(|| for_key.to_owned());
     let account = Account {
         name: new.name,
-        app_id: new.app_id.unwrap_or(APP_ID),
+        app_id: new.app_id,
         secret_id: new.secret_id.or_else(|| secret_id.clone()).unwrap_or_default(),
         secret_key: new.secret_key.unwrap_or_else(|| SecretKey::new(for_key)),
         verify_key: new.verify_key,
