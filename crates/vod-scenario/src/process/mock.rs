@@ -66,7 +66,10 @@ impl MockProcess {
         command.arg("mock").arg("--listen").arg(format!("127.0.0.1:{}", port.unwrap_or(0)));
         command.args(["--admin-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(places.data()).arg("--journal").arg(places.journal_file());
-        command.arg("--faults").arg(places.faults()).arg("--limits").arg(places.limits());
+        command.arg("--limits").arg(places.limits());
+        if !scenario.plan().faults.is_empty() {
+            command.arg("--faults").arg(places.faults());
+        }
         command.arg("--seed").arg(seed.to_string()).arg("--kill-host");
         command.arg("--profile").arg(match scenario.mock.profile {
             Profile::Observed => "observed",
