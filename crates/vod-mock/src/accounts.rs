@@ -132,6 +132,11 @@ impl Accounts {
         if self.accounts.is_empty() { Err(AccountsError::Empty) } else { Ok(()) }
     }
 
+    /// Is there one of this name?
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.accounts.iter().any(|account| account.name == name)
+    }
+
     /// How many bytes of a body are read at most, whoever sends it. Whoever has no limits has the server's.
     pub(crate) fn longest_body(&self, server: &Limits) -> u64 {
         let own = self.accounts.iter().filter_map(|account| account.limits.as_ref());

@@ -148,6 +148,10 @@ enum Failure {
     DiskWithoutDir,
     #[error("--store {0} keeps nothing in a directory: expected either that or --data-dir")]
     DirWithoutDisk(&'static str),
+    #[error("{0}: the plan has no fault: expected at least one [[fault]]")]
+    NoFault(PathBuf),
+    #[error("fault {id:?} can never strike: there is no account {account:?}, and no admin API that could make it")]
+    Stranger { id: String, account: String },
     #[error("the fault plan kills the mock, and without --data-dir nothing would be left of it")]
     KillsMemory,
     #[error(
@@ -184,6 +188,8 @@ impl Failure {
             | Self::ParseSecret { .. }
             | Self::DiskWithoutDir
             | Self::DirWithoutDisk(_)
+            | Self::NoFault(_)
+            | Self::Stranger { .. }
             | Self::KillsMemory
             | Self::AdminWithoutToken(_)
             | Self::AdminToken { .. }
@@ -248,6 +254,28 @@ fn read_toml<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> R
     toml::from_str(&text).map_err(|source| Failure::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
+fn read_plan(path: Option<&Path>) -> Result<Plan, Failure> {
+    let plan: Plan = read_toml(path)?;
+    match path {
+        Some(path) if plan.faults.is_empty() => Err(Failure::NoFault(path.to_owned())),
+        _ => Ok(plan),
+    }
+}
+
+/// Looks for faults that wait for an account that is not there. Where nobody can make it, they could never strike.
+fn check_accounts(plan: &Plan, accounts: &Accounts, admin: AdminPlace) -> Result<(), Failure> {
+    for (id, account) in plan.strangers(|name| accounts.has(name)) {
+        if admin == AdminPlace::Nowhere {
+            return Err(Failure::Stranger { id: id.to_owned(), account: account.to_owned() });
+        }
+        let _ = writeln!(
+            io::stderr(),
+            "vod-mock: fault {id:?} strikes nobody until the admin API makes an account {account:?}: there is none"
+        );
+    }
+    Ok(())
+}
+
 async fn listen(addr: SocketAddr) -> Result<Port, Failure> {
     Port::bind(addr).await.map_err(|source| Failure::Listen { addr, source })
 }
@@ -255,13 +283,14 @@ async fn listen(addr: SocketAddr) -> Result<Port, Failure> {
 async fn run(args: Args) -> Result<(), Failure> {
     let place = Place::of(args.store, args.data_dir.as_deref())?;
     let accounts = read_accounts(args.accounts.as_deref())?;
-    let plan: Plan = read_toml(args.faults.as_deref())?;
+    let plan = read_plan(args.faults.as_deref())?;
     let limits: Limits = read_toml(args.limits.as_deref())?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let port = listen(args.listen).await?;
     let addr = port.addr();
     let (admin, admin_port) = args.admin.open(addr.ip()).await?;
     let admin_place = admin.place;
+    check_accounts(&plan, &accounts, admin_place)?;
     if plan.kills(KillTarget::Mock) && !matches!(place, Place::Disk(_)) {
         return Err(Failure::KillsMemory);
     }

@@ -291,6 +291,8 @@ fn files_that_cannot_be_read_say_where_and_what_was_expected() {
     refused(&["--faults", &idle], exit::USAGE, &["\"a\"", "drop-part cannot strike in phase after-commit"]);
     let kill = write("kill.toml", "[[fault]]\nid = \"a\"\nphase = \"after-commit\"\ndo = { kill = \"client\" }\n");
     refused(&["--faults", &kill], exit::USAGE, &["nobody who kills"]);
+    let empty = write("empty.toml", "# nothing yet\n");
+    refused(&["--faults", &empty], exit::USAGE, &["empty.toml", "no fault: expected at least one [[fault]]"]);
     let account = "[[account]]\nname = \"a\"\napp-id = 1\nsecret-id = \"i\"\n";
     let accounts = write("accounts.toml", &format!("{account}secret-key = [\"sEcReT\"]\n"));
     refused(&["--accounts", &accounts], exit::USAGE, &["accounts.toml", "line 5"]);
@@ -299,6 +301,33 @@ fn files_that_cannot_be_read_say_where_and_what_was_expected() {
     let limits = write("limits.toml", "part-size = 3\n");
     refused(&["--limits", &limits], exit::USAGE, &["line 1", "part-size-min"]);
     refused(&["--profile", "strict"], exit::USAGE, &["strict", "observed or documented"]);
+}
+
+#[test]
+fn a_fault_for_an_account_that_is_not_there_is_told_and_refused_where_nobody_can_make_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = dir.path().join("plan.toml");
+    let fault = |account: &str| {
+        format!("[[fault]]\nid = \"f\"\non = {{ account = {account:?} }}\nphase = \"before-read\"\ndo = \"close\"\n")
+    };
+    std::fs::write(&plan, fault("nobody")).unwrap();
+    let args = ["--faults", plan.to_str().unwrap()];
+    // Beyond loopback there is no admin API without a token.
+    let beyond = [&["--listen", "0.0.0.0:0"], &args[..]].concat();
+    let told = "fault \"f\" can never strike: there is no account \"nobody\"";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vod-mock"));
+    command.args(beyond).env_remove("VOD_ADMIN_TOKEN");
+    cannot_start(command, exit::USAGE, &[told]);
+    for (account, expected) in [("nobody", "\"f\" strikes nobody until"), ("demo", "")] {
+        std::fs::write(&plan, fault(account)).unwrap();
+        let mut command = vod_mock(&args);
+        command.stderr(Stdio::piped());
+        let (mut child, ..) = started(command);
+        child.0.kill().unwrap();
+        let mut said = String::new();
+        child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{account}: {said:?}");
+    }
 }
 
 #[test]

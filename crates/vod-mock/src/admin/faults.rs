@@ -67,6 +67,14 @@ pub(super) async fn plant(State(admin): State<Arc<Admin>>, ask: Ask) -> Result<R
                    the fault. Expected another verdict, or --admin-listen";
         return Err(refused(PlanError { id: fault.id.clone(), why: why.to_owned() }));
     }
+    // Those of an account of its own are checked by the engine, which says more of it.
+    if account.is_none()
+        && let Some((id, stranger)) = plan.strangers(|name| admin.mind.namespaces().named(name).is_some()).next()
+    {
+        let why = format!("there is no account named {stranger:?} whose requests it could strike: make it first");
+        let refusal = refused(PlanError { id: id.to_owned(), why });
+        return Err(refusal.expecting(admin.names()));
+    }
     let engine = admin.mind.engine();
     let name = account.as_ref().map(|active| active.account.name.as_str());
     let handles = engine.plant(name, plan, Some(time_to_live)).map_err(refused)?;

@@ -179,6 +179,13 @@ impl Plan {
         Ok(())
     }
 
+    /// The faults that select requests of an account which is not known, by id, each with that account's name: they wait
+    /// for it, and strike nobody until somebody makes it.
+    pub fn strangers(&self, known: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.faults.iter().filter_map(|fault| Some((&*fault.id, fault.on.account.as_deref()?)));
+        named.filter(move |(_, account)| !known(account))
+    }
+
     /// Does any fault ask for this kill?
     #[must_use]
     pub fn kills(&self, target: KillTarget) -> bool {

@@ -116,6 +116,11 @@ async fn a_plan_that_cannot_be_says_where_and_plants_nothing() {
             "/fault/1",
             &["chance is 2"],
         ),
+        (
+            with(json!({ "id": "f", "on": { "account": "nobody" }, "phase": "before-read", "do": "close" })),
+            "/fault/1",
+            &["no account named \"nobody\"", "make it first", "expected demo"],
+        ),
     ] {
         let told = api.post("/__vod/faults", &body).await.refused(400, "body", words);
         assert_eq!(told["pointer"], pointer, "{told}");
