@@ -102,6 +102,8 @@ fn journal(admin: &Admin, page: &mut Page) {
         let whose = account.as_deref().map_or(Whose::Nobody, Whose::account);
         evicted.sample(&[("account", account.as_deref().unwrap_or_default())], journal.evicted_of(&whose));
     }
+    let help = "Exchanges that the journal's file lacks, because they could not be written.";
+    page.counter("vod_mock_exchanges_unwritable_total", help).sample(&[], journal.unwritable());
 }
 
 fn faults(admin: &Admin, page: &mut Page) {

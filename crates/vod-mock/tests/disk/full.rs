@@ -2,6 +2,8 @@
 
 use std::{
     fs::{self, File},
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::Command,
 };
 
@@ -117,6 +119,11 @@ fn a_disk_that_is_full_at_any_byte_is_answered_and_loses_nothing() {
     assert_eq!(wire.get(&finish(sha1)), stored);
     asked += 3;
 
+    let mut metrics = String::new();
+    let mut stream = TcpStream::connect(mock.addr()).unwrap();
+    stream.write_all(b"GET /__vod/metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    stream.read_to_string(&mut metrics).unwrap();
+
     // What it answered last is in its journal when it has stopped; and it says that some is not.
     assert_eq!(mock.stop(), Some(i32::from(vod_mock::exit::STORE)));
     let mock = place.start(place.mock());
@@ -129,6 +136,8 @@ fn a_disk_that_is_full_at_any_byte_is_answered_and_loses_nothing() {
     let journal = fs::read_to_string(journal).unwrap();
     let journaled: Vec<_> = journal.lines().map(|line| Exchange::from_line(line).unwrap().seq).collect();
     assert!(journaled.is_sorted() && journaled.len() < asked, "{} of {asked} exchanges", journaled.len());
+    let lacking = format!("vod_mock_exchanges_unwritable_total {}\n", asked - journaled.len());
+    assert!(metrics.contains(&lacking), "expected {lacking:?} in {metrics}");
     assert_eq!(journaled.last(), Some(&u64::try_from(asked).unwrap()), "it was written again when there was room");
 }
 
