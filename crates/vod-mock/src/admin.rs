@@ -26,7 +26,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::ServiceExt as _;
-use vod_serve::{host::AsideBody, traffic::Traffic};
+use vod_serve::{host::AsideBody, tls::Leaf, traffic::Traffic};
 
 pub use self::gate::{AdminPlace, AdminPolicy, AdminToken, BadToken};
 use self::{
@@ -72,6 +72,8 @@ pub(crate) struct Admin {
     mind: Arc<Mind>,
     callbacks: Arc<Callbacks>,
     traffic: Arc<Traffic>,
+    /// What is shown to whoever speaks TLS.
+    leaf: Option<Leaf>,
     /// Is it asked over a port of its own, which no fault can shut?
     apart: bool,
     /// How many follow the exchanges at this moment.
@@ -112,9 +114,15 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) fn new(policy: AdminPolicy, mind: Arc<Mind>, callbacks: Arc<Callbacks>, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(
+        policy: AdminPolicy,
+        mind: Arc<Mind>,
+        callbacks: Arc<Callbacks>,
+        traffic: Arc<Traffic>,
+        leaf: Option<Leaf>,
+    ) -> Self {
         let (apart, followers) = (policy.place == AdminPlace::Apart, Arc::default());
-        let admin = Arc::new(Admin { mind, callbacks, traffic, apart, followers });
+        let admin = Arc::new(Admin { mind, callbacks, traffic, leaf, apart, followers });
         let router = routes()
             .into_iter()
             .fold(Router::new(), |router, (path, methods)| router.route(&format!("{ROOT}{path}"), methods));

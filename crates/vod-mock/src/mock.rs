@@ -150,10 +150,11 @@ impl Mock {
         let mind = Arc::new(Mind::open(opening, store).await?);
         let (clock, traffic) = (config.clock, Arc::<Traffic>::default());
         let place = config.admin.place;
-        let admin = Door::new(config.admin, Arc::clone(&mind), Arc::clone(&callbacks), Arc::clone(&traffic));
+        let tls = config.tls.map(|tls| (Arc::clone(&tls.ca), tls.leaf()));
+        let leaf = tls.as_ref().map(|(_, leaf)| leaf.clone());
+        let admin = Door::new(config.admin, Arc::clone(&mind), Arc::clone(&callbacks), Arc::clone(&traffic), leaf);
         let host = Arc::new(MockHost { mind: Arc::clone(&mind), admin, place });
         let server = Server::new(host, engine, config.journal, clock, config.killer, traffic);
-        let tls = config.tls.map(|tls| (Arc::clone(&tls.ca), tls.leaf()));
         Ok(Arc::new(Self { mind, callbacks, server, tls }))
     }
 

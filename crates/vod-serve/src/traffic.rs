@@ -1,4 +1,5 @@
-//! What came in that no exchange tells of: connections, and what was not HTTP on them.
+//! What came in that no exchange tells of: connections, and what was not HTTP on them. Handshakes that failed are
+//! counted by the certificate that was shown, [`Leaf::failed`](crate::tls::Leaf::failed).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -10,7 +10,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use vod_serve::journal::Whose;
+use vod_serve::{journal::Whose, tls::Leaf};
 
 use super::{Admin, ask::Ask, refusal::Refusal};
 
@@ -139,6 +139,9 @@ fn traffic(admin: &Admin, page: &mut Page) {
     counter("vod_mock_connections_total", "Connections that were taken.", traffic.connections());
     let help = "Connections that ended in something that is not HTTP: no exchange tells of it.";
     counter("vod_mock_not_http_total", help, traffic.not_http());
+    let help = "Connections that ended in a TLS handshake that failed: the client does not trust the CA, or speaks \
+                something else.";
+    counter("vod_mock_tls_failed_total", help, admin.leaf.as_ref().map_or(0, Leaf::failed));
     let followers = admin.followers.load(Ordering::Relaxed);
     page.gauge("vod_mock_followers", "Who follows the exchanges at this moment.").sample(&[], followers);
     page.gauge("vod_mock_connections_open", "Connections that are open.").sample(&[], traffic.open());

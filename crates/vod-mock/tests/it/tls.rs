@@ -3,19 +3,23 @@
 use std::{
     io::{ErrorKind, Write as _},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::rustls::{self, pki_types::ServerName};
 use vod_mock::{Config, Tls, UploadState, VodMock};
 use vod_proto::{Sha1, exchange::End};
 use vod_serve::Plan;
 
-use crate::wire::{addr, assert_code, config, connect, file, finish, get, init, json, mock, part, post, raw, trusting};
+use crate::wire::{
+    addr, assert_code, config, connect, file, finish, get, init, json, mock, part, post, raw, send, trusting,
+};
 
 /// A mock that speaks TLS.
 async fn secure(config: Config) -> VodMock {
@@ -177,6 +181,10 @@ async fn whoever_does_not_shake_hands_disturbs_nobody() {
     }
     let mut half = TcpStream::connect(addr(&mock)).await.unwrap();
     half.write_all(b"\x16\x03\x01\x02\x00\x01\x00").await.unwrap();
+    let mut gone = TcpStream::connect(addr(&mock)).await.unwrap();
+    gone.write_all(b"\x16\x03\x01\x02\x00\x01\x00").await.unwrap();
+    gone.shutdown().await.unwrap();
+    assert_eq!(gone.read_to_end(&mut Vec::new()).await.unwrap(), 0, "it is let go");
     let mut garbage = TcpStream::connect(addr(&mock)).await.unwrap();
     garbage.write_all(&[0; 3000]).await.unwrap();
     let mut plain = TcpStream::connect(addr(&mock)).await.unwrap();
@@ -188,7 +196,22 @@ async fn whoever_does_not_shake_hands_disturbs_nobody() {
     let _ = garbage.read_to_end(&mut Vec::new()).await;
     assert_code(&get(&mock, &init(&file(0))).await, 0, 0);
     assert_eq!(mock.exchanges().len(), 1, "what was never a request is no exchange");
+    // The garbage and the plain request; not who says nothing, or half of what he has to say, and goes on or is gone.
+    no_tls(&mock, 2).await;
     drop((silent, half));
+}
+
+/// Waits until so many handshakes have failed, and nothing else was no HTTP.
+async fn no_tls(mock: &VodMock, expected: u64) {
+    let expected = format!("vod_mock_tls_failed_total {expected}\n");
+    let mut metrics = String::new();
+    let counted = async {
+        while !metrics.contains(&expected) {
+            metrics = String::from_utf8(send(mock, "GET", "/__vod/metrics", b"").await.unwrap()).unwrap();
+        }
+    };
+    let in_time = timeout(Duration::from_secs(20), counted).await.is_ok();
+    assert!(in_time && metrics.contains("vod_mock_not_http_total 0\n"), "expected {expected:?} in {metrics}");
 }
 
 #[tokio::test]
@@ -200,6 +223,7 @@ async fn a_client_that_trusts_somebody_else_sends_nothing() {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     assert!(matches!(cause, Some(rustls::Error::InvalidCertificate(_))), "{error:?}");
     assert!(mock.exchanges().is_empty());
+    no_tls(&mock, 1).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -183,17 +186,32 @@ impl Ca {
             .with_single_cert(vec![certificate.der().clone()], key.into());
         let mut config = config.expect("the key is the one that was certified");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Leaf(Arc::new(config))
+        Leaf { config: Arc::new(config), failed: Arc::default() }
     }
 }
 
 /// A certificate with its key, ready to serve.
 #[derive(Clone)]
-pub struct Leaf(Arc<ServerConfig>);
+pub struct Leaf {
+    config: Arc<ServerConfig>,
+    failed: Arc<AtomicU64>,
+}
 
 impl Leaf {
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.config)
+    }
+
+    /// Counts handshakes that fail.
+    pub(super) fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.failed)
+    }
+
+    /// How many handshakes failed to which this was shown, or any clone of it: the client does not trust it, or speaks
+    /// something else. Whoever is gone before the handshake is over, or too slow for it, is not counted.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

@@ -4,6 +4,10 @@ use std::{
     future::Future as _,
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -41,6 +45,8 @@ enum State<T: Transport> {
     Shaking {
         hands: Accept<Listening<T>>,
         until: Pin<Box<Sleep>>,
+        /// Counts handshakes that fail.
+        failed: Arc<AtomicU64>,
     },
     Open(TlsStream<Listening<T>>),
     /// The handshake failed, and the transport is gone.
@@ -51,7 +57,8 @@ impl<T: Transport> TlsTransport<T> {
     /// Takes a connection that was just accepted. Nothing is read until it is first used. Call it within a runtime.
     pub fn new(transport: T, leaf: &Leaf) -> Self {
         let hands = TlsAcceptor::from(leaf.config()).accept(Listening { transport, heard: false });
-        Self(State::Shaking { hands, until: Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT)) })
+        let until = Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT));
+        Self(State::Shaking { hands, until, failed: leaf.count() })
     }
 
     /// The transport below, if it is still there.
@@ -66,7 +73,7 @@ impl<T: Transport> TlsTransport<T> {
 
     /// Shakes hands first, if that is not done.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut TlsStream<Listening<T>>>>> {
-        if let State::Shaking { hands, until } = &mut self.0 {
+        if let State::Shaking { hands, until, failed } = &mut self.0 {
             let shaken = match Pin::new(hands).poll(cx) {
                 Poll::Ready(shaken) => shaken,
                 Poll::Pending => {
@@ -77,8 +84,10 @@ impl<T: Transport> TlsTransport<T> {
             match shaken {
                 Ok(stream) => self.0 = State::Open(stream),
                 Err(error) => {
+                    if report(&error) {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.0 = State::Failed;
-                    report(&error);
                     return Poll::Ready(Err(error));
                 }
             }
@@ -90,8 +99,9 @@ impl<T: Transport> TlsTransport<T> {
     }
 }
 
-/// Says why there is no connection. Nobody else can: without a request there is nothing for a journal.
-fn report(error: &io::Error) {
+/// Says why there is no connection, and whether that is more than a peer who is gone. Nobody else can: without a request
+/// there is nothing for a journal.
+fn report(error: &io::Error) -> bool {
     use AlertDescription as Alert;
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
@@ -108,9 +118,11 @@ fn report(error: &io::Error) {
         None if !error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<PlainHttp>) => {
             // Gone, or too slow: whoever only looks whether a port is open does this too.
             tracing::debug!(%error, "a TLS handshake was not finished");
+            return false;
         }
         _ => tracing::warn!(%error, "a TLS handshake failed"),
     }
+    true
 }
 
 impl<T: Transport> Transport for TlsTransport<T> {
