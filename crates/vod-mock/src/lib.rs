@@ -217,7 +217,7 @@
 //!
 //! # Without async
 //!
-//! [`blocking`] has the same names for a plain `#[test]`:
+//! [`blocking`] has the same names for a plain `#[test]`; a static `LazyLock<VodMock>` is shared by many:
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/uploader.rs"));

@@ -177,7 +177,9 @@ impl Scope {
         match self.mock.engine().release(self.name(), hold) {
             Ok(held) => held,
             // What it looks for may be there, and another's.
-            Err(unknown) if unknown.known.is_empty() => panic!("{unknown} for {}: each releases its own", self.whose()),
+            Err(unknown) if unknown.known.is_empty() => {
+                panic!("{unknown}; {} was asked, and each account releases its own holds", self.whose())
+            }
             Err(unknown) => panic!("{unknown}"),
         }
     }

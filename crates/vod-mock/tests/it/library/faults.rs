@@ -296,8 +296,7 @@ async fn what_is_held_is_waited_for_and_released() {
     let unknown = failure(|| assert_eq!(mock.release("gate"), 0));
     assert_eq!(unknown, "no fault holds under the name \"gate\": expected one of door\n");
     let other = failure(|| assert_eq!(mock.account().release("door"), 0));
-    let told =
-        "no fault holds under the name \"door\": none holds at all for account account-1: each releases its own\n";
+    let told = "no fault holds under the name \"door\": none holds at all; account account-1 was asked, and each account releases its own holds\n";
     assert_eq!(other, told);
 }
 
