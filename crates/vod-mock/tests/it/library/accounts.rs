@@ -158,8 +158,10 @@ async fn two_hundred(mock: Arc<VodMock>) {
             together.wait().await;
             // All are planted now, and as many files are the same as there are different ones.
             let file = format!("the file of account {}", n / 2).into_bytes();
-            uploads(&account, &file).await.unwrap();
+            let uploaded = uploads(&account, &file).await;
+            // Only then may one fail: all others wait for it here.
             together.wait().await;
+            uploaded.unwrap();
             assert_eq!((fault.struck(), watch.struck(), others.load(Ordering::SeqCst)), (1, 3, 0));
             let seen = account.exchanges();
             assert!(seen.iter().all(|exchange| exchange.account.as_deref() == Some(account.name())), "{seen:?}");
