@@ -24,7 +24,7 @@ use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::Jou
 use self::{admin::AdminArgs, ready::ReadyFile, tls::TlsArgs};
 use crate::{
     Accounts, AdminPlace, Auth, BadToken, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError,
-    Store, exit, kill::StdioKiller, open_files, store::DiskError,
+    Store, exit, kill::StdioKiller, open_files, shorten::shortened, store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.
@@ -225,7 +225,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match runtime.and_then(|runtime| runtime.block_on(run(args))) {
         Ok(()) => ExitCode::from(exit::STOPPED),
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "vod-mock: {failure}");
+            let _ = writeln!(io::stderr(), "vod-mock: {}", shortened(failure.to_string()));
             ExitCode::from(failure.exit_code())
         }
     }

@@ -16,8 +16,10 @@ pub use upload::{Finish, InitDecision, KeptPart, NextCheck, PartCheck, Session, 
 
 use vod_proto::{Code, reply::Rejected};
 
-/// A refusal with the `canRetry` that belongs to its code.
+use crate::shorten::shortened;
+
+/// A refusal with the `canRetry` that belongs to its code. Of a long message the middle is left out.
 #[must_use]
 pub fn refuse(code: Code, message: impl Into<String>) -> Rejected {
-    Rejected { code, can_retry: Some(code.can_retry()), message: message.into() }
+    Rejected { code, can_retry: Some(code.can_retry()), message: shortened(message.into()) }
 }

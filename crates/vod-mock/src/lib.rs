@@ -276,6 +276,7 @@ mod namespace;
 mod open_files;
 mod rates;
 mod requests;
+mod shorten;
 pub mod store;
 mod tls;
 mod view;

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use crate::shorten::shortened;
+
 /// How many names an error lists of what was expected. Default 20: who looks for a misspelt name finds it in a screenful.
 const NAMED_MOST: usize = 20;
 
@@ -54,7 +56,7 @@ impl Refusal {
         Self(Box::new(Told {
             status,
             header: None,
-            error: error.into(),
+            error: shortened(error.into()),
             place,
             name: None,
             pointer: None,
@@ -76,7 +78,7 @@ impl Refusal {
 
     /// Something about the body, which has no such place.
     pub(super) fn pointed(self, pointer: impl Into<String>) -> Self {
-        self.with(|told| told.pointer = Some(pointer.into()))
+        self.with(|told| told.pointer = Some(shortened(pointer.into())))
     }
 
     /// With the line and the column of the body, both from 1.
@@ -86,7 +88,7 @@ impl Refusal {
 
     /// With the parameter or the header that it is about.
     pub(super) fn named(self, name: &str) -> Self {
-        self.with(|told| told.name = Some(name.to_owned()))
+        self.with(|told| told.name = Some(shortened(name.to_owned())))
     }
 
     pub(super) fn status(self, status: StatusCode) -> Self {
@@ -99,7 +101,7 @@ impl Refusal {
 
     /// With the names that would have been right, also as words.
     pub(super) fn expecting(self, names: impl IntoIterator<Item: Into<String>>) -> Self {
-        let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let mut names: Vec<String> = names.into_iter().map(|name| shortened(name.into())).collect();
         let more = names.len().saturating_sub(NAMED_MOST);
         names.truncate(NAMED_MOST);
         self.with(|told| {

@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use vod_mock::{AdminPlace, AdminPolicy, AdminToken, Config, VodMock};
 
 use super::api::Api;
-use crate::wire::{addr, config, mock, send};
+use crate::wire::{addr, config, get, mock, send};
 
 const TOKEN: &str = "tOkEn-that-nobody-knows";
 
@@ -141,6 +141,41 @@ async fn where_there_is_none_it_says_so() {
         assert!(answer.starts_with("HTTP/1.1 404 ") && said, "{answer}");
     }
     assert!(mock.exchanges().is_empty());
+}
+
+#[tokio::test]
+async fn no_answer_repeats_all_of_what_is_far_too_long() {
+    let mock = mock(config()).await;
+    let api = Api::of(&mock).await;
+    let long = "x".repeat(900_000);
+    let fault = |id: &str, key: &str, at: &str| {
+        let mut fault = json!({ "id": id, "phase": "before-read", "do": "close" });
+        fault[key] = at.into();
+        json!({ "fault": [fault] })
+    };
+    let short = "x".repeat(60_000);
+    let refused = [
+        api.post("/__vod/accounts", &json!({ "name": long })).await,
+        api.post("/__vod/faults", &fault(&long, "do", "drop-part")).await,
+        api.post("/__vod/faults", &fault("f", &long, "0")).await,
+        api.post("/__vod/faults", &fault("f", "phase", &long)).await,
+        api.get(&format!("/__vod/{short}")).await,
+        api.get(&format!("/__vod/uploads?{short}=1")).await,
+        api.get(&format!("/__vod/uploads?account={short}")).await,
+        api.command(&format!("/__vod/release/{short}")).await,
+    ];
+    for answer in refused {
+        assert!((400..500).contains(&answer.status) && answer.text.len() < 4000, "{} bytes", answer.text.len());
+        assert!(answer.text.contains("bytes left out"), "{}", answer.text);
+    }
+    // What is planted may have a long name; it is not told to whoever asks for another.
+    let hold = json!({ "fault": [{ "id": "f", "on": { "part": 9 }, "phase": "before-read", "do": { "hold": long } }] });
+    assert_eq!(api.post("/__vod/faults", &hold).await.status, 201);
+    let answer = api.command("/__vod/release/other").await;
+    assert!(answer.status == 404 && answer.text.len() < 4000, "{} bytes", answer.text.len());
+    let answer = get(&mock, &format!("/v2/index.php?Action={short}")).await;
+    let message = answer["message"].as_str().unwrap();
+    assert!(answer["code"] == -10001 && message.len() < 1200 && message.contains("bytes left out"), "{message}");
 }
 
 #[tokio::test]
