@@ -22,7 +22,7 @@ pub struct UploadView {
     pub file_sha1: Sha1,
     /// How far it is.
     pub state: UploadState,
-    /// What was said of the file, by the first request of its session; a user and password in its `notify-url` are not
+    /// What was said of the file, by the first request of its session; user, password and query of its `notify-url` are not
     /// shown.
     pub file: Option<FileFacts>,
     /// The file's size in bytes, as announced.

@@ -324,14 +324,18 @@ pub fn notify_url_is_valid(url: &str) -> bool {
     check_url(url).is_ok()
 }
 
-/// A URL as it may be shown: without its user and password.
+/// A URL as it may be shown: without its user and password, and without its query, where tokens stand.
 #[must_use]
 pub fn redacted_url(url: &str) -> String {
-    match pieces(url) {
+    let (whole, query) = match url.split_once('?') {
+        Some((before, query)) if !query.is_empty() => (before, "?redacted"),
+        _ => (url, ""),
+    };
+    match pieces(whole) {
         Some(UrlPieces { scheme, user: Some(_), host_and_port, rest }) => {
-            format!("{scheme}://redacted@{host_and_port}{rest}")
+            format!("{scheme}://redacted@{host_and_port}{rest}{query}")
         }
-        _ => url.to_owned(),
+        _ => format!("{whole}{query}"),
     }
 }
 
@@ -589,9 +593,11 @@ mod tests {
     }
 
     #[test]
-    fn a_shown_url_has_no_user_and_no_password() {
-        assert_eq!(redacted_url("http://me:sEcReT@h:1/a@b?c"), "http://redacted@h:1/a@b?c");
-        assert_eq!(redacted_url("http://me@h?x=y@z"), "http://redacted@h?x=y@z");
+    fn a_shown_url_has_no_user_no_password_and_no_query() {
+        assert_eq!(redacted_url("http://me:sEcReT@h:1/a@b?token=sEcReT#c"), "http://redacted@h:1/a@b?redacted");
+        assert_eq!(redacted_url("http://me@h?x=y@z"), "http://redacted@h?redacted");
+        assert_eq!(redacted_url("http://h/a?token=sEcReT?b"), "http://h/a?redacted");
+        assert_eq!(redacted_url("http://h/a?"), "http://h/a?");
         assert_eq!(redacted_url("http://h/a@b"), "http://h/a@b");
     }
 

@@ -21,7 +21,7 @@ pub struct Delivery {
     pub account: String,
     /// What it tells.
     pub kind: Kind,
-    /// Where it goes, without user and password.
+    /// Where it goes, without user, password and query.
     pub url: String,
     /// The file it tells of.
     pub file_id: String,
@@ -225,7 +225,7 @@ mod tests {
               {
                 "account": "demo",
                 "kind": "NewFileUpload",
-                "url": "http://redacted@h/?a",
+                "url": "http://redacted@h/?redacted",
                 "file-id": "7",
                 "due": "1970-01-01T00:00:00Z",
                 "state": "delivered",
@@ -252,7 +252,7 @@ mod tests {
               {
                 "account": "demo",
                 "kind": "NewFileUpload",
-                "url": "http://redacted@h/?a",
+                "url": "http://redacted@h/?redacted",
                 "file-id": "8",
                 "due": "1970-01-01T00:00:00Z",
                 "state": "withheld",

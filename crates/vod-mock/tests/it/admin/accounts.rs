@@ -18,7 +18,8 @@ async fn keys_that_are_made_up_sign_uploads_and_are_told_once() {
     let api = Api::of(&mock).await;
     let uploader = Uploader::new(&mock, &api, "a", json!({})).await;
     let other =
-        Uploader::new(&mock, &api, "b", json!({ "verify-key": "vErIfY", "callback-url": "http://u:pAsS@h/" })).await;
+        Uploader::new(&mock, &api, "b", json!({ "verify-key": "vErIfY", "callback-url": "http://u:pAsS@h/?t=tOkEn" }))
+            .await;
     let file = file(0);
     uploader.upload(&file).await;
     other.upload(&file).await;
@@ -27,13 +28,13 @@ async fn keys_that_are_made_up_sign_uploads_and_are_told_once() {
     let b = &accounts[1];
     assert_eq!(
         (&b["name"], &b["has-verify-key"], &b["callback-url"]),
-        (&json!("b"), &json!(true), &json!("http://redacted@h/"))
+        (&json!("b"), &json!(true), &json!("http://redacted@h/?redacted"))
     );
     let mut seen = std::fs::read_to_string(&path).unwrap();
     for path in ["accounts", "exchanges", "findings", "faults", "uploads", "callbacks", "metrics"] {
         seen.push_str(&api.get(&format!("/__vod/{path}")).await.text);
     }
-    for secret in [&uploader.secret_id, &uploader.secret_key, &other.secret_key, "vErIfY", "pAsS"] {
+    for secret in [&uploader.secret_id, &uploader.secret_key, &other.secret_key, "vErIfY", "pAsS", "tOkEn"] {
         assert!(secret.len() >= 4 && !seen.contains(secret), "{secret} is seen");
     }
     assert_ne!((&uploader.secret_id, &uploader.secret_key), (&other.secret_id, &other.secret_key));
