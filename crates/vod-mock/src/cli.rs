@@ -18,7 +18,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use vod_proto::{Limits, lint::Findings, rules::Profile};
+use vod_proto::{Limits, Size, lint::Findings, rules::Profile};
 use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError, tls::CaError};
 
 use self::{admin::AdminArgs, ready::ReadyFile, tls::TlsArgs};
@@ -65,6 +65,10 @@ struct Args {
     /// Append every exchange to this file, as lines of JSON; an existing one is taken up
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// How much memory exchanges may take, such as 512MiB; the oldest of the account that has most are dropped, and what
+    /// is judged without them is inconclusive [default: 128MiB, some 100,000 exchanges]
+    #[arg(long, value_name = "SIZE")]
+    journal_memory: Option<Size>,
     /// When stopped, write to this file what /__vod/findings answers: the rules that clients broke, as JSON
     #[arg(long, value_name = "FILE")]
     findings: Option<PathBuf>,
@@ -299,9 +303,15 @@ async fn run(args: Args) -> Result<(), Failure> {
         Place::Disk(dir) => DiskStore::open(dir)?,
         Place::Digest => DigestStore::new(),
     };
+    let journal = Journal::builder(seed);
+    let journal = match args.journal_memory {
+        // More than there are addresses is as much as there is.
+        Some(most) => journal.ceiling(usize::try_from(most.bytes()).unwrap_or(usize::MAX)),
+        None => journal,
+    };
     let journal = match &args.journal {
-        Some(path) => Journal::file(path, seed)?,
-        None => Journal::memory(seed),
+        Some(path) => journal.file(path)?,
+        None => journal.memory(),
     };
     if let Some(path) = &args.findings {
         no_findings(path)?;

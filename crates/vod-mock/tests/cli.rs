@@ -154,6 +154,19 @@ fn findings_are_shown_while_it_runs_and_written_when_it_stops() {
 }
 
 #[test]
+fn memory_for_exchanges_is_as_wide_as_is_said() {
+    let (_child, _, addr) = listening(&["--journal-memory", "0"]);
+    ask(&addr, "GET /v2/index.php?Action=Nope");
+    let answer = ask(&addr, "GET /__vod/exchanges");
+    assert!(answer.contains("x-vod-evicted: 1\r\n") && !answer.contains("Nope"), "{answer}");
+    let (_child, _, addr) = listening(&["--journal-memory", "1MiB"]);
+    ask(&addr, "GET /v2/index.php?Action=Nope");
+    let answer = ask(&addr, "GET /__vod/exchanges");
+    assert!(answer.contains("x-vod-evicted: 0\r\n") && answer.contains("Nope"), "{answer}");
+    refused(&["--journal-memory", "1.5MiB"], exit::USAGE, &["1.5MiB", "\"64MiB\""]);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn whoever_reads_that_it_listens_may_stop_it_at_once() {
     // Nothing more fits into the pipe that it writes its first line to: it is held just before.
