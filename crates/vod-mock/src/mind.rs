@@ -12,6 +12,8 @@ mod hash;
 mod read;
 mod sweep;
 
+pub(crate) use accounts::Left;
+
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -83,12 +85,15 @@ pub(crate) struct Asker {
     action: Action,
     active: Arc<ActiveAccount>,
     key: UploadKey,
+    /// How often the account had begun anew when the request came.
+    resets: u64,
 }
 
 impl Asker {
     fn new(action: Action, active: Arc<ActiveAccount>, file_sha1: Sha1) -> Self {
         let key = active.space.key(action.family().into(), file_sha1);
-        Self { action, active, key }
+        let resets = active.resets();
+        Self { action, active, key, resets }
     }
 
     /// The time of day in the account's namespace.

@@ -28,12 +28,24 @@ pub(crate) struct ActiveAccount {
     pub(crate) rates: Rates,
     pub(crate) space: Arc<Namespace>,
     removed: AtomicBool,
+    /// How often it began anew.
+    resets: AtomicU64,
 }
 
 impl ActiveAccount {
     /// Was it removed, while requests of it are still under way?
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::SeqCst)
+    }
+
+    /// How often it began anew: whatever began before is not its own any more.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::SeqCst)
+    }
+
+    /// Lets it begin anew. Before anybody looks for what is to be forgotten, so that nothing is added behind his back.
+    pub(crate) fn begin_anew(&self) {
+        self.resets.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -195,7 +207,8 @@ impl Namespaces {
         let space = space.or_insert_with(|| Namespace::new(&account.name, self.clock, lifetime));
         space.lifetime.store(lifetime, Ordering::SeqCst);
         let (space, rates, removed) = (Arc::clone(space), Rates::default(), AtomicBool::new(false));
-        let active = Arc::new(ActiveAccount { account, limits, rates, space, removed });
+        let resets = AtomicU64::new(0);
+        let active = Arc::new(ActiveAccount { account, limits, rates, space, removed, resets });
         state.by_name.insert(active.account.name.clone(), Arc::clone(&active));
         state.by_secret_id.insert(active.account.secret_id.clone(), Arc::clone(&active));
         state.first.get_or_insert_with(|| Arc::clone(&active));

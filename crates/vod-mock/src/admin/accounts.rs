@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     accounts::{Account, AccountsError, demo_app_id},
+    mind::Left,
     namespace::ActiveAccount,
 };
 
@@ -129,13 +130,24 @@ fn refused(error: AccountsError) -> Refusal {
     Refusal::body(error.to_string()).status(status).pointed(pointer)
 }
 
+/// Nobody is told that something is gone which comes back.
+fn forgotten(Left(left): Left) -> Result<(), Refusal> {
+    if left == 0 {
+        return Ok(());
+    }
+    let error = format!(
+        "{left} uploads are forgotten until the next start alone, and come back with it: the store could not be \
+         written. All else is forgotten"
+    );
+    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Place::Server, error))
+}
+
 pub(super) async fn remove(State(admin): State<Arc<Admin>>, ask: Ask) -> Result<Response, Refusal> {
     let [] = ask.query([])?;
     ask.bodiless()?;
     let name = ask.path("name");
-    if !admin.mind.remove_account(name).await {
-        return Err(admin.no_account(name, Place::Path));
-    }
+    let Some(left) = admin.mind.remove_account(name).await else { return Err(admin.no_account(name, Place::Path)) };
+    forgotten(left)?;
     Ok(Json(json!({ "removed": name })).into_response())
 }
 
@@ -144,11 +156,11 @@ pub(super) async fn reset(State(admin): State<Arc<Admin>>, ask: Ask) -> Result<R
     ask.bodiless()?;
     let reset = match &account {
         Some(name) => {
-            admin.mind.reset(&*admin.account(name)?).await;
+            forgotten(admin.mind.reset(&*admin.account(name)?).await)?;
             vec![name.to_string()]
         }
         None => {
-            admin.mind.reset_all().await;
+            forgotten(admin.mind.reset_all().await)?;
             admin.names()
         }
     };

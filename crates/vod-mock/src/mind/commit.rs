@@ -292,6 +292,9 @@ impl Mind {
         if asker.active.is_removed() {
             return Err(refuse(Code::SIGNATURE, format!("the account {} was removed", asker.active.account.name)));
         }
+        if asker.resets != asker.active.resets() {
+            return Err(refuse(Code::CACHE_READ, format!("the account {} began anew", asker.active.account.name)));
+        }
         self.write_down(upload, record).await
     }
 

@@ -243,7 +243,7 @@ async fn another_size_for_the_same_file_is_25981() {
     assert_says(&post(&mock, (other, &file[..PART])).await, -25981, &["fileSize", "600000", "525288"]);
 }
 
-/// A store whose process dies when a file is to be recorded as stored.
+/// A store whose process dies when a file is to be recorded as stored, or as forgotten.
 pub(crate) struct Dying(pub(crate) Arc<dyn Store>);
 
 #[async_trait::async_trait]
@@ -253,7 +253,7 @@ impl Store for Dying {
     }
 
     async fn append(&self, record: &Record) -> std::io::Result<()> {
-        if matches!(record, Record::Stored { .. }) {
+        if matches!(record, Record::Stored { .. } | Record::Forgotten { .. }) {
             return Err(std::io::Error::other("dead"));
         }
         self.0.append(record).await

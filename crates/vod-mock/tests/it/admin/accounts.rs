@@ -1,11 +1,18 @@
 //! Accounts at run time: made, shown without their keys, begun anew, given up; and their clocks.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use vod_mock::{Config, VodMock};
+use vod_mock::{
+    Config, MemoryStore, Store, VodMock,
+    core::{BodyId, Record},
+    store::Staging,
+};
 use vod_serve::Journal;
 
 use super::{api::Api, uploader::Uploader};
 use crate::{
+    legacy::Dying,
     ugc,
     wire::{NOW, assert_code, config, file, get, init, json as reply, mock, part, post, send},
 };
@@ -109,6 +116,73 @@ async fn state(api: &Api, uploader: &Uploader<'_>) -> (usize, usize, usize, bool
     let day = |account: &Value| account["now"].as_str().unwrap()[..10].to_owned();
     let moved = day(find(&uploader.account)) != day(find("demo"));
     (len("uploads").await, exchanges, len("faults").await, moved)
+}
+
+/// A store that forgets so slowly that everybody else goes on meanwhile.
+struct Slow(Arc<dyn Store>);
+
+#[async_trait::async_trait]
+impl Store for Slow {
+    async fn load(&self) -> std::io::Result<Vec<Record>> {
+        self.0.load().await
+    }
+
+    async fn append(&self, record: &Record) -> std::io::Result<()> {
+        if matches!(record, Record::Forgotten { .. }) {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.0.append(record).await
+    }
+
+    async fn stage(&self) -> std::io::Result<Box<dyn Staging>> {
+        self.0.stage().await
+    }
+
+    async fn read(&self, body: BodyId, offset: u64, len: usize) -> std::io::Result<bytes::Bytes> {
+        self.0.read(body, offset, len).await
+    }
+
+    async fn discard(&self, body: BodyId) {
+        self.0.discard(body).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_was_held_when_an_account_begins_anew_leaves_nothing_there() {
+    let mock = VodMock::start_on(config(), Arc::new(Slow(MemoryStore::new()))).await.unwrap();
+    let api = Api::of(&mock).await;
+    let a = Uploader::new(&mock, &api, "a", json!({})).await;
+    let hold = json!({ "id": "f", "on": { "times": 1 }, "phase": "before-commit", "do": { "hold": "door" } });
+    for path in [a.own("reset"), "/__vod/reset".to_owned()] {
+        // One to be forgotten while the other may go on.
+        assert_eq!(a.init(&file(1)).await["code"], 0);
+        assert_eq!(api.post(&a.own("faults"), &json!({ "fault": [hold] })).await.status, 201);
+        let target = a.init_target(&file(0));
+        let begun_anew = async {
+            while api.seen(&a.own("faults")).await[0]["held"] != 1 {}
+            api.command(&path).await.status
+        };
+        let (answer, status) = tokio::join!(send(&mock, "GET", &target, b""), begun_anew);
+        assert_eq!((answer.unwrap_or_default(), status), (vec![], 200), "it is cut off");
+        assert_eq!(state(&api, &a).await, (0, 0, 0, false));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_forgotten_for_good_is_told() {
+    let mock = VodMock::start_on(config(), Arc::new(Dying(MemoryStore::new()))).await.unwrap();
+    let api = Api::of(&mock).await;
+    for path in ["/__vod/reset?account=a", "/__vod/reset"] {
+        let a = Uploader::new(&mock, &api, "a", json!({})).await;
+        assert_eq!(a.init(&file(0)).await["code"], 0);
+        api.command(path).await.refused(500, "server", &["1 uploads", "come back", "All else is forgotten"]);
+        assert_eq!(state(&api, &a).await, (0, 0, 0, false), "nobody sees it in this life");
+        assert_eq!(a.init(&file(1)).await["code"], 0);
+        api.delete("/__vod/accounts/a").await.refused(500, "server", &["1 uploads"]);
+        api.get(&a.own("uploads")).await.refused(404, "query", &["no account named"]);
+    }
 }
 
 #[tokio::test]

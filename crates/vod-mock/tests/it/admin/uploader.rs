@@ -31,11 +31,16 @@ impl<'a> Uploader<'a> {
         target_of((&self.secret_id, &self.secret_key), "/v2/index.php", method, params)
     }
 
-    pub(crate) async fn init(&self, file: &[u8]) -> Value {
+    /// What opens an upload.
+    pub(crate) fn init_target(&self, file: &[u8]) -> String {
         let (sha, size) = (Sha1::of(file).to_string(), file.len().to_string());
         let file = [("fileName", "test"), ("fileSha", &sha), ("fileSize", &size), ("fileType", "mp4")];
         let params = [&[("Action", "InitUpload"), ("dataSize", "524288")][..], &file].concat();
-        get(self.mock, &self.target("GET", &params)).await
+        self.target("GET", &params)
+    }
+
+    pub(crate) async fn init(&self, file: &[u8]) -> Value {
+        get(self.mock, &self.init_target(file)).await
     }
 
     /// Sends the file as its one part.
