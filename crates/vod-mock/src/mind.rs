@@ -241,9 +241,9 @@ impl Mind {
             return Subject { preflight: true, ..Subject::default() };
         }
         let claims = Claims::of(&head.query);
-        let account = self.standards.account(&claims).map(|active| active.account.name.clone());
+        let account = self.standards.account(&claims).map(|active| Arc::clone(active.space.name()));
         let Claims { action, file_sha1, part, .. } = claims;
-        let action = action.map(std::borrow::Cow::into_owned);
+        let action = action.as_deref().map(vod_serve::action);
         let mut subject = Subject { account, action, file_sha1, part, part_number: None, preflight: false };
         if let Some(part) = part {
             let family = subject.action.as_deref().and_then(|name| name.parse::<Action>().ok()).map(Action::family);

@@ -52,7 +52,7 @@ impl ActiveAccount {
 /// The uploads under an account's name, and the time that passes there. It stays when the mock starts again without
 /// the account, and waits for it.
 pub(crate) struct Namespace {
-    name: String,
+    name: Arc<str>,
     clock: WallClock,
     /// How far its clock was moved, in milliseconds.
     advanced: AtomicU64,
@@ -71,7 +71,7 @@ struct Uploads {
 impl Namespace {
     fn new(name: &str, clock: WallClock, lifetime: u64) -> Arc<Self> {
         Arc::new(Self {
-            name: name.to_owned(),
+            name: Arc::from(name),
             clock,
             advanced: AtomicU64::new(0),
             lifetime: AtomicU64::new(lifetime),
@@ -80,7 +80,7 @@ impl Namespace {
     }
 
     /// The account's name.
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -116,7 +116,7 @@ impl Namespace {
 
     /// The key of an upload here.
     pub(crate) fn key(&self, generation: Generation, file_sha1: Sha1) -> UploadKey {
-        UploadKey { account: self.name.clone(), generation, file_sha1 }
+        UploadKey { account: self.name.as_ref().to_owned(), generation, file_sha1 }
     }
 
     /// An upload that is known.

@@ -48,16 +48,17 @@ impl Redactor {
 
     /// A request target with the secret values of its query replaced. Everything else stays to the letter.
     pub fn target(&self, target: &str) -> String {
-        self.target_read(target, &Query::split_target(target).1)
+        let mut redacted = String::with_capacity(target.len());
+        self.push_target(&mut redacted, target, &Query::split_target(target).1);
+        redacted
     }
 
-    /// The same of a target whose query was read already.
+    /// Writes the same behind a text, of a target whose query was read already.
     ///
     /// # Panics
     /// If it is the query of another target.
-    pub fn target_read(&self, target: &str, query: &Query) -> String {
+    pub fn push_target(&self, redacted: &mut String, target: &str, query: &Query) {
         let query_at = target.len() - query.raw_len();
-        let mut redacted = String::with_capacity(target.len());
         let mut copied = 0;
         for (pair, value) in query.placed().filter(|(_, value)| !value.is_empty()) {
             let name = pair.name();
@@ -69,11 +70,10 @@ impl Redactor {
             let value = pair.value(Decoding::Percent);
             match self.token(secret, &value) {
                 Some(token) => redacted.extend(utf8_percent_encode(&token, NON_ALPHANUMERIC)),
-                None => self.push_value(&mut redacted, &value),
+                None => self.push_value(redacted, &value),
             }
         }
         redacted.push_str(&target[copied..]);
-        redacted
     }
 
     /// An upload signature that says what it said and proves nothing: the HMAC and the SecretId are placeholders, in

@@ -12,13 +12,14 @@
 //!
 //! - `shelf`: what is kept of each account, and whose is dropped; `attempts`: how often each request was seen.
 //! - `tally`: what is counted as exchanges end; `follow`: the exchanges that are over, for whoever reads along.
-//! - `open`: an exchange under way; `file`: the lines; `numbers`: those that stand in the file.
+//! - `packed`: an exchange as memory holds it; `open`: one that is under way; `file`: the lines; `numbers`: those that stand in the file.
 
 mod attempts;
 mod file;
 mod follow;
 mod numbers;
 mod open;
+mod packed;
 mod shelf;
 mod tally;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use self::{
     file::JournalFile,
     follow::{Followers, Look},
     open::Slot,
+    packed::Packed,
     shelf::{Over, Shelves},
 };
 use crate::{Head, Subject, transport::LineHandle};
@@ -217,16 +219,16 @@ impl Journal {
     /// What is kept in memory, and what is not any more, at one moment.
     #[must_use]
     pub fn kept(&self, whose: &Whose) -> Kept {
-        let (mut exchanges, slots, lacking) = {
+        let (mut kept, slots, lacking) = {
             let state = self.state();
             let over = state.shelves.of_whom(whose).flat_map(|(_, shelf)| shelf.after(0));
-            let exchanges: Vec<_> = over.map(|over| Arc::clone(&over.exchange)).collect();
-            (exchanges, state.slots(), state.lacking(whose))
+            let kept: Vec<_> = over.map(|over| Arc::clone(&over.packed)).collect();
+            (kept, state.slots(), state.lacking(whose))
         };
         let shown = slots.iter().filter_map(|slot| slot.shown());
-        exchanges.extend(shown.filter(|exchange| whose.is(exchange.account.as_deref())));
-        exchanges.sort_by_key(|exchange| exchange.seq);
-        Kept { exchanges, lacking }
+        kept.extend(shown.filter(|packed| whose.is(packed.account.as_deref())));
+        kept.sort_by_key(|packed| packed.seq);
+        Kept { exchanges: kept.iter().map(|packed| Arc::new(packed.exchange())).collect(), lacking }
     }
 
     /// Has this account any exchange, one that is under way or was evicted included?
@@ -255,7 +257,7 @@ impl Journal {
             let state = self.state();
             (state.last_seq, state.slots())
         };
-        slots.iter().filter_map(|slot| slot.shown()).map(|exchange| exchange.seq).fold(last, u64::max)
+        slots.iter().filter_map(|slot| slot.shown()).map(|packed| packed.seq).fold(last, u64::max)
     }
 
     /// What was counted as exchanges ended, by account; none is that of requests without a known one.
@@ -343,11 +345,10 @@ impl Journal {
         start: jiff::Timestamp,
         line: Arc<LineHandle>,
     ) -> Arc<Open> {
-        let action = subject.action.as_deref().and_then(|name| name.parse().ok());
-        let key = (action, subject.file_sha1, subject.part.map(|part| part.offset));
-        let request = open::record(head, &self.redactor);
         // Whatever can be done without the lock is done before it.
-        let mut open = Arc::new(Open::new(Arc::clone(self), line, subject, start, request));
+        let packed = Packed::new(head, &subject, start, &self.redactor);
+        let key = packed.key();
+        let mut open = Arc::new(Open::new(Arc::clone(self), line, subject, packed));
         let mut state = self.state();
         let seq = state.next_seq;
         state.next_seq += 1;
@@ -367,15 +368,15 @@ impl Journal {
     }
 
     /// Puts an exchange on its shelf. Its line waits to be [written](Self::write).
-    fn close(&self, exchange: &Arc<Exchange>) {
-        let line = self.file.as_ref().and_then(|_| line(exchange));
-        let counted = Counted::of(exchange);
+    fn close(&self, packed: &Arc<Packed>) {
+        let line = self.file.as_ref().and_then(|_| line(&packed.exchange()));
+        let counted = Counted::of(packed);
         let (dropped, is_followed) = {
             let mut state = self.state();
-            state.under_way.remove(&exchange.seq);
+            state.under_way.remove(&packed.seq);
             state.unwritten.extend(line);
-            state.shelves.tally(exchange.account.as_deref()).count(counted, exchange);
-            (state.keep(exchange), !state.followers.is_empty())
+            state.shelves.tally(packed.account.as_deref()).count(counted, packed);
+            (state.keep(Arc::clone(packed)), !state.followers.is_empty())
         };
         if is_followed {
             self.followed.notify_waiters();
@@ -426,10 +427,10 @@ impl State {
 
     /// Takes up an exchange of an earlier life.
     fn take_up(&mut self, exchange: Exchange) {
-        self.next_seq = self.next_seq.max(exchange.seq.saturating_add(1));
-        let (account, key) = (exchange.account.as_deref(), attempts::key(&exchange));
-        self.shelves.attempts(account, key, |count| *count = exchange.attempt.max(*count));
-        self.keep(&Arc::new(exchange));
+        let packed = Packed::of(exchange);
+        self.next_seq = self.next_seq.max(packed.seq.saturating_add(1));
+        self.shelves.attempts(packed.account.as_deref(), packed.key(), |count| *count = packed.attempt.max(*count));
+        self.keep(Arc::new(packed));
     }
 
     /// What is missing of these. Whose it was that an earlier life never wrote, nobody knows.
@@ -448,10 +449,10 @@ impl State {
     }
 
     /// Puts an exchange on its shelf, and says what was dropped for it.
-    fn keep(&mut self, exchange: &Arc<Exchange>) -> Vec<Over> {
+    fn keep(&mut self, packed: Arc<Packed>) -> Vec<Over> {
         self.ends += 1;
-        self.last_seq = self.last_seq.max(exchange.seq);
-        let dropped = self.shelves.keep(Over { end: self.ends, exchange: Arc::clone(exchange) });
+        self.last_seq = self.last_seq.max(packed.seq);
+        let dropped = self.shelves.keep(Over { end: self.ends, packed });
         dropped.iter().for_each(|over| self.followers.dropped(over));
         dropped
     }

@@ -1,10 +1,10 @@
 //! What passes between the rim and the mind behind it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
-use vod_proto::{PartSpan, Query, Sha1, exchange::ReplyRecord};
+use vod_proto::{Action, PartSpan, Query, Sha1};
 
 use crate::fault::ListLie;
 
@@ -66,9 +66,9 @@ impl Head {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// Whose upload it is, by name.
-    pub account: Option<String>,
-    /// The value of `Action`, also an unknown one.
-    pub action: Option<String>,
+    pub account: Option<Arc<str>>,
+    /// The value of `Action`, also an unknown one; see [`action`].
+    pub action: Option<Cow<'static, str>>,
     /// The upload.
     pub file_sha1: Option<Sha1>,
     /// The part.
@@ -77,6 +77,12 @@ pub struct Subject {
     pub part_number: Option<u64>,
     /// It only asks whether the request proper may be sent: no fault strikes it.
     pub preflight: bool,
+}
+
+/// A value of `Action`, with nothing allocated for a known one.
+#[must_use]
+pub fn action(name: &str) -> Cow<'static, str> {
+    name.parse().map_or_else(|_| Cow::Owned(name.to_owned()), |action: Action| Cow::Borrowed(action.wire_name()))
 }
 
 /// What a fault wants of the commit.
@@ -168,15 +174,5 @@ impl ReplyOut {
     pub fn json(body: String) -> Self {
         let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         Self { status: 200, headers, body: body.into() }
-    }
-
-    pub(crate) fn record(&self) -> ReplyRecord {
-        let headers = self.headers.iter();
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        ReplyRecord {
-            status: self.status,
-            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
-            body: String::from_utf8_lossy(&self.body).into_owned(),
-        }
     }
 }

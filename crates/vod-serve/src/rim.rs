@@ -49,7 +49,7 @@ pub(crate) struct Rim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condemned {
     /// Those of one account: its client is being killed.
-    Account(Option<String>),
+    Account(Option<Arc<str>>),
     /// All: this server is being killed.
     All,
 }
@@ -188,15 +188,14 @@ impl Rim {
 
     /// Lets an exchange go on, unless it came from or to someone who is being killed.
     pub(crate) async fn admit(&self, open: &Open) -> Result<(), Cut> {
-        let mut condemned = self.condemned.subscribe();
         let held = |all: &Vec<Condemned>| all.iter().any(|one| one.holds(open));
-        if !held(&condemned.borrow_and_update()) {
+        if !held(&self.condemned.borrow()) {
             return Ok(());
         }
         open.line().freeze();
         open.end(End::Killed);
         // The sender is this rim itself, so it cannot be gone.
-        let _ = condemned.wait_for(|all| !held(all)).await;
+        let _ = self.condemned.subscribe().wait_for(|all| !held(all)).await;
         open.line().close();
         Err(Cut(End::Killed))
     }

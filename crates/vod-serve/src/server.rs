@@ -243,7 +243,7 @@ async fn request_through<H: Host>(
         Decided::ByHost(staged) => settle(Arc::clone(&host), &rim, &open, &commits, staged).await?,
     };
     host.dress(&head, &mut reply);
-    open.reply(reply.record());
+    open.reply(&reply);
     Ok(response(reply, head.method == Method::HEAD, open, &rim))
 }
 

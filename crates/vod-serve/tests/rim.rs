@@ -34,7 +34,7 @@ impl Host for Yes {
     type Staged = ();
 
     async fn subject(&self, head: &Head) -> Subject {
-        Subject { action: head.query.get("Action").map(|action| action.into_owned()), ..Subject::default() }
+        Subject { action: head.query.get("Action").map(|action| vod_serve::action(&action)), ..Subject::default() }
     }
 
     async fn read(&self, _: &Head, _: &Subject, _: &mut Body) -> Result<(), BodyError> {

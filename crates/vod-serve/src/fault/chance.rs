@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn a_roll_depends_on_every_part_of_its_key_and_nothing_else() {
         let subject = |offset| Subject {
-            action: Some("UploadPart".to_owned()),
+            action: Some("UploadPart".into()),
             part: Some(vod_proto::PartSpan { offset, len: 1 }),
             ..Subject::default()
         };

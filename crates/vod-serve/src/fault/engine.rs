@@ -522,7 +522,7 @@ impl Planted {
             && on.part.is_none_or(|number| subject.part_number == Some(number))
             && on.offset.is_none_or(|offset| subject.part.is_some_and(|part| part.offset == offset))
             && on.attempt.is_none_or(|n| n == attempt)
-            && on.account.as_ref().is_none_or(|name| subject.account.as_ref() == Some(name))
+            && on.account.as_ref().is_none_or(|name| subject.account.as_deref() == Some(name))
             && on.file_sha.is_none_or(|sha| subject.file_sha1 == Some(sha))
             && on.after.is_none_or(|after| age >= after)
             && on.until.is_none_or(|until| age < until)
@@ -595,8 +595,8 @@ mod tests {
 
     fn part(number: u64) -> Subject {
         Subject {
-            account: Some("demo".to_owned()),
-            action: Some("UploadPart".to_owned()),
+            account: Some("demo".into()),
+            action: Some("UploadPart".into()),
             file_sha1: Some(Sha1::of(b"f")),
             part: Some(PartSpan { offset: (number - 1) * 10, len: 10 }),
             part_number: Some(number),
@@ -761,7 +761,7 @@ mod tests {
         let own: Plan = toml::from_str(own).unwrap();
         let handles = engine.plant(Some("demo"), own.clone(), None).unwrap();
         engine.plant(Some("other"), own.clone(), None).unwrap();
-        let other = Subject { account: Some("third".to_owned()), ..part(1) };
+        let other = Subject { account: Some("third".into()), ..part(1) };
         let nobody = Subject { account: None, ..part(1) };
         let struck = |subject: &Subject| strike(&engine, Phase::BeforeRead, subject, 1).map(|strike| strike.id);
         assert_eq!([struck(&part(1)), struck(&other), struck(&nobody)].map(Option::unwrap), ["a", "s", "s"]);
@@ -862,7 +862,7 @@ mod tests {
         assert_eq!((verdict(1), verdict(2), mistake()), (None, Some(Verdict::Reset), None));
         assert_eq!((verdict(4), mistake()), (loud.clone(), Some("it panicked: part 4 is too much".to_owned())));
         assert_eq!((verdict(3), mistake()), (loud, Some("it panicked: part 4 is too much".to_owned())), "the first");
-        let finish = Subject { action: Some("FinishUpload".to_owned()), ..part(2) };
+        let finish = Subject { action: Some("FinishUpload".into()), ..part(2) };
         assert!(strike(&engine, Phase::AfterCommit, &finish, 1).is_none());
         assert_eq!(engine.fates()[0].struck, 3);
     }

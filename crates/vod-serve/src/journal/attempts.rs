@@ -2,15 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use vod_proto::{Action, Exchange, Sha1};
+use vod_proto::{Action, Sha1};
 
 /// What makes two requests of an account the same request: action, upload and part.
 pub(super) type Key = (Option<Action>, Option<Sha1>, Option<u64>);
-
-/// The key of an exchange that is on record.
-pub(super) fn key(exchange: &Exchange) -> Key {
-    (exchange.known_action(), exchange.file_sha1, exchange.part.map(|part| part.offset))
-}
 
 /// The requests of an account, each with the number of its attempts.
 #[derive(Default)]

@@ -9,6 +9,7 @@ use vod_proto::Exchange;
 
 use super::{
     Journal, Whose,
+    packed::Packed,
     shelf::{Over, Shelves},
 };
 
@@ -40,7 +41,7 @@ pub enum Followed {
 pub struct Follower {
     journal: Arc<Journal>,
     id: u64,
-    taken: VecDeque<Arc<Exchange>>,
+    taken: VecDeque<Arc<Packed>>,
 }
 
 impl Follower {
@@ -53,8 +54,8 @@ impl Follower {
     /// Safe to drop at any time: nothing is lost by it.
     pub async fn next(&mut self) -> Option<Followed> {
         loop {
-            if let Some(exchange) = self.taken.pop_front() {
-                return Some(Followed::Exchange(exchange));
+            if let Some(packed) = self.taken.pop_front() {
+                return Some(Followed::Exchange(Arc::new(packed.exchange())));
             }
             let more = self.journal.followed.notified();
             tokio::pin!(more);
@@ -80,7 +81,7 @@ impl Drop for Follower {
 /// What there is for a follower.
 pub(super) enum Look {
     Missed(u64),
-    Taken(VecDeque<Arc<Exchange>>),
+    Taken(VecDeque<Arc<Packed>>),
     /// Not yet.
     Nothing,
     /// Nor will there be.
@@ -113,7 +114,7 @@ impl Followers {
     pub(super) fn dropped(&mut self, over: &Over) {
         for place in self.all.values_mut() {
             let to_be_read = over.end > place.taken_to && place.until.is_none_or(|until| over.end <= until);
-            if to_be_read && place.whose.is(over.exchange.account.as_deref()) {
+            if to_be_read && place.whose.is(over.packed.account.as_deref()) {
                 place.missed += 1;
             }
         }
@@ -158,7 +159,7 @@ impl Followers {
             && place.until.is_none_or(|until| end <= until)
         {
             place.taken_to = end;
-            taken.push_back(Arc::clone(&head.exchange));
+            taken.push_back(Arc::clone(&head.packed));
             if let Some(head) = unread.next() {
                 heads.insert(head.end, (head, unread));
             }

@@ -6,32 +6,15 @@ use std::sync::{
 };
 
 use tokio::{sync::Notify, time::Instant};
-use vod_proto::{
-    Exchange,
-    exchange::{End, FORMAT, FaultMark, Mark, ReplyRecord, RequestRecord, Times},
-    redact::Redactor,
-};
+use vod_proto::exchange::{End, FaultMark, Mark};
 
-use super::Journal;
+use super::{Journal, packed::Packed};
 use crate::{
-    Head, Subject,
+    ReplyOut, Subject,
     clock::{instant, micros_since},
     fault::{Phase, Strike},
     transport::{Delivery, LineHandle},
 };
-
-/// The headers that an exchange keeps: those by which known clients differ, and on which this protocol depends.
-const HEADERS_THAT_MATTER: [&str; 9] = [
-    "connection",
-    "content-length",
-    "content-type",
-    "expect",
-    "origin",
-    "retry-after",
-    "transfer-encoding",
-    "user-agent",
-    "authorization",
-];
 
 /// An exchange that is under way. It ends once; the first end counts.
 pub(crate) struct Open {
@@ -55,8 +38,7 @@ pub(super) struct Slot {
 }
 
 struct State {
-    /// Shared with nobody until it is over.
-    exchange: Arc<Exchange>,
+    packed: Arc<Packed>,
     stage: Stage,
 }
 
@@ -70,14 +52,9 @@ enum Stage {
 
 impl Slot {
     /// The exchange, if it can be seen: as replied as soon as the reply is handed over, until it turns out otherwise.
-    pub(super) fn shown(&self) -> Option<Arc<Exchange>> {
+    pub(super) fn shown(&self) -> Option<Arc<Packed>> {
         let state = self.state();
-        match state.stage {
-            Stage::UnderWay => None,
-            // It may still change.
-            Stage::HandedOver => Some(Arc::new(Exchange::clone(&state.exchange))),
-            Stage::Over => Some(Arc::clone(&state.exchange)),
-        }
+        (state.stage != Stage::UnderWay).then(|| Arc::clone(&state.packed))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -86,63 +63,22 @@ impl Slot {
 }
 
 impl State {
-    fn exchange(&mut self) -> &mut Exchange {
-        Arc::make_mut(&mut self.exchange)
+    /// It, to be changed: whoever has seen it keeps what was seen.
+    fn packed(&mut self) -> &mut Packed {
+        Arc::make_mut(&mut self.packed)
     }
 }
 
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Open({})", self.slot.state().exchange.seq)
-    }
-}
-
-/// The request as it is kept: redacted.
-pub(super) fn record(head: &Head, redactor: &Redactor) -> RequestRecord {
-    let headers = head
-        .headers
-        .iter()
-        .filter(|(name, _)| HEADERS_THAT_MATTER.contains(&name.as_str()))
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.as_str().to_owned(), redactor.header(name.as_str(), &value))
-        })
-        .collect();
-    RequestRecord {
-        method: head.method.as_str().to_owned(),
-        host: head.host().into_owned(),
-        target: redactor.target_read(head.target(), &head.query),
-        headers,
-        body: Mark::default(),
-        tls: head.secure,
+        write!(f, "Open({})", self.slot.state().packed.seq)
     }
 }
 
 impl Open {
     /// It gets its [`number`](Self::number) later, under the journal's lock.
-    pub(super) fn new(
-        journal: Arc<Journal>,
-        line: Arc<LineHandle>,
-        subject: Subject,
-        start: jiff::Timestamp,
-        request: RequestRecord,
-    ) -> Self {
-        let exchange = Arc::new(Exchange {
-            v: FORMAT,
-            seq: 0,
-            start,
-            account: subject.account.clone(),
-            action: subject.action.clone(),
-            file_sha1: subject.file_sha1,
-            part: subject.part,
-            part_number: subject.part_number,
-            attempt: 0,
-            request,
-            reply: None,
-            end: End::Replied,
-            faults: Vec::new(),
-            times: Times::default(),
-        });
+    pub(super) fn new(journal: Arc<Journal>, line: Arc<LineHandle>, subject: Subject, packed: Packed) -> Self {
+        let packed = Arc::new(packed);
         Self {
             journal,
             line,
@@ -150,7 +86,7 @@ impl Open {
             attempt: 0,
             started: instant(),
             read: AtomicU64::new(0),
-            slot: Arc::new(Slot { state: Mutex::new(State { exchange, stage: Stage::UnderWay }) }),
+            slot: Arc::new(Slot { state: Mutex::new(State { packed, stage: Stage::UnderWay }) }),
             written: AtomicBool::new(false),
             ended: Notify::new(),
         }
@@ -160,8 +96,8 @@ impl Open {
         self.attempt = attempt;
         let slot = Arc::get_mut(&mut self.slot).expect("nobody else has it yet");
         let state = slot.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let exchange = state.exchange();
-        (exchange.seq, exchange.attempt) = (seq, attempt);
+        let packed = state.packed();
+        (packed.seq, packed.attempt) = (seq, attempt);
     }
 
     pub(super) const fn slot(&self) -> &Arc<Slot> {
@@ -183,21 +119,21 @@ impl Open {
     /// So many bytes of the body have been read.
     pub(crate) fn body_progress(&self, read: u64) {
         if self.read.swap(read, Ordering::Relaxed) == 0 {
-            self.change(|exchange| exchange.times.first_byte = Some(micros_since(self.started)));
+            self.change(|packed| packed.times.first_byte = Some(micros_since(self.started)));
         }
     }
 
     /// The body has been read to where it ended.
     pub(crate) fn body_done(&self, mark: Mark) {
-        self.change(|exchange| {
-            exchange.request.body = mark;
-            exchange.times.body_done = Some(micros_since(self.started));
+        self.change(|packed| {
+            packed.body = mark;
+            packed.times.body_done = Some(micros_since(self.started));
         });
     }
 
     pub(crate) fn struck(&self, phase: Phase, strike: &Strike) {
-        self.change(|exchange| {
-            exchange.faults.push(FaultMark {
+        self.change(|packed| {
+            packed.faults.push(FaultMark {
                 id: strike.id.clone(),
                 phase: phase.to_string(),
                 verdict: strike.verdict.name().to_owned(),
@@ -207,15 +143,15 @@ impl Open {
         });
     }
 
-    pub(crate) fn reply(&self, reply: ReplyRecord) {
-        self.change(|exchange| exchange.reply = Some(reply));
+    pub(crate) fn reply(&self, reply: &ReplyOut) {
+        self.change(|packed| packed.reply(reply));
     }
 
     /// Notes something, unless it is over already: what is over does not change any more.
-    fn change(&self, change: impl FnOnce(&mut Exchange)) {
+    fn change(&self, change: impl FnOnce(&mut Packed)) {
         let mut state = self.slot.state();
         if state.stage != Stage::Over {
-            change(state.exchange());
+            change(state.packed());
         }
     }
 
@@ -224,7 +160,7 @@ impl Open {
         let mut state = self.slot.state();
         if state.stage == Stage::UnderWay {
             state.stage = Stage::HandedOver;
-            state.exchange().times.reply_done = Some(micros_since(self.started));
+            state.packed().times.reply_done = Some(micros_since(self.started));
         }
     }
 
@@ -245,15 +181,16 @@ impl Open {
             if state.stage != Stage::Over {
                 state.stage = Stage::Over;
                 let read = self.read.load(Ordering::Relaxed);
-                let exchange = state.exchange();
-                exchange.request.body.len = exchange.request.body.len.max(read);
-                exchange.end = end;
+                let packed = state.packed();
+                packed.body.len = packed.body.len.max(read);
+                packed.end = end;
                 // A client may act on a reply before its delivery is reported here: the time it was handed over stands.
-                if end != End::Replied || exchange.times.reply_done.is_none() {
-                    exchange.times.reply_done = Some(micros_since(self.started));
+                if end != End::Replied || packed.times.reply_done.is_none() {
+                    packed.times.reply_done = Some(micros_since(self.started));
                 }
+                packed.seal();
                 // Under the lock of the slot: whoever saw it as replied sees from now on what came of it.
-                self.journal.close(&state.exchange);
+                self.journal.close(&state.packed);
             }
         }
         self.journal.write();

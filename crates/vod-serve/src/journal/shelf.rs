@@ -5,29 +5,20 @@ use std::{
     sync::Arc,
 };
 
-use vod_proto::{Exchange, lint::Gap};
+use vod_proto::lint::Gap;
 
 use super::{
     Whose,
     attempts::{Attempts, Key},
+    packed::Packed,
     tally::Tally,
 };
-
-/// Roughly how much memory an exchange takes, in bytes.
-pub(super) fn weight(exchange: &Exchange) -> usize {
-    /// The exchange itself, its small texts and its place on the shelf.
-    const FIXED: usize = 900;
-    let headers: usize = exchange.request.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let action = exchange.action.as_ref().map_or(0, String::len);
-    let reply = exchange.reply.as_ref().map_or(0, |reply| reply.body.len());
-    FIXED + exchange.request.target.len() + headers + action + reply
-}
 
 /// An exchange that is over.
 pub(super) struct Over {
     /// Its place in the order in which exchanges ended, from 1.
     pub(super) end: u64,
-    pub(super) exchange: Arc<Exchange>,
+    pub(super) packed: Arc<Packed>,
 }
 
 /// What is kept of one account.
@@ -61,9 +52,9 @@ impl Shelf {
 
     fn drop_oldest(&mut self) -> Option<Over> {
         let dropped = self.over.pop_front()?;
-        self.weight -= weight(&dropped.exchange);
+        self.weight -= dropped.packed.weight();
         self.evicted += 1;
-        self.up_to = self.up_to.max(dropped.exchange.seq);
+        self.up_to = self.up_to.max(dropped.packed.seq);
         Some(dropped)
     }
 }
@@ -135,8 +126,8 @@ impl Shelves {
 
     /// Puts an exchange on its shelf, and says what had to be dropped for it: for the caller to drop where nobody waits.
     pub(super) fn keep(&mut self, over: Over) -> Vec<Over> {
-        let weight = weight(&over.exchange);
-        let shelf = self.of(over.exchange.account.as_deref());
+        let weight = over.packed.weight();
+        let shelf = self.of(over.packed.account.as_deref());
         shelf.weight += weight;
         shelf.over.push_back(over);
         self.kept += weight;

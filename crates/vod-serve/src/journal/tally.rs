@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use vod_proto::{Action, Code, Exchange};
+use vod_proto::{Action, Code};
+
+use super::packed::Packed;
 
 /// What was counted as exchanges ended: only ever more, and nothing less when exchanges are evicted.
 ///
@@ -50,23 +52,23 @@ impl std::fmt::Display for CountedCode {
 }
 
 impl Counted {
-    pub(super) fn of(exchange: &Exchange) -> Self {
+    pub(super) fn of(packed: &Packed) -> Self {
         let known = |code: Code| matches!(code, Code::OK | Code::RESUME | Code::EXISTS) || code.meaning().is_some();
         let counted = |code| if known(code) { CountedCode::Known(code) } else { CountedCode::Unknown };
         Self {
-            action: exchange.known_action(),
-            end: exchange.end.word(),
-            status: exchange.reply.as_ref().map(|reply| reply.status),
-            code: exchange.code().map(counted),
+            action: packed.known_action(),
+            end: packed.end.word(),
+            status: packed.status(),
+            code: packed.code().map(counted),
         }
     }
 }
 
 impl Tally {
-    pub(super) fn count(&mut self, counted: Counted, exchange: &Exchange) {
+    pub(super) fn count(&mut self, counted: Counted, packed: &Packed) {
         *self.exchanges.entry(counted).or_default() += 1;
-        self.faults += exchange.faults.len() as u64;
-        self.body_bytes += exchange.request.body.len;
+        self.faults += packed.faults.len() as u64;
+        self.body_bytes += packed.body.len;
     }
 
     /// Adds what another counted.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
-use vod_proto::{Action, Code, PartSpan, Sha1, exchange::ReplyRecord, lint::Gap};
+use vod_proto::{Action, Code, PartSpan, Sha1, lint::Gap};
 
 use super::*;
-use crate::transport::{Line as Connection, Transport};
+use crate::{
+    ReplyOut,
+    transport::{Line as Connection, Transport},
+};
 
 /// A connection that nothing passes.
 impl Transport for tokio::io::Empty {
@@ -20,8 +23,8 @@ fn begin_long(journal: &Arc<Journal>, account: Option<&str>, part: u64, len: usi
     let request = http::Request::post(target).header("host", "h").body(()).expect("a request");
     let head = Head::of(request.into_parts().0, false);
     let subject = Subject {
-        account: account.map(str::to_owned),
-        action: Some("UploadPart".to_owned()),
+        account: account.map(Arc::from),
+        action: Some("UploadPart".into()),
         file_sha1: Some(Sha1::of(b"file")),
         part: Some(PartSpan { offset: part, len: 1 }),
         ..Subject::default()
@@ -37,7 +40,7 @@ fn begin(journal: &Arc<Journal>, account: Option<&str>, part: u64) -> Arc<Open> 
 /// It comes, and is answered.
 fn serve(journal: &Arc<Journal>, account: Option<&str>, part: u64) {
     let open = begin(journal, account, part);
-    open.reply(ReplyRecord { status: 200, headers: vec![], body: r#"{"code":0}"#.to_owned() });
+    open.reply(&ReplyOut::json(r#"{"code":0}"#.to_owned()));
     open.publish();
     open.end(End::Replied);
 }
@@ -49,7 +52,7 @@ fn numbers(exchanges: &[Exchange]) -> Vec<u64> {
 fn ceiling_of(exchanges: usize) -> usize {
     let journal = Journal::memory(1);
     serve(&journal, Some("a"), 0);
-    exchanges * shelf::weight(&journal.exchanges()[0])
+    exchanges * Packed::of(journal.exchanges().remove(0)).weight()
 }
 
 #[test]
@@ -104,10 +107,10 @@ proptest! {
         let mut under_way: Vec<Arc<Open>> = Vec::new();
         let mut end = |open: &Arc<Open>| {
             open.end(End::Closed);
-            let exchange = open.slot().shown().expect("it is over");
-            let (numbers, weight) = had.entry(exchange.account.clone()).or_default();
-            numbers.push(exchange.seq);
-            *weight += shelf::weight(&exchange);
+            let packed = open.slot().shown().expect("it is over");
+            let (numbers, weight) = had.entry(packed.account.as_deref().map(str::to_owned)).or_default();
+            numbers.push(packed.seq);
+            *weight += packed.weight();
         };
         for (account, len, ends) in served {
             let account = account % accounts;
@@ -118,7 +121,7 @@ proptest! {
         }
         under_way.iter().for_each(&mut end);
         let kept = journal.kept(&Whose::Everybody).exchanges;
-        prop_assert!(kept.iter().map(|exchange| shelf::weight(exchange)).sum::<usize>() <= ceiling);
+        prop_assert!(kept.iter().map(|exchange| Packed::of(Exchange::clone(exchange)).weight()).sum::<usize>() <= ceiling);
         let all: usize = had.values().map(|(numbers, _)| numbers.len()).sum();
         prop_assert_eq!(kept.len() as u64 + journal.evicted(), all as u64);
         let share = ceiling / had.len();
@@ -198,7 +201,7 @@ fn what_is_counted_only_grows_and_an_account_takes_it_along() {
     (0..5).for_each(|part| serve(&journal, Some("a"), part));
     let refused = begin(&journal, Some("a"), 9);
     refused.body_progress(300);
-    refused.reply(ReplyRecord { status: 200, headers: vec![], body: r#"{"code":-77}"#.to_owned() });
+    refused.reply(&ReplyOut::json(r#"{"code":-77}"#.to_owned()));
     refused.end(End::ClientGone { after: 300 });
     begin(&journal, None, 0).end(End::Reset);
     let tallies = journal.tallies();
@@ -294,7 +297,7 @@ fn lines_of_many_threads_are_whole_and_in_the_order_of_ends_and_nothing_is_lost_
         let state = journal.state();
         let mut over: Vec<_> = state.shelves.of_whom(&Whose::Everybody).flat_map(|(_, shelf)| shelf.after(0)).collect();
         over.sort_by_key(|over| over.end);
-        over.iter().map(|over| over.exchange.seq).collect()
+        over.iter().map(|over| over.packed.seq).collect()
     };
     assert_eq!(numbers(&written), ended);
     assert_eq!(numbers(&journal.exchanges()), (1..=THREADS * EACH).collect::<Vec<_>>());

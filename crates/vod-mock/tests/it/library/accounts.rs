@@ -152,8 +152,8 @@ async fn two_hundred(mock: Arc<VodMock>) {
             let (name, others) = (account.name().to_owned(), Arc::new(AtomicU64::new(0)));
             let strangers = Arc::clone(&others);
             let watch = account.fault_fn(Fault::on_any(), Phase::AfterCommit, move |subject, _| {
-                strangers.fetch_add(u64::from(subject.account.as_ref() != Some(&name)), Ordering::SeqCst);
-                (subject.account.as_ref() == Some(&name)).then(|| Verdict::delay(Duration::from_millis(1)))
+                strangers.fetch_add(u64::from(subject.account.as_deref() != Some(&name)), Ordering::SeqCst);
+                (subject.account.as_deref() == Some(&name)).then(|| Verdict::delay(Duration::from_millis(1)))
             });
             together.wait().await;
             // All are planted now, and as many files are the same as there are different ones.
