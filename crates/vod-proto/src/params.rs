@@ -180,9 +180,9 @@ pub(crate) fn named(list: &'static [Param], name: &str) -> &'static Param {
 #[must_use]
 pub fn known(action: Action, name: &str) -> bool {
     let listed = |list: &[Param]| list.iter().any(|param| param.name == name);
-    let tag = tag_index(name).is_some() && listed_tags(action);
-    let token = action.family() == Family::Ugc && name == "Signature";
-    tag || token || listed(COMMON) || listed(of(action))
+    let token = || action.family() == Family::Ugc && name == "Signature";
+    let tag = || tag_index(name).is_some() && listed_tags(action);
+    listed(COMMON) || listed(of(action)) || token() || tag()
 }
 
 /// Does the action take tags in its query?
@@ -192,8 +192,9 @@ fn listed_tags(action: Action) -> bool {
 
 /// The stem and the n of `tags.n`, or of `tag.n` as most clients call it.
 #[must_use]
-pub fn tag_index(name: &str) -> Option<(&str, &str)> {
-    name.split_once('.').filter(|(stem, _)| matches!(*stem, "tags" | "tag"))
+pub fn tag_index(name: &str) -> Option<(&'static str, &str)> {
+    let index = |stem: &'static str| Some((stem, name.strip_prefix(stem)?.strip_prefix('.')?));
+    index("tags").or_else(|| index("tag"))
 }
 
 /// The code for a common parameter: the legacy family has its own for the SecretId, and the common one for the rest,

@@ -19,48 +19,11 @@ pub enum Decoding {
 }
 
 /// One `name=value` as it stood on the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Pair<'q> {
-    raw_name: &'q str,
-    raw_value: &'q str,
-    plain: Plain,
-}
-
-/// Which half of a pair is read as it stands, whatever the decoding: there is neither `%` nor `+` in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Plain {
-    name: bool,
-    value: bool,
-}
-
-impl<'q> Pair<'q> {
-    /// The name, decoded.
-    #[must_use]
-    pub fn name(self) -> Cow<'q, str> {
-        if self.plain.name { Cow::Borrowed(self.raw_name) } else { decode(self.raw_name, Decoding::Form) }
-    }
-
-    /// The value, decoded.
-    #[must_use]
-    pub fn value(self, decoding: Decoding) -> Cow<'q, str> {
-        if self.plain.value { Cow::Borrowed(self.raw_value) } else { decode(self.raw_value, decoding) }
-    }
-
-    /// The name as it stood on the line.
-    #[must_use]
-    pub const fn raw_name(self) -> &'q str {
-        self.raw_name
-    }
-
-    /// The value as it stood on the line.
-    #[must_use]
-    pub const fn raw_value(self) -> &'q str {
-        self.raw_value
-    }
-}
-
-fn is_plain(raw: &str) -> bool {
-    !raw.bytes().any(|byte| matches!(byte, b'%' | b'+'))
+    /// The text that it stands in.
+    text: &'q str,
+    span: Span,
 }
 
 /// Where a pair lies in a text: its name up to `equals`, its value from `value` to `end`.
@@ -73,12 +36,61 @@ struct Span {
     plain: Plain,
 }
 
-impl Span {
-    /// The pair, in the text that the span was found in.
-    fn of(self, raw: &str) -> Pair<'_> {
-        let Self { start, equals, value, end, plain } = self;
-        Pair { raw_name: &raw[start..equals], raw_value: &raw[value..end], plain }
+/// Which half of a pair is read as it stands, whatever the decoding: there is neither `%` nor `+` in it.
+#[derive(Clone, Copy)]
+struct Plain {
+    name: bool,
+    value: bool,
+}
+
+impl<'q> Pair<'q> {
+    /// The name, decoded.
+    #[must_use]
+    pub fn name(self) -> Cow<'q, str> {
+        if self.span.plain.name { Cow::Borrowed(self.raw_name()) } else { decode(self.raw_name(), Decoding::Form) }
     }
+
+    /// The value, decoded.
+    #[must_use]
+    pub fn value(self, decoding: Decoding) -> Cow<'q, str> {
+        if self.span.plain.value { Cow::Borrowed(self.raw_value()) } else { decode(self.raw_value(), decoding) }
+    }
+
+    /// Is the value read in one way as form and in another as percent-encoded text?
+    #[must_use]
+    pub fn has_plus(self) -> bool {
+        !self.span.plain.value && self.raw_value().contains('+')
+    }
+
+    /// The name as it stood on the line.
+    #[must_use]
+    pub fn raw_name(self) -> &'q str {
+        &self.text[self.span.start..self.span.equals]
+    }
+
+    /// The value as it stood on the line.
+    #[must_use]
+    pub fn raw_value(self) -> &'q str {
+        &self.text[self.span.value..self.span.end]
+    }
+}
+
+impl fmt::Debug for Pair<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pair").field(&self.raw_name()).field(&self.raw_value()).finish()
+    }
+}
+
+impl PartialEq for Pair<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.raw_name(), self.raw_value()) == (other.raw_name(), other.raw_value())
+    }
+}
+
+impl Eq for Pair<'_> {}
+
+fn is_plain(raw: &str) -> bool {
+    !raw.bytes().any(|byte| matches!(byte, b'%' | b'+'))
 }
 
 /// Finds the pairs of a text, in one pass over it.
@@ -180,16 +192,15 @@ impl Query {
     /// The first parameter of this name, as it stood on the line.
     #[must_use]
     pub fn pair(&self, name: &str) -> Option<Pair<'_>> {
-        let raw = self.raw.as_bytes();
-        let found = self.spans.iter().find(|span| {
-            // Most names need no decoding, and most are not the one that is asked for.
-            if span.plain.name {
-                raw[span.start..span.equals] == *name.as_bytes()
+        let text = self.raw.as_str();
+        self.spans.iter().map(|span| Pair { text, span: *span }).find(|pair| {
+            // Most names need no decoding, and most are not as long as the one that is asked for.
+            if pair.span.plain.name {
+                pair.span.equals - pair.span.start == name.len() && pair.raw_name() == name
             } else {
-                span.of(&self.raw).name() == name
+                pair.name() == name
             }
-        });
-        found.map(|span| span.of(&self.raw))
+        })
     }
 
     /// The same query for whoever decodes forms, where its sender read a `+` so.
@@ -203,7 +214,7 @@ impl Query {
 
     /// All parameters, in the order they were sent.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = Pair<'_>> + Clone {
-        self.spans.iter().map(|span| span.of(&self.raw))
+        self.spans.iter().map(|span| Pair { text: &self.raw, span: *span })
     }
 
     /// How long the text is that was read.
@@ -213,7 +224,7 @@ impl Query {
 
     /// All parameters, each with the place of its value in the text that was read.
     pub(crate) fn placed(&self) -> impl Iterator<Item = (Pair<'_>, Range<usize>)> {
-        self.pairs().zip(self.spans.iter().map(|span| span.value..span.end))
+        self.pairs().map(|pair| (pair, pair.span.value..pair.span.end))
     }
 }
 
@@ -228,7 +239,7 @@ impl Eq for Query {}
 
 impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.pairs().map(|pair| (pair.raw_name, pair.raw_value))).finish()
+        f.debug_list().entries(self.pairs().map(|pair| (pair.raw_name(), pair.raw_value()))).finish()
     }
 }
 
@@ -237,7 +248,7 @@ impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, pair) in self.pairs().enumerate() {
             let separator = if at == 0 { "" } else { "&" };
-            write!(f, "{separator}{}={}", pair.raw_name, pair.raw_value)?;
+            write!(f, "{separator}{}={}", pair.raw_name(), pair.raw_value())?;
         }
         Ok(())
     }

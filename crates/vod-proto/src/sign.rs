@@ -182,9 +182,11 @@ pub fn request_holds(key: &SecretKey, method: &str, hosts: &[&str], path: &str, 
 pub fn request_reading(key: &SecretKey, method: &str, hosts: &[&str], path: &str, query: &Query) -> Option<Decoding> {
     let pair = query.pair("Signature")?;
     // Base64 has no space: one that shows up was a plus that nobody encoded.
-    let given = Given::read(&pair.value(Decoding::Percent).replace(' ', "+"))?;
+    let signature = pair.value(Decoding::Percent);
+    let given =
+        if signature.contains(' ') { Given::read(&signature.replace(' ', "+")) } else { Given::read(&signature) }?;
     let algorithm = SignatureMethod::from_wire(query.get("SignatureMethod").as_deref());
-    let plus = query.pairs().any(|pair| pair.raw_value().contains('+') && pair.name() != "Signature");
+    let plus = query.pairs().any(|pair| pair.has_plus() && pair.name() != "Signature");
     let decodings: &[_] = if plus { &[Decoding::Form, Decoding::Percent] } else { &[Decoding::Form] };
     decodings.iter().copied().find(|decoding| {
         let parameters = signed_parameters(query, *decoding);
