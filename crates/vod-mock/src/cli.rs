@@ -66,7 +66,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// How much memory exchanges may take, such as 512MiB; the oldest of the account that has most are dropped, and what
-    /// is judged without them is inconclusive [default: 128MiB, some 100,000 exchanges]
+    /// is judged without them is inconclusive [default: 128MiB, some 130,000 exchanges]
     #[arg(long, value_name = "SIZE")]
     journal_memory: Option<Size>,
     /// When stopped, write to this file what /__vod/findings answers: the rules that clients broke, as JSON

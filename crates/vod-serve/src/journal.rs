@@ -52,8 +52,8 @@ use self::{
 };
 use crate::{Head, Subject, transport::LineHandle};
 
-/// How much of memory exchanges may take, in bytes, roughly counted. Default 128 MiB: some 100,000 exchanges of the
-/// usual length, and so a 100 GB upload in parts of 1 MiB; fewer where requests or replies are long.
+/// How much of memory exchanges may take, in bytes, roughly counted. Default 128 MiB: some 130,000 exchanges of the
+/// usual length, and so a 130 GB upload in parts of 1 MiB; fewer where requests or replies are long.
 pub const KEPT_MOST: usize = 128 << 20;
 
 /// How many different requests have their attempts counted, of all accounts together: several times as many as

@@ -46,7 +46,7 @@ impl Head {
     #[must_use]
     pub fn host(&self) -> Cow<'_, str> {
         let host = self.headers.get(header::HOST);
-        host.map(|host| String::from_utf8_lossy(host.as_bytes())).unwrap_or_default()
+        host.map(|host| text_of(host.as_bytes())).unwrap_or_default()
     }
 
     /// Is it a browser's question whether a page may send such a request?
@@ -77,6 +77,11 @@ pub struct Subject {
     pub part_number: Option<u64>,
     /// It only asks whether the request proper may be sent: no fault strikes it.
     pub preflight: bool,
+}
+
+/// What should be text, as text. Most of it is.
+pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// A value of `Action`, with nothing allocated for a known one.

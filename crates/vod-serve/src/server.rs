@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    future::{pending, poll_fn},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::Poll,
@@ -11,9 +11,10 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -132,28 +133,37 @@ impl<H: Host> Server<H> {
     pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T, H> {
         let (host, rim) = (Arc::clone(&self.host), Arc::clone(&self.rim));
         async move {
-            let traffic = &Arc::clone(rim.traffic());
+            let traffic = Arc::clone(rim.traffic());
             let _counted = traffic.connection();
             let secure = transport.is_secure();
             let (line, handle) = Line::new(transport);
+            let silent = head_missing(Arc::clone(&handle));
             let (commits, mut begun) = mpsc::unbounded_channel::<Commit>();
-            let service = service_fn(move |request| {
-                let (host, rim, line) = (Arc::clone(&host), Arc::clone(&rim), Arc::clone(&handle));
-                let commits = commits.clone();
-                async move { request_through(host, rim, Arrival { line, secure }, commits, request).await }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .auto_date_header(false)
-                .serve_connection(TokioIo::new(line), service);
-            // Boxed: the compiler cannot yet see through hyper's generics that the error converts for every lifetime.
-            let connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>> = Box::pin(connection);
             let served = async move {
-                match connection.await {
+                let commits = commits;
+                let service = service_fn(|request| {
+                    let arrival = Arrival { line: Arc::clone(&handle), secure };
+                    request_through(&host, &rim, arrival, &commits, request)
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    // Hyper's own timer is set anew for every head; a connection here has one.
+                    .header_read_timeout(None)
+                    .auto_date_header(false)
+                    // Replies are short: one piece of memory is written faster than two.
+                    .writev(false)
+                    .serve_connection(TokioIo::new(line), service);
+                // Boxed: the compiler cannot yet see through hyper's generics that the error converts for every
+                // lifetime.
+                let connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send + '_>> = Box::pin(connection);
+                let ended = tokio::select! {
+                    biased;
+                    ended = connection => ended,
+                    () = silent => return tracing::debug!("a connection brought no head in time"),
+                };
+                match ended {
                     // Nobody else hears of a request that is not HTTP: it has no head to journal.
                     Err(error) if error.is_parse() => {
-                        traffic.not_http.fetch_add(1, Ordering::Relaxed);
+                        rim.traffic().not_http.fetch_add(1, Ordering::Relaxed);
                         tracing::warn!(%error, "a request that is not HTTP was refused");
                     }
                     Err(error) => tracing::debug!(%error, "a connection ended"),
@@ -172,10 +182,22 @@ impl<H: Host> Server<H> {
     }
 }
 
+/// Waits until the head of a request did not come in its time.
+async fn head_missing(line: Arc<LineHandle>) {
+    loop {
+        let awaited = line.head_awaited();
+        let Some(due) = awaited.unwrap_or_else(instant).checked_add(HEAD_TIMEOUT) else { return pending().await };
+        if awaited.is_some() && due <= instant() {
+            return;
+        }
+        tokio::time::sleep_until(due).await;
+    }
+}
+
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
@@ -192,14 +214,15 @@ type OutBody = Either<ReplyBody, aside::Answer>;
 
 /// Leads one request through its phases.
 async fn request_through<H: Host>(
-    host: Arc<H>,
-    rim: Arc<Rim>,
+    host: &Arc<H>,
+    rim: &Arc<Rim>,
     arrival: Arrival,
-    commits: mpsc::UnboundedSender<Commit>,
+    commits: &mpsc::UnboundedSender<Commit>,
     request: Request<Incoming>,
 ) -> Result<Response<OutBody>, Cut> {
+    arrival.line.head_came();
     if host.is_aside(request.uri().path()) {
-        return Ok(rim.asides().answer(&*host, arrival.line, request).await.map(Either::Right));
+        return Ok(rim.asides().answer(&**host, arrival.line, request).await.map(Either::Right));
     }
     let start = rim.clock().now();
     let (parts, incoming) = request.into_parts();
@@ -208,13 +231,14 @@ async fn request_through<H: Host>(
     let open = rim.journal().open(&head, subject, start, arrival.line);
     rim.admit(&open).await?;
 
-    let stakes = at_stake(&*host, &rim, Phase::BeforeRead, &open, Stakes::default()).await;
+    let stakes = at_stake(&**host, rim, Phase::BeforeRead, &open, Stakes::default()).await;
     let before_read = rim.strike(Phase::BeforeRead, &open, stakes).await?;
     if before_read.expire_session {
         host.expire_session(open.subject()).await;
     }
-    let ceiling = host.body_ceiling(open.subject());
-    let mut body = Body::new(incoming, Arc::clone(&open), &rim, ceiling);
+    // Most requests have none: nobody needs to know how long it might have been.
+    let ceiling = if incoming.is_end_stream() { 0 } else { host.body_ceiling(open.subject()) };
+    let mut body = Body::new(incoming, Arc::clone(&open), rim, ceiling);
     let read = async {
         let decided = match before_read.instead {
             None => Decided::ByHost(host.read(&head, open.subject(), &mut body).await?),
@@ -240,11 +264,11 @@ async fn request_through<H: Host>(
 
     let mut reply = match decided {
         Decided::ByFault(instead) => put(instead, None, &open)?,
-        Decided::ByHost(staged) => settle(Arc::clone(&host), &rim, &open, &commits, staged).await?,
+        Decided::ByHost(staged) => settle(host, rim, &open, commits, staged).await?,
     };
     host.dress(&head, &mut reply);
     open.reply(&reply);
-    Ok(response(reply, head.method == Method::HEAD, open, &rim))
+    Ok(response(reply, head.method == Method::HEAD, open, rim).map(Either::Left))
 }
 
 /// What a request came to, once its body was read.
@@ -275,14 +299,14 @@ fn put(instead: Instead, made: Option<ReplyOut>, open: &Open) -> Result<ReplyOut
 
 /// Commits what was read, with what strikes before and after it, and says what to answer.
 async fn settle<H: Host>(
-    host: Arc<H>,
+    host: &Arc<H>,
     rim: &Arc<Rim>,
     open: &Arc<Open>,
     commits: &mpsc::UnboundedSender<Commit>,
     staged: H::Staged,
 ) -> Result<ReplyOut, Cut> {
     let stakes = host.stakes(&staged);
-    let stakes = at_stake(&*host, rim, Phase::BeforeCommit, open, stakes).await;
+    let stakes = at_stake(&**host, rim, Phase::BeforeCommit, open, stakes).await;
     let before = rim.strike(Phase::BeforeCommit, open, stakes).await?;
     if before.expire_session {
         host.expire_session(open.subject()).await;
@@ -290,12 +314,12 @@ async fn settle<H: Host>(
     if let Some(instead) = before.instead {
         return put(instead, None, open);
     }
-    let Answer { reply, accepted } = commit(Arc::clone(&host), commits, staged, before.effects).await?;
+    let Answer { reply, accepted } = commit(Arc::clone(host), commits, staged, before.effects).await?;
     if !accepted {
         return Ok(reply);
     }
     let stakes = Stakes { reply: Some(reply.body.len() as u64), ..Stakes::default() };
-    let stakes = at_stake(&*host, rim, Phase::AfterCommit, open, stakes).await;
+    let stakes = at_stake(&**host, rim, Phase::AfterCommit, open, stakes).await;
     let after = rim.strike(Phase::AfterCommit, open, stakes).await?;
     if after.expire_session {
         host.expire_session(open.subject()).await;
@@ -328,8 +352,8 @@ async fn commit<H: Host>(
     answered.await.map_err(|_| Cut::of(End::Closed))
 }
 
-fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<OutBody> {
-    let mut response = Response::new(Either::Left(ReplyBody::new(reply.body, silent, open, rim)));
+fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::new(reply.body, silent, open, rim));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
         response.headers_mut().append(name, value);

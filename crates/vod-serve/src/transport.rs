@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -18,10 +18,13 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
-use crate::fault::{Rate, Throttle};
+use crate::{
+    clock::instant,
+    fault::{Rate, Throttle},
+};
 
 /// A connection.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -203,17 +206,38 @@ enum Mode {
     Reset,
 }
 
+/// A [`Mode`] that may be read without a lock.
+#[derive(Debug)]
+struct AtomicMode(AtomicU8);
+
+impl AtomicMode {
+    const ALL: [Mode; 4] = [Mode::Open, Mode::Frozen, Mode::Closed, Mode::Reset];
+
+    fn set(&self, mode: Mode) {
+        self.0.store(mode as u8, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> Mode {
+        Self::ALL[usize::from(self.0.load(Ordering::SeqCst))]
+    }
+}
+
 /// The handle on a line: cuts it, freezes it, and learns when something was really written.
 #[derive(Debug)]
 pub(crate) struct LineHandle {
     state: Mutex<LineState>,
+    /// What may pass now: changed only with `state` held, and read for every piece that passes.
+    mode: AtomicMode,
+    /// Will somebody be woken when `mode` changes? Changed only with `state` held.
+    heard: AtomicBool,
     /// Is there a throttle at all? Asked for every piece that passes, so not behind the lock.
     throttled: AtomicBool,
 }
 
 #[derive(Debug)]
 struct LineState {
-    mode: Mode,
+    /// Since when the head of a next request is awaited; none while a request is under way.
+    head_awaited: Option<Instant>,
     /// Who waits for something to pass, or for the line to be cut.
     passing: Vec<Waker>,
     /// Who waits for a flush. Kept apart: a connection that flushes must not wake itself by it, for ever.
@@ -234,10 +258,21 @@ impl LineHandle {
     fn set(&self, mode: Mode) {
         let wakers = {
             let mut state = self.state();
-            state.mode = mode;
+            self.mode.set(mode);
+            self.heard.store(false, Ordering::SeqCst);
             std::mem::take(&mut state.passing)
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The head of a request has come.
+    pub(crate) fn head_came(&self) {
+        self.state().head_awaited = None;
+    }
+
+    /// Since when the head of a request is awaited; none while a request is under way.
+    pub(crate) fn head_awaited(&self) -> Option<Instant> {
+        self.state().head_awaited
     }
 
     /// From now on nothing passes.
@@ -308,6 +343,8 @@ fn wait(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
 pub(crate) struct Line<T: Transport> {
     transport: T,
     handle: Arc<LineHandle>,
+    /// Who was the last to wait for a change of the mode.
+    hears: Option<Waker>,
     reading: Pace,
     writing: Pace,
     /// Runs while the peer takes nothing of what there is to give out.
@@ -321,17 +358,23 @@ const DEAF: Duration = Duration::from_secs(60);
 impl<T: Transport> Line<T> {
     pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
         let state = LineState {
-            mode: Mode::Open,
+            head_awaited: Some(instant()),
             passing: Vec::new(),
             flushing: Vec::new(),
             awaiting: None,
             flushes: 0,
             throttle: Throttle::default(),
         };
-        let handle = Arc::new(LineHandle { state: Mutex::new(state), throttled: AtomicBool::new(false) });
+        let handle = Arc::new(LineHandle {
+            state: Mutex::new(state),
+            mode: AtomicMode(AtomicU8::new(Mode::Open as u8)),
+            heard: AtomicBool::new(false),
+            throttled: AtomicBool::new(false),
+        });
         let line = Self {
             transport,
             handle: Arc::clone(&handle),
+            hears: None,
             reading: Pace::default(),
             writing: Pace::default(),
             deaf: None,
@@ -342,7 +385,7 @@ impl<T: Transport> Line<T> {
     /// Watches what comes of giving something out: a peer that takes nothing for too long is given up.
     fn watch<R>(&mut self, given: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         // A line that a fault has frozen waits for the fault, not for the peer.
-        if given.is_ready() || self.handle.state().mode != Mode::Open {
+        if given.is_ready() || self.handle.mode.get() != Mode::Open {
             self.deaf = None;
             return given;
         }
@@ -360,14 +403,8 @@ impl<T: Transport> Line<T> {
         cx: &mut Context<'_>,
         pass: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
-        let mode = {
-            let mut state = self.handle.state();
-            if matches!(state.mode, Mode::Open | Mode::Frozen) {
-                wait(&mut state.passing, cx);
-            }
-            state.mode
-        };
-        match mode {
+        self.hear(cx);
+        match self.handle.mode.get() {
             Mode::Open => pass(Pin::new(&mut self.transport), cx),
             Mode::Frozen => Poll::Pending,
             Mode::Closed => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -377,18 +414,29 @@ impl<T: Transport> Line<T> {
             }
         }
     }
+
+    /// Has whoever drives the connection woken when the line is cut, frozen or thawed. It is nearly always the same one,
+    /// who is waiting to hear already.
+    fn hear(&mut self, cx: &Context<'_>) {
+        let same = self.hears.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !same || !self.handle.heard.load(Ordering::SeqCst) {
+            let mut state = self.handle.state();
+            wait(&mut state.passing, cx);
+            self.handle.heard.store(true, Ordering::SeqCst);
+            self.hears = Some(cx.waker().clone());
+        }
+    }
 }
 
 impl<T: Transport> Drop for Line<T> {
     fn drop(&mut self) {
         let awaiting = {
-            let mut state = self.handle.state();
-            match state.mode {
+            match self.handle.mode.get() {
                 Mode::Reset => self.transport.reset_on_drop(),
                 Mode::Closed => self.transport.hang_up(),
                 Mode::Open | Mode::Frozen => {}
             }
-            state.awaiting.take()
+            self.handle.state().awaiting.take()
         };
         if let Some(delivery) = awaiting {
             delivery.lost();
@@ -455,6 +503,8 @@ impl<T: Transport> AsyncWrite for Line<T> {
                 let mut state = self.handle.state();
                 state.flushes += 1;
                 if state.awaiting.is_some() {
+                    // The exchange is over for the line: what comes next is another request.
+                    state.head_awaited = Some(instant());
                     state.throttle = Throttle::default();
                     self.handle.throttled.store(false, Ordering::Relaxed);
                 }

@@ -95,6 +95,9 @@ impl Mind {
 
     /// What would the answer to this opening have, that a fault could spoil?
     async fn opening_stakes(&self, asker: &Asker, asked: &InitUpload) -> Stakes {
+        if self.engine.is_idle() {
+            return Stakes::default();
+        }
         let none = Upload::default();
         let (now, lifetime) = (asker.now(), asker.lifetime());
         let decide = |upload: &Upload| {

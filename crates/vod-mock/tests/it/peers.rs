@@ -224,6 +224,26 @@ async fn what_comes_behind_a_body_is_the_next_request_and_spoils_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_has_its_answer_has_75_seconds_from_then_for_the_next_request() {
+    let file = file(1);
+    for asked in [head("GET", &init(&file), ""), head("GET", "/__vod/health", "")] {
+        let mock = mock().await;
+        let (start, (mut near, served)) = (now(), connect(&mock));
+        for answered in 1..=3 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            near.write_all(asked.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"}") {
+                assert_ne!(near.read_buf(&mut answer).await.unwrap(), 0, "it hung up before answer {answered}");
+            }
+        }
+        // Not 75 s after the connection began, nor after the head of the last request did.
+        near.write_all(b"GET /").await.unwrap();
+        assert_eq!(hangs_up_after(served, start).await, 150 + 75);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_takes_nothing_of_its_answer_is_given_up_after_a_minute() {
     let mock = mock().await;
     let file = file(15);

@@ -276,8 +276,13 @@ impl Engine {
 
     /// Would it matter in this phase whether the request's upload has a session?
     pub(crate) fn asks(&self, phase: Phase, subject: &Subject) -> bool {
-        self.planted.load(Ordering::Relaxed) > 0
-            && self.state().facing(subject).any(|(_, planted)| planted.phase == phase && planted.asks())
+        !self.is_idle() && self.state().facing(subject).any(|(_, planted)| planted.phase == phase && planted.asks())
+    }
+
+    /// Is no fault planted at all, so that nobody needs to know what there is to spoil?
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.planted.load(Ordering::Relaxed) == 0
     }
 
     /// Which fault will strike an exchange in this phase? The first that fits: the account's own, then the server's.
@@ -286,7 +291,7 @@ impl Engine {
     /// `stakes` says what the request has that a fault could spoil.
     #[must_use]
     pub fn aim(&self, phase: Phase, subject: &Subject, attempt: u32, stakes: Stakes) -> Option<Strike> {
-        if self.planted.load(Ordering::Relaxed) == 0 || subject.preflight {
+        if self.is_idle() || subject.preflight {
             return None;
         }
         let (now, powers) = (instant(), self.powers());

@@ -1,6 +1,6 @@
 //! An exchange as it is kept in memory: all its texts in one, so that it is made, kept and dropped at little cost.
 
-use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 use vod_proto::{
@@ -11,7 +11,10 @@ use vod_proto::{
 };
 
 use super::attempts::Key;
-use crate::{Head, ReplyOut, Subject, message};
+use crate::{
+    Head, ReplyOut, Subject,
+    message::{self, text_of},
+};
 
 /// The headers that an exchange keeps: those by which known clients differ, and on which this protocol depends.
 const HEADERS_THAT_MATTER: [&str; 9] = [
@@ -74,7 +77,7 @@ impl Packed {
         redactor.push_target(all, head.target(), &head.query);
         texts.target_to = all.len();
         for (name, value) in head.headers.iter().filter(|(name, _)| HEADERS_THAT_MATTER.contains(&name.as_str())) {
-            let value = String::from_utf8_lossy(value.as_bytes());
+            let value = text_of(value.as_bytes());
             push_header(all, name.as_str(), &redactor.header(name.as_str(), &value));
         }
         texts.headers_to = all.len();
@@ -140,8 +143,8 @@ impl Packed {
     /// What is answered.
     pub(super) fn reply(&mut self, reply: &ReplyOut) {
         let headers = reply.headers.iter();
-        let headers = headers.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())));
-        self.answer(reply.status, headers, &String::from_utf8_lossy(&reply.body));
+        let headers = headers.map(|(name, value)| (name.as_str(), text_of(value.as_bytes())));
+        self.answer(reply.status, headers, &text_of(&reply.body));
     }
 
     fn answer<'a>(&mut self, status: u16, headers: impl Iterator<Item = (&'a str, Cow<'a, str>)>, body: &str) {
@@ -226,7 +229,9 @@ impl Packed {
 /// Each text with its length before it, so that it may hold anything.
 fn push_header(out: &mut String, name: &str, value: &str) {
     for text in [name, value] {
-        write!(out, "{}:{text}", text.len()).expect("a text takes what is written to it");
+        out.push_str(itoa::Buffer::new().format(text.len()));
+        out.push(':');
+        out.push_str(text);
     }
 }
 
