@@ -34,6 +34,17 @@ struct Span {
     value: usize,
     end: usize,
     plain: Plain,
+    sketch: Sketch,
+}
+
+/// What tells most names apart without a look at the text: length, first and last byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sketch(usize, u8, u8);
+
+impl Sketch {
+    fn of(name: &[u8]) -> Self {
+        Self(name.len(), name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0))
+    }
 }
 
 /// Which half of a pair is read as it stands, whatever the decoding: there is neither `%` nor `+` in it.
@@ -114,7 +125,8 @@ fn spans(raw: &str) -> impl Iterator<Item = Span> {
             next = end + 1;
             if end > start {
                 let (equals, value) = equals.map_or((end, end), |at| (at, at + 1));
-                return Some(Span { start, equals, value, end, plain });
+                let sketch = Sketch::of(&raw.as_bytes()[start..equals]);
+                return Some(Span { start, equals, value, end, plain, sketch });
             }
         }
         None
@@ -127,7 +139,10 @@ fn decode(raw: &str, decoding: Decoding) -> Cow<'_, str> {
         let spaced = raw.replace('+', " ");
         return Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned());
     }
-    percent_decode_str(raw).decode_utf8_lossy()
+    // With room for all of it: the iterator cannot tell how much comes.
+    let mut bytes = Vec::with_capacity(raw.len());
+    bytes.extend(percent_decode_str(raw));
+    Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// The parameters of a request, in the order they were sent.
@@ -180,7 +195,8 @@ impl Query {
         self.raw.extend(utf8_percent_encode(&value.to_string(), ENCODE));
         let (value, end) = (equals + 1, self.raw.len());
         let plain = Plain { name: is_plain(&self.raw[start..equals]), value: is_plain(&self.raw[value..]) };
-        self.spans.push(Span { start, equals, value, end, plain });
+        let sketch = Sketch::of(&self.raw.as_bytes()[start..equals]);
+        self.spans.push(Span { start, equals, value, end, plain, sketch });
     }
 
     /// The first parameter of this name, form-decoded.
@@ -192,15 +208,12 @@ impl Query {
     /// The first parameter of this name, as it stood on the line.
     #[must_use]
     pub fn pair(&self, name: &str) -> Option<Pair<'_>> {
-        let text = self.raw.as_str();
-        self.spans.iter().map(|span| Pair { text, span: *span }).find(|pair| {
-            // Most names need no decoding, and most are not as long as the one that is asked for.
-            if pair.span.plain.name {
-                pair.span.equals - pair.span.start == name.len() && pair.raw_name() == name
-            } else {
-                pair.name() == name
-            }
-        })
+        let (text, sketch) = (self.raw.as_str(), Sketch::of(name.as_bytes()));
+        let found = self.spans.iter().find(|span| {
+            // Most names need no decoding, and most are not the one that is asked for.
+            (span.sketch == sketch || !span.plain.name) && Pair { text, span: **span }.name() == name
+        });
+        found.map(|span| Pair { text, span: *span })
     }
 
     /// The same query for whoever decodes forms, where its sender read a `+` so.
