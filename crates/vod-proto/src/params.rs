@@ -193,8 +193,9 @@ fn listed_tags(action: Action) -> bool {
 /// The stem and the n of `tags.n`, or of `tag.n` as most clients call it.
 #[must_use]
 pub fn tag_index(name: &str) -> Option<(&'static str, &str)> {
-    let index = |stem: &'static str| Some((stem, name.strip_prefix(stem)?.strip_prefix('.')?));
-    index("tags").or_else(|| index("tag"))
+    let rest = name.strip_prefix("tag")?;
+    let plural = rest.strip_prefix("s.").map(|index| ("tags", index));
+    plural.or_else(|| rest.strip_prefix('.').map(|index| ("tag", index)))
 }
 
 /// The code for a common parameter: the legacy family has its own for the SecretId, and the common one for the rest,

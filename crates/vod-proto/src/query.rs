@@ -1,7 +1,8 @@
 //! The query of a request line: order kept, raw text kept, decoded on demand.
 
-use std::{borrow::Cow, fmt, iter, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What stays as it is when a value is written: the unreserved characters of RFC 3986.
@@ -23,7 +24,7 @@ pub enum Decoding {
 pub struct Pair<'q> {
     /// The text that it stands in.
     text: &'q str,
-    span: Span,
+    span: &'q Span,
 }
 
 /// Where a pair lies in a text: its name up to `equals`, its value from `value` to `end`.
@@ -37,13 +38,34 @@ struct Span {
     sketch: Sketch,
 }
 
-/// What tells most names apart without a look at the text: length, first and last byte.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Sketch(usize, u8, u8);
+/// What tells most names apart without a look at the text: one bit of 64, by length, first and last byte.
+/// The sketches of many names are all their bits. A name that must be decoded may be any: it has every bit.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sketch(u64);
 
 impl Sketch {
+    const ANY: Self = Self(u64::MAX);
+
     fn of(name: &[u8]) -> Self {
-        Self(name.len(), name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0))
+        let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
+        // Odd factors, so that the names of the protocol fall on few common bits.
+        let mixed = name.len().wrapping_mul(9) ^ usize::from(first).wrapping_mul(41) ^ usize::from(last);
+        Self(1 << (mixed % 64))
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl Span {
+    fn new(raw: &str, [start, equals, value, end]: [usize; 4], plain: Plain) -> Self {
+        let sketch = if plain.name { Sketch::of(&raw.as_bytes()[start..equals]) } else { Sketch::ANY };
+        Self { start, equals, value, end, plain, sketch }
     }
 }
 
@@ -59,6 +81,11 @@ impl<'q> Pair<'q> {
     #[must_use]
     pub fn name(self) -> Cow<'q, str> {
         if self.span.plain.name { Cow::Borrowed(self.raw_name()) } else { decode(self.raw_name(), Decoding::Form) }
+    }
+
+    /// May the name begin with this byte, decoded? Most names that do not are told so at no cost.
+    pub(crate) fn may_begin_with(self, byte: u8) -> bool {
+        !self.span.plain.name || self.text.as_bytes().get(self.span.start) == Some(&byte)
     }
 
     /// The value, decoded.
@@ -101,35 +128,29 @@ impl PartialEq for Pair<'_> {
 impl Eq for Pair<'_> {}
 
 fn is_plain(raw: &str) -> bool {
-    !raw.bytes().any(|byte| matches!(byte, b'%' | b'+'))
+    memchr2(b'%', b'+', raw.as_bytes()).is_none()
 }
 
-/// Finds the pairs of a text, in one pass over it.
+/// Finds the pairs of a text.
 fn spans(raw: &str) -> impl Iterator<Item = Span> {
-    let mut next = 0;
-    iter::from_fn(move || {
-        while next < raw.len() {
-            let start = next;
-            let (mut equals, mut plain) = (None, Plain { name: true, value: true });
-            let mut end = start;
-            for byte in &raw.as_bytes()[start..] {
-                match byte {
-                    b'&' => break,
-                    b'=' if equals.is_none() => equals = Some(end),
-                    b'%' | b'+' if equals.is_none() => plain.name = false,
-                    b'%' | b'+' => plain.value = false,
-                    _ => {}
-                }
-                end += 1;
-            }
-            next = end + 1;
-            if end > start {
-                let (equals, value) = equals.map_or((end, end), |at| (at, at + 1));
-                let sketch = Sketch::of(&raw.as_bytes()[start..equals]);
-                return Some(Span { start, equals, value, end, plain, sketch });
-            }
+    let bytes = raw.as_bytes();
+    let mut coded = memchr2_iter(b'%', b'+', bytes).peekable();
+    let mut is_plain_to = move |end| {
+        let mut plain = true;
+        while coded.next_if(|at| *at < end).is_some() {
+            plain = false;
         }
-        None
+        plain
+    };
+    let mut start = 0;
+    memchr_iter(b'&', bytes).chain([bytes.len()]).filter_map(move |end| {
+        let start = std::mem::replace(&mut start, end + 1);
+        if start == end {
+            return None;
+        }
+        let (equals, value) = memchr(b'=', &bytes[start..end]).map_or((end, end), |at| (start + at, start + at + 1));
+        let plain = Plain { name: is_plain_to(equals), value: is_plain_to(end) };
+        Some(Span::new(raw, [start, equals, value, end], plain))
     })
 }
 
@@ -160,6 +181,8 @@ pub struct Query {
     raw: String,
     /// Where in it the pairs lie.
     spans: Vec<Span>,
+    /// Their names: most that are asked for are in no query.
+    names: Sketch,
 }
 
 /// How many parameters an ordinary request has at most. One that has more makes room for them as they come.
@@ -169,9 +192,9 @@ impl Query {
     /// Reads what stands behind the `?`. Any text is a query; a piece without `=` has an empty value.
     #[must_use]
     pub fn parse(raw: &str) -> Self {
-        let mut spans = Vec::with_capacity(ORDINARY);
-        spans.extend(self::spans(raw));
-        Self { raw: raw.to_owned(), spans }
+        let (mut spans, mut names) = (Vec::with_capacity(ORDINARY), Sketch::default());
+        spans.extend(self::spans(raw).inspect(|span| names.add(span.sketch)));
+        Self { raw: raw.to_owned(), spans, names }
     }
 
     /// Splits a request target into its path and its query.
@@ -195,8 +218,9 @@ impl Query {
         self.raw.extend(utf8_percent_encode(&value.to_string(), ENCODE));
         let (value, end) = (equals + 1, self.raw.len());
         let plain = Plain { name: is_plain(&self.raw[start..equals]), value: is_plain(&self.raw[value..]) };
-        let sketch = Sketch::of(&self.raw.as_bytes()[start..equals]);
-        self.spans.push(Span { start, equals, value, end, plain, sketch });
+        let span = Span::new(&self.raw, [start, equals, value, end], plain);
+        self.names.add(span.sketch);
+        self.spans.push(span);
     }
 
     /// The first parameter of this name, form-decoded.
@@ -209,11 +233,11 @@ impl Query {
     #[must_use]
     pub fn pair(&self, name: &str) -> Option<Pair<'_>> {
         let (text, sketch) = (self.raw.as_str(), Sketch::of(name.as_bytes()));
-        let found = self.spans.iter().find(|span| {
-            // Most names need no decoding, and most are not the one that is asked for.
-            (span.sketch == sketch || !span.plain.name) && Pair { text, span: **span }.name() == name
-        });
-        found.map(|span| Pair { text, span: *span })
+        if !self.names.has(sketch) {
+            return None;
+        }
+        let found = self.spans.iter().find(|span| span.sketch.has(sketch) && Pair { text, span }.name() == name);
+        found.map(|span| Pair { text, span })
     }
 
     /// The same query for whoever decodes forms, where its sender read a `+` so.
@@ -227,7 +251,12 @@ impl Query {
 
     /// All parameters, in the order they were sent.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = Pair<'_>> + Clone {
-        self.spans.iter().map(|span| Pair { text: &self.raw, span: *span })
+        self.spans.iter().map(|span| Pair { text: &self.raw, span })
+    }
+
+    /// May a name have an underscore in it?
+    pub(crate) fn has_underscore(&self) -> bool {
+        memchr(b'_', self.raw.as_bytes()).is_some() || self.spans.iter().any(|span| !span.plain.name)
     }
 
     /// How long the text is that was read.

@@ -3,18 +3,25 @@
 //! Secrets become placeholders, equal for equal, so that what is kept can still be compared and replayed.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::Sha256;
 
-use crate::{Query, query::Decoding, ugc::UploadSignature};
+use crate::{
+    Query,
+    query::{Decoding, Pair},
+    ugc::UploadSignature,
+};
+
+const SECRET_ID: &str = "SecretId";
 
 /// Query parameters whose values never leave the process, in whatever case they are written.
-const SECRET_PARAMETERS: [&str; 4] = ["SecretId", "SecretKey", "Signature", "Token"];
+const SECRET_PARAMETERS: [&str; 4] = [SECRET_ID, "SecretKey", "Signature", "Token"];
 
 /// Headers whose values never leave the process.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
@@ -24,6 +31,9 @@ const NUMBERED_BELOW: usize = 16;
 
 /// How many short values are told apart. A peer that sends more of them gets one placeholder for the rest.
 const NUMBERED_MOST: usize = 10_000;
+
+/// How many SecretIds are remembered with their placeholders. Beyond them, each costs its digest every time.
+const REMEMBERED_MOST: usize = 16;
 
 /// What signs a single request is no longer than this: 20 bytes in Base64. It has no room for what an upload signature says.
 const PROOF_MOST: usize = 28;
@@ -36,6 +46,8 @@ pub struct Redactor {
     /// The HMAC under the key, before anything is said to it.
     keyed: Hmac<Sha256>,
     numbered: Mutex<BTreeMap<String, usize>>,
+    /// The first SecretIds that were seen, with their placeholders: they come with every request.
+    secret_ids: [OnceLock<(String, String)>; REMEMBERED_MOST],
 }
 
 impl Redactor {
@@ -43,7 +55,7 @@ impl Redactor {
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
         let keyed = Hmac::new_from_slice(&key).expect("an HMAC key may have any length");
-        Self { keyed, numbered: Mutex::default() }
+        Self { keyed, numbered: Mutex::default(), secret_ids: Default::default() }
     }
 
     /// A request target with the secret values of its query replaced. Everything else stays to the letter.
@@ -60,7 +72,8 @@ impl Redactor {
     pub fn push_target(&self, redacted: &mut String, target: &str, query: &Query) {
         let query_at = target.len() - query.raw_len();
         let mut copied = 0;
-        for (pair, value) in query.placed().filter(|(_, value)| !value.is_empty()) {
+        let may_be_secret = |pair: &Pair<'_>| [b's', b'S', b't', b'T'].iter().any(|first| pair.may_begin_with(*first));
+        for (pair, value) in query.placed().filter(|(pair, value)| !value.is_empty() && may_be_secret(pair)) {
             let name = pair.name();
             let Some(secret) = SECRET_PARAMETERS.iter().find(|secret| secret.eq_ignore_ascii_case(&name)) else {
                 continue;
@@ -70,6 +83,7 @@ impl Redactor {
             let value = pair.value(Decoding::Percent);
             match self.token(secret, &value) {
                 Some(token) => redacted.extend(utf8_percent_encode(&token, NON_ALPHANUMERIC)),
+                None if *secret == SECRET_ID => self.push_secret_id(redacted, &value),
                 None => self.push_value(redacted, &value),
             }
         }
@@ -100,8 +114,8 @@ impl Redactor {
     }
 
     /// The value of a header, replaced where it is a secret. `name` is in lower case.
-    pub fn header(&self, name: &str, value: &str) -> String {
-        if SECRET_HEADERS.contains(&name) { self.value(value) } else { value.to_owned() }
+    pub fn header<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
+        if SECRET_HEADERS.contains(&name) { Cow::Owned(self.value(value)) } else { Cow::Borrowed(value) }
     }
 
     /// The placeholder of a secret value.
@@ -120,6 +134,17 @@ impl Redactor {
         let mut digits = [0; 16];
         hex::encode_to_slice(&self.digest(secret)[..8], &mut digits).expect("two digits a byte");
         out.push_str(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"));
+    }
+
+    /// The same for what comes again and again.
+    fn push_secret_id(&self, out: &mut String, secret_id: &str) {
+        for seen in &self.secret_ids {
+            let (first, placeholder) = seen.get_or_init(|| (secret_id.to_owned(), self.value(secret_id)));
+            if first == secret_id {
+                return out.push_str(placeholder);
+            }
+        }
+        self.push_value(out, secret_id);
     }
 
     fn number(&self, secret: &str) -> String {

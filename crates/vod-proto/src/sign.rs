@@ -91,23 +91,32 @@ pub fn string_to_sign(method: &str, host: &str, path: &str, query: &Query, decod
 
 /// The end of that text, which is the same for every host.
 fn signed_parameters(query: &Query, decoding: Decoding) -> String {
+    let underscored = query.has_underscore();
     let mut pairs = Vec::with_capacity(query.pairs().len());
     for pair in query.pairs() {
         let name = pair.name();
         if name != "Signature" {
-            pairs.push((with_dots(name), pair.value(decoding)));
+            let name = if underscored { with_dots(name) } else { name };
+            pairs.push((beginning(&name), name, pair));
         }
     }
-    pairs.sort_by(|a, b| a.0.cmp(&b.0));
-    let len = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-    let mut text = String::with_capacity(len);
-    for (at, (name, value)) in pairs.iter().enumerate() {
-        text.push(if at == 0 { '?' } else { '&' });
+    pairs.sort_by(|(a, name, _), (b, other, _)| a.cmp(b).then_with(|| name.cmp(other)));
+    let mut text = String::with_capacity(query.raw_len() + 1);
+    for (nth, (_, name, pair)) in pairs.iter().enumerate() {
+        text.push(if nth == 0 { '?' } else { '&' });
         text.push_str(name);
         text.push('=');
-        text.push_str(value);
+        text.push_str(&pair.value(decoding));
     }
     text
+}
+
+/// The first eight bytes of a name as a number: where these differ, names are in the order of the numbers.
+fn beginning(name: &str) -> u64 {
+    match name.as_bytes().first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => name.bytes().fold(0, |number, byte| number << 8 | u64::from(byte)) << ((64 - 8 * name.len()) % 64),
+    }
 }
 
 fn with_dots(name: Cow<'_, str>) -> Cow<'_, str> {
@@ -217,6 +226,19 @@ mod tests {
         let query = Query::parse("tag.2=c&tag.10=b&b_c=x&Zone=1&tag.1=a&Signature=s&action=2");
         let text = string_to_sign("GET", "h", "/p", &query, Decoding::Form);
         assert_eq!(text, "GETh/p?Zone=1&action=2&b.c=x&tag.1=a&tag.10=b&tag.2=c");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_order_is_that_of_the_names_whatever_their_length(raw in "([ab_.=&]|&[a-c]{7,10}=x|%00){0,30}") {
+            let query = Query::parse(&raw);
+            let mut named: Vec<_> = query.pairs().map(|pair| (pair.name().replace('_', "."), pair)).collect();
+            named.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+            let pairs = named.iter().map(|(name, pair)| format!("{name}={}", pair.value(Decoding::Form)));
+            let expected = pairs.collect::<Vec<_>>().join("&");
+            let text = string_to_sign("GET", "h", "/p", &query, Decoding::Form);
+            proptest::prop_assert_eq!(text.trim_start_matches("GETh/p").trim_start_matches('?'), expected);
+        }
     }
 
     #[test]

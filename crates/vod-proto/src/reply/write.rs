@@ -58,11 +58,11 @@ impl From<&ListedPart> for PartFields {
 
 impl<'r> Fields<'r> {
     /// What every reply of a family has, and nothing else.
-    fn of(family: Family) -> Self {
+    fn of(family: Family, code: Code) -> Self {
         let newer = family != Family::Legacy;
         Self {
             can_retry: newer.then_some(0),
-            code: Code::OK,
+            code,
             code_desc: newer.then_some(""),
             data_size: None,
             file_id: None,
@@ -83,6 +83,17 @@ impl<'r> Fields<'r> {
 }
 
 impl Reply {
+    /// The code that it is written with.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Init(InitReply::Resume { .. }) => Code::RESUME,
+            Self::Init(InitReply::Exists(_)) => Code::EXISTS,
+            Self::Init(InitReply::Fresh) | Self::Part | Self::Finish(_) | Self::Next(_) => Code::OK,
+            Self::Rejected(Rejected { code, .. }) => *code,
+        }
+    }
+
     /// Writes the reply: fields in alphabetical order, as the real service does.
     ///
     /// Always with `canRetry`, `code`, `codeDesc` and `message`, because known clients read them with getters that
@@ -93,7 +104,7 @@ impl Reply {
     }
 
     fn fields(&self, family: Family) -> Fields<'_> {
-        let fields = Fields::of(family);
+        let fields = Fields::of(family, self.code());
         match self {
             Self::Init(InitReply::Fresh) => Fields {
                 // What a real server was seen to answer, to the letter.
@@ -102,12 +113,11 @@ impl Reply {
                 ..fields
             },
             Self::Init(InitReply::Resume { part_size, parts }) => Fields {
-                code: Code::RESUME,
                 data_size: Some(*part_size),
                 list_parts: Some(parts.iter().map(PartFields::from).collect()),
                 ..fields
             },
-            Self::Init(InitReply::Exists(stored)) => Fields { code: Code::EXISTS, ..fields }.with(stored),
+            Self::Init(InitReply::Exists(stored)) => fields.with(stored),
             Self::Part => fields,
             Self::Finish(stored) => Fields { session_info: Some(""), ..fields }.with(stored),
             // A text, as the documents show it: one client reads it in a way that fails on a number.
@@ -117,7 +127,6 @@ impl Reply {
             Self::Next(NextReply::Stored(stored)) => Fields { flag: Some(1), ..fields }.with(stored),
             Self::Rejected(Rejected { code, can_retry, message }) => Fields {
                 can_retry: fields.can_retry.map(|_| u8::from(can_retry.unwrap_or(false))),
-                code: *code,
                 code_desc: fields.code_desc.map(|_| code.meaning().map_or("", |row| row.meaning)),
                 message,
                 ..fields

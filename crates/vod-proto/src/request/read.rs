@@ -131,7 +131,7 @@ impl<'q> Reader<'q> {
         let stem = listed.trim_end_matches(".n");
         let mut tags = BTreeMap::new();
         let mut other = None;
-        for pair in self.query.pairs() {
+        for pair in self.query.pairs().filter(|pair| pair.may_begin_with(b't')) {
             let name = pair.name();
             let Some((found, index)) = params::tag_index(&name) else { continue };
             let value = pair.value(Decoding::Form);
