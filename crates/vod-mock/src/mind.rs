@@ -161,7 +161,7 @@ impl What {
 }
 
 fn decided(reply: &Reply, family: Family) -> Staged {
-    What::Decided(ReplyOut::json(reply.to_json(family))).safe()
+    What::Decided(ReplyOut::of(reply, family)).safe()
 }
 
 fn unwritable(error: io::Error) -> Rejected {
@@ -236,12 +236,13 @@ impl Mind {
 
     /// Who and what a request is about, as far as its head tells. A browser's question whether it may ask is about
     /// nothing yet: no fault may mistake it for the request.
-    pub(crate) async fn subject(&self, head: &Head) -> Subject {
+    pub(crate) async fn subject(&self, head: &Head) -> (Subject, Option<Arc<ActiveAccount>>) {
         if head.is_preflight() {
-            return Subject { preflight: true, ..Subject::default() };
+            return (Subject { preflight: true, ..Subject::default() }, None);
         }
         let claims = Claims::of(&head.query);
-        let account = self.standards.account(&claims).map(|active| Arc::clone(active.space.name()));
+        let caller = self.standards.account(&claims);
+        let account = caller.as_ref().map(|active| Arc::clone(active.space.name()));
         let Claims { action, file_sha1, part, .. } = claims;
         let action = action.as_deref().map(vod_serve::action);
         let mut subject = Subject { account, action, file_sha1, part, part_number: None, preflight: false };
@@ -257,7 +258,7 @@ impl Mind {
                 None => None,
             };
         }
-        subject
+        (subject, caller)
     }
 
     /// What a fault could spoil, if this is committed.

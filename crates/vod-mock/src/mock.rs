@@ -333,14 +333,15 @@ struct MockHost {
 }
 
 impl Host for MockHost {
+    type Caller = Option<Arc<ActiveAccount>>;
     type Staged = Staged;
 
-    async fn subject(&self, head: &Head) -> Subject {
+    async fn subject(&self, head: &Head) -> (Subject, Self::Caller) {
         self.mind.subject(head).await
     }
 
-    async fn read(&self, head: &Head, _: &Subject, body: &mut Body) -> Result<Staged, BodyError> {
-        self.mind.read(head, body).await
+    async fn read(&self, head: &Head, caller: Self::Caller, body: &mut Body) -> Result<Staged, BodyError> {
+        self.mind.read(head, caller, body).await
     }
 
     fn stakes(&self, staged: &Staged) -> Stakes {

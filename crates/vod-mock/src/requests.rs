@@ -69,14 +69,20 @@ impl Standards {
         }
     }
 
-    /// Checks a request's head.
-    pub(crate) fn check(&self, head: &Head, now: Timestamp) -> Result<Asked, Refusal> {
+    /// Checks the head of a request that came from this [account](Self::account), if from any.
+    pub(crate) fn check(
+        &self,
+        head: &Head,
+        caller: Option<Arc<ActiveAccount>>,
+        now: Timestamp,
+    ) -> Result<Asked, Refusal> {
         if !rules::known_path(head.path()) {
             tracing::warn!(path = head.path(), "a request for an unknown path");
             let known = if self.admin_here { [PATH_V2, PATH_V3, "/__vod/"].as_slice() } else { &[PATH_V2, PATH_V3] };
             let error = format!("unknown path {}: expected one of {}", head.path(), known.join(", "));
-            let body = serde_json::json!({ "error": error }).to_string();
-            return Err(Refusal::Foreign(ReplyOut { status: 404, ..ReplyOut::json(body) }));
+            let mut foreign = ReplyOut::json(serde_json::json!({ "error": error }).to_string());
+            foreign.status = 404;
+            return Err(Refusal::Foreign(foreign));
         }
         let unknown = |message: String| Refusal::Rejected(refuse(Code::COMMON_PARAMS, message), Family::Server);
         let Some(action) = head.query.get("Action") else {
@@ -86,11 +92,17 @@ impl Standards {
             tracing::warn!(action = error.0, "a request for an unknown action");
             unknown(error.to_string())
         })?;
-        let checked = self.check_action(action, head, now);
+        let checked = self.check_action(action, head, caller, now);
         checked.map_err(|rejected| Refusal::Rejected(rejected, action.family()))
     }
 
-    fn check_action(&self, action: Action, head: &Head, now: Timestamp) -> Result<Asked, Rejected> {
+    fn check_action(
+        &self,
+        action: Action,
+        head: &Head,
+        caller: Option<Arc<ActiveAccount>>,
+        now: Timestamp,
+    ) -> Result<Asked, Rejected> {
         if !matches!(head.method.as_str(), "GET" | "POST") {
             let code = match action.family() {
                 Family::Legacy => Code::BAD_PARAMETER,
@@ -107,11 +119,10 @@ impl Standards {
             return Err(refuse(Code::BAD_PARAMETER, message));
         }
         let (account, decoding) = match (self.auth, action.family()) {
-            (Auth::Verify, Family::Ugc) => (self.verify_token(head)?, Decoding::Form),
-            (Auth::Verify, family) => self.verify(family, head, now)?,
+            (Auth::Verify, Family::Ugc) => (verify_token(head, caller)?, Decoding::Form),
+            (Auth::Verify, family) => self.verify(family, head, caller, now)?,
             (Auth::Any, _) => {
-                let account = self.account(&Claims::of(&head.query));
-                let account = account.ok_or_else(|| refuse(Code::SIGNATURE, "there is no account to answer for"))?;
+                let account = caller.ok_or_else(|| refuse(Code::SIGNATURE, "there is no account to answer for"))?;
                 (account, Decoding::Form)
             }
         };
@@ -125,12 +136,16 @@ impl Standards {
     }
 
     /// Checks common parameters, account, signature and its age. Says how the query is to be read, too.
-    fn verify(&self, family: Family, head: &Head, now: Timestamp) -> Result<(Arc<ActiveAccount>, Decoding), Rejected> {
+    fn verify(
+        &self,
+        family: Family,
+        head: &Head,
+        caller: Option<Arc<ActiveAccount>>,
+        now: Timestamp,
+    ) -> Result<(Arc<ActiveAccount>, Decoding), Rejected> {
         let params = CommonParams::from_query(family, &head.query).map_err(broken)?;
         self.note(family, params.deviations)?;
-        let account = self
-            .namespaces
-            .of_secret_id(&params.secret_id)
+        let account = caller
             .ok_or_else(|| refuse(common::unknown_account(family), "parameter SecretId is wrong: no account has it"))?;
         let (method, host, path) = (head.method.as_str(), head.host(), head.path());
         let hosts = self.hosts(family, &host);
@@ -175,22 +190,6 @@ impl Standards {
         hosts
     }
 
-    /// Checks an upload signature: whose it is, that it holds, and that it has not expired.
-    fn verify_token(&self, head: &Head) -> Result<Arc<ActiveAccount>, Rejected> {
-        let sent = SentSignature::of_query(&head.query).map_err(broken)?;
-        let account = self.namespaces.of_secret_id(&sent.secret_id().map_err(broken)?);
-        let account = account.ok_or_else(|| broken(sent.wrong("no account has its SecretId")))?;
-        if !sent.holds(&account.account.secret_key) {
-            let why = format!("the upload signature does not hold for account {}", account.account.name);
-            return Err(broken(sent.wrong(why)));
-        }
-        let (expires, now) = (sent.expires().map_err(broken)?, account.space.now().as_second());
-        if i64::try_from(expires).is_ok_and(|expires| expires < now) {
-            return Err(broken(sent.wrong(format!("the upload signature expired at {expires}, it is {now} now"))));
-        }
-        Ok(account)
-    }
-
     /// Notes deviations from the documents, or refuses the first of them.
     pub(crate) fn note(&self, family: Family, deviations: impl IntoIterator<Item = Deviation>) -> Result<(), Rejected> {
         for deviation in deviations {
@@ -201,6 +200,22 @@ impl Standards {
         }
         Ok(())
     }
+}
+
+/// Checks an upload signature: whose it is, that it holds, and that it has not expired.
+fn verify_token(head: &Head, caller: Option<Arc<ActiveAccount>>) -> Result<Arc<ActiveAccount>, Rejected> {
+    let sent = SentSignature::of_query(&head.query).map_err(broken)?;
+    sent.secret_id().map_err(broken)?;
+    let account = caller.ok_or_else(|| broken(sent.wrong("no account has its SecretId")))?;
+    if !sent.holds(&account.account.secret_key) {
+        let why = format!("the upload signature does not hold for account {}", account.account.name);
+        return Err(broken(sent.wrong(why)));
+    }
+    let (expires, now) = (sent.expires().map_err(broken)?, account.space.now().as_second());
+    if i64::try_from(expires).is_ok_and(|expires| expires < now) {
+        return Err(broken(sent.wrong(format!("the upload signature expired at {expires}, it is {now} now"))));
+    }
+    Ok(account)
 }
 
 /// The type of a body that is a form, as a browser would send a file.

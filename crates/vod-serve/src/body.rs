@@ -54,8 +54,9 @@ pub struct Body {
     ceiling: u64,
     /// Bytes handed on so far.
     len: u64,
-    sha1: Sha1Hasher,
-    md5: Option<Md5Hasher>,
+    /// From the first byte on.
+    sha1: Option<Box<Sha1Hasher>>,
+    md5: Option<Box<Md5Hasher>>,
     /// What came, but stands behind the byte that a fault strikes at.
     held: Option<Bytes>,
     aimed: Option<Aimed>,
@@ -70,14 +71,14 @@ impl Body {
     pub(crate) fn new(incoming: Incoming, open: Arc<Open>, rim: &Arc<Rim>, ceiling: u64) -> Self {
         let stakes = Stakes { body: incoming.size_hint().exact(), ..Stakes::default() };
         let aimed = rim.aim(Phase::MidBody, &open, stakes);
-        let sha1 = Sha1Hasher::default();
-        let (left, pace) = (WHOLE, Pace::default());
-        Self { incoming, open, ceiling, len: 0, sha1, md5: None, held: None, aimed, left, pace, ended: false }
+        // Most requests have no body, and no timer for one.
+        let (left, pace, ended) = (WHOLE, Pace::default(), incoming.is_end_stream());
+        Self { incoming, open, ceiling, len: 0, sha1: None, md5: None, held: None, aimed, left, pace, ended }
     }
 
     /// Takes the MD5 along. Call it before the first byte is read.
     pub fn take_md5(&mut self) {
-        self.md5 = Some(Md5Hasher::default());
+        self.md5 = Some(Box::default());
     }
 
     /// The next bytes, or none at the end.
@@ -109,7 +110,7 @@ impl Body {
         if self.len > self.ceiling {
             return Err(BodyError::TooLong(self.ceiling));
         }
-        self.sha1.update(&bytes);
+        self.sha1.get_or_insert_default().update(&bytes);
         if let Some(md5) = &mut self.md5 {
             md5.update(&bytes);
         }
@@ -171,13 +172,13 @@ impl Body {
     /// The MD5 of what was read, where it was asked for.
     #[must_use]
     pub fn md5(&self) -> Option<Md5> {
-        self.md5.clone().map(Md5Hasher::finish)
+        self.md5.as_deref().cloned().map(Md5Hasher::finish)
     }
 
     /// The SHA-1 of what was read.
     #[must_use]
     pub fn sha1(&self) -> Sha1 {
-        self.sha1.clone().finish()
+        self.sha1.as_deref().cloned().unwrap_or_default().finish()
     }
 
     /// Reads what is left and throws it away.

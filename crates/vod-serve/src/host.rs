@@ -20,11 +20,14 @@ pub type AsideBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Syn
 /// and asks the fault engine between them.
 /// A request may end after any of them; nothing may have an effect before `commit`.
 pub trait Host: Send + Sync + 'static {
+    /// Who asks, as far as this mind needs it again.
+    type Caller: Send;
+
     /// What a read request waits as until it is committed.
     type Staged: Send + 'static;
 
-    /// Who and what the request is about.
-    fn subject(&self, head: &Head) -> impl Future<Output = Subject> + Send;
+    /// Who and what the request is about, and who asks.
+    fn subject(&self, head: &Head) -> impl Future<Output = (Subject, Self::Caller)> + Send;
 
     /// Takes in the body, without any effect that anyone can see.
     ///
@@ -36,7 +39,7 @@ pub trait Host: Send + Sync + 'static {
     fn read(
         &self,
         head: &Head,
-        subject: &Subject,
+        caller: Self::Caller,
         body: &mut Body,
     ) -> impl Future<Output = Result<Self::Staged, BodyError>> + Send;
 

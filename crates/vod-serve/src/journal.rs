@@ -40,7 +40,7 @@ use vod_proto::{Exchange, exchange::End, lint::Lacking, redact::Redactor};
 
 pub use file::JournalError;
 pub use follow::{Followed, Follower, Since};
-pub(crate) use open::Open;
+pub(crate) use open::{Open, Writer};
 pub use tally::{Counted, CountedCode, Tally};
 
 use self::{
@@ -337,18 +337,17 @@ impl Journal {
         self.followed.notify_waiters();
     }
 
+    /// Whoever writes down what passes over this line.
+    pub(crate) fn writer(self: &Arc<Self>, line: Arc<LineHandle>) -> Arc<Writer> {
+        Writer::new(Arc::clone(self), line)
+    }
+
     /// Begins an exchange.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        head: &Head,
-        subject: Subject,
-        start: jiff::Timestamp,
-        line: Arc<LineHandle>,
-    ) -> Arc<Open> {
+    fn open(&self, writer: &Arc<Writer>, head: &Head, subject: Subject, start: jiff::Timestamp) -> Arc<Open> {
         // Whatever can be done without the lock is done before it.
         let packed = Packed::new(head, &subject, start, &self.redactor);
         let key = packed.key();
-        let mut open = Arc::new(Open::new(Arc::clone(self), line, subject, packed));
+        let mut open = Arc::new(Open::new(Arc::clone(writer), subject, packed));
         let mut state = self.state();
         let seq = state.next_seq;
         state.next_seq += 1;
@@ -368,15 +367,15 @@ impl Journal {
     }
 
     /// Puts an exchange on its shelf. Its line waits to be [written](Self::write).
-    fn close(&self, packed: &Arc<Packed>) {
+    fn close(&self, packed: Arc<Packed>) {
         let line = self.file.as_ref().and_then(|_| line(&packed.exchange()));
-        let counted = Counted::of(packed);
+        let counted = Counted::of(&packed);
         let (dropped, is_followed) = {
             let mut state = self.state();
             state.under_way.remove(&packed.seq);
             state.unwritten.extend(line);
-            state.shelves.tally(packed.account.as_deref()).count(counted, packed);
-            (state.keep(Arc::clone(packed)), !state.followers.is_empty())
+            state.shelves.tally(packed.account.as_deref()).count(counted, &packed);
+            (state.keep(packed), !state.followers.is_empty())
         };
         if is_followed {
             self.followed.notify_waiters();

@@ -1,10 +1,16 @@
 //! What passes between the rim and the mind behind it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
-use vod_proto::{Action, PartSpan, Query, Sha1};
+use vod_proto::{
+    Action, Code, Family, PartSpan, Query, Sha1,
+    reply::{self, InitReply, Reply},
+};
 
 use crate::fault::ListLie;
 
@@ -153,6 +159,18 @@ impl Stakes {
     }
 }
 
+/// A reply as its family writes it. Most say nothing of their own: these are written once.
+fn written(reply: &Reply, family: Family) -> Bytes {
+    static COMMON: LazyLock<Vec<(Reply, Family, Bytes)>> = LazyLock::new(|| {
+        let families = |reply: Reply| Family::ALL.map(|family| (reply.clone(), family, reply.to_json(family).into()));
+        [Reply::Part, Reply::Init(InitReply::Fresh)].into_iter().flat_map(families).collect()
+    });
+    match COMMON.iter().find(|(common, of, _)| (common, *of) == (reply, family)) {
+        Some((.., bytes)) => bytes.clone(),
+        None => reply.to_json(family).into(),
+    }
+}
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -169,15 +187,49 @@ pub struct ReplyOut {
     pub status: u16,
     /// Headers beside those of HTTP itself.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body: text, unless a fault made it.
-    pub body: Bytes,
+    body: Bytes,
+    /// The code in the body, where whoever wrote it knows.
+    code: Option<Code>,
 }
 
 impl ReplyOut {
-    /// An answer of the protocol: status 200, whatever it says.
+    /// An answer of any kind.
+    pub fn new(status: u16, headers: Vec<(HeaderName, HeaderValue)>, body: impl Into<Bytes>) -> Self {
+        Self { status, headers, body: body.into(), code: None }
+    }
+
+    /// JSON, with status 200.
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self::new(200, vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+    }
+
+    /// An answer of the protocol, as the family writes it: status 200, whatever it says.
     #[must_use]
-    pub fn json(body: String) -> Self {
-        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        Self { status: 200, headers, body: body.into() }
+    pub fn of(reply: &Reply, family: Family) -> Self {
+        Self { code: Some(reply.code()), ..Self::json(written(reply, family)) }
+    }
+
+    /// The body: text, unless a fault made it.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The code that the body has, if it is an answer of the protocol.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.code.or_else(|| reply::code_of(&text_of(&self.body)))
+    }
+
+    /// Cuts the body off behind so many bytes. Nothing happens if it is no longer than that.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.body.len() {
+            self.body.truncate(len);
+            self.code = None;
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (u16, Vec<(HeaderName, HeaderValue)>, Bytes) {
+        (self.status, self.headers, self.body)
     }
 }

@@ -1,6 +1,12 @@
 //! What every connection of a server shares: the faults that strike, and whoever is being killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::watch;
 use vod_proto::exchange::End;
@@ -41,6 +47,8 @@ pub(crate) struct Rim {
     traffic: Arc<Traffic>,
     /// Whoever is being killed at this moment gets no answer any more.
     condemned: watch::Sender<Vec<Condemned>>,
+    /// Is that anybody? Asked for every request, so not behind the lock.
+    killing: AtomicBool,
     /// This server stops.
     stopping: watch::Sender<bool>,
 }
@@ -73,7 +81,8 @@ impl Rim {
     ) -> Self {
         let (condemned, stopping) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
         let (door, asides) = (Door::default(), Asides::default());
-        Self { engine, journal, clock, killer, door, asides, traffic, condemned, stopping }
+        let killing = AtomicBool::new(false);
+        Self { engine, journal, clock, killer, door, asides, traffic, condemned, killing, stopping }
     }
 
     /// Ends every exchange that is under way, and lets go of what is held up although its exchange is over.
@@ -111,7 +120,7 @@ impl Rim {
     /// Which fault waits for a byte of a body, or of a reply, of which `stakes` says how long it is?
     pub(crate) fn aim(self: &Arc<Self>, phase: Phase, open: &Arc<Open>, stakes: Stakes) -> Option<Aimed> {
         let strike = self.engine.aim(phase, open.subject(), open.attempt(), stakes)?;
-        Some(Aimed { strike: Some(strike), phase, rim: Arc::clone(self), open: Arc::clone(open) })
+        Some(Aimed { strike: Some(Box::new(strike)), phase, rim: Arc::clone(self), open: Arc::clone(open) })
     }
 
     /// Could a fault strike in this phase that needs to know what the request has to spoil?
@@ -150,7 +159,10 @@ impl Rim {
             KillTarget::Client => Condemned::Account(open.subject().account.clone()),
         };
         // First the word, then the list: an exchange that is not on the list yet will hear the word.
-        self.condemned.send_modify(|all| all.push(condemned.clone()));
+        self.condemned.send_modify(|all| {
+            all.push(condemned.clone());
+            self.killing.store(true, Ordering::SeqCst);
+        });
         let mut victims = self.journal.under_way();
         victims.retain(|other| condemned.holds(other));
         for victim in &victims {
@@ -183,13 +195,14 @@ impl Rim {
             if let Some(at) = all.iter().position(|other| *other == condemned) {
                 all.remove(at);
             }
+            self.killing.store(!all.is_empty(), Ordering::SeqCst);
         });
     }
 
     /// Lets an exchange go on, unless it came from or to someone who is being killed.
     pub(crate) async fn admit(&self, open: &Open) -> Result<(), Cut> {
         let held = |all: &Vec<Condemned>| all.iter().any(|one| one.holds(open));
-        if !held(&self.condemned.borrow()) {
+        if !self.killing.load(Ordering::SeqCst) || !held(&self.condemned.borrow()) {
             return Ok(());
         }
         open.line().freeze();
@@ -203,7 +216,8 @@ impl Rim {
 
 /// A fault that waits for a byte. Where it is dropped before, the byte did not come.
 pub(crate) struct Aimed {
-    strike: Option<Strike>,
+    /// Boxed: bodies are moved about, and most have none.
+    strike: Option<Box<Strike>>,
     phase: Phase,
     rim: Arc<Rim>,
     open: Arc<Open>,
@@ -218,7 +232,7 @@ impl Aimed {
     /// Lets it strike.
     pub(crate) async fn hit(mut self) -> Result<(), Cut> {
         match self.strike.take() {
-            Some(strike) => self.rim.hit(strike, self.phase, &self.open).await.map(drop),
+            Some(strike) => self.rim.hit(*strike, self.phase, &self.open).await.map(drop),
             None => Ok(()),
         }
     }

@@ -2,24 +2,26 @@
 //! before-read, mid-body, before-commit, after-commit, mid-reply.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     future::{pending, poll_fn},
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
-    task::Poll,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
+
+use futures_util::future::{FusedFuture as _, FutureExt as _};
 
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 use vod_proto::exchange::End;
 
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
     clock::instant,
     door::Shut,
     fault::{Instead, Phase},
-    journal::Open,
+    journal::{Open, Writer},
     reply_body::ReplyBody,
     rim::{Rim, SETTLED_WITHIN, cut},
     traffic::Traffic,
@@ -138,13 +140,11 @@ impl<H: Host> Server<H> {
             let secure = transport.is_secure();
             let (line, handle) = Line::new(transport);
             let silent = head_missing(Arc::clone(&handle));
-            let (commits, mut begun) = mpsc::unbounded_channel::<Commit>();
-            let served = async move {
-                let commits = commits;
-                let service = service_fn(|request| {
-                    let arrival = Arrival { line: Arc::clone(&handle), secure };
-                    request_through(&host, &rim, arrival, &commits, request)
-                });
+            let writer = rim.journal().writer(handle);
+            let shared = Arc::new(Shared { host, rim: Arc::clone(&rim), writer, secure });
+            let beside = Beside::default();
+            let served = async {
+                let service = service_fn(|request| request_through(&shared, &beside, request));
                 let connection = hyper::server::conn::http1::Builder::new()
                     // Hyper's own timer is set anew for every head; a connection here has one.
                     .header_read_timeout(None)
@@ -172,12 +172,13 @@ impl<H: Host> Server<H> {
             };
             // Hyper drops a request whose client is gone, wherever it stands. A commit must not end half way, so it
             // is carried out beside the connection, and outlives it if need be; both end with the task they share.
-            let committed = async move {
-                while let Some(commit) = begun.recv().await {
-                    commit.await;
-                }
-            };
-            futures_util::future::join(served, committed).await;
+            let mut served = pin!(served.fuse());
+            poll_fn(|cx| {
+                let ended = served.is_terminated() || served.as_mut().poll(cx).is_ready();
+                let carried_out = beside.poll(cx);
+                if ended { carried_out } else { Poll::Pending }
+            })
+            .await;
         }
     }
 }
@@ -204,9 +205,40 @@ async fn until(moment: Option<Instant>) {
 /// A commit that is carried out beside its connection.
 type Commit = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a request came over.
-struct Arrival {
-    line: Arc<LineHandle>,
+/// What is carried out beside a connection, in its task: one after the other, by whoever polls it after the connection.
+#[derive(Default)]
+struct Beside {
+    commits: Mutex<VecDeque<Commit>>,
+    /// Is there any? Asked whenever the task is woken, so not behind the lock.
+    any: AtomicBool,
+}
+
+impl Beside {
+    fn begin(&self, commit: Commit) {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).push_back(commit);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Ready when there is nothing left to do.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.any.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(commit) = commits.front_mut() {
+            ready!(commit.as_mut().poll(cx));
+            commits.pop_front();
+        }
+        self.any.store(false, Ordering::Release);
+        Poll::Ready(())
+    }
+}
+
+/// What the requests of one connection share: one count of users for all of it, that no other connection changes.
+struct Shared<H> {
+    host: Arc<H>,
+    rim: Arc<Rim>,
+    writer: Arc<Writer>,
     secure: bool,
 }
 
@@ -214,21 +246,21 @@ type OutBody = Either<ReplyBody, aside::Answer>;
 
 /// Leads one request through its phases.
 async fn request_through<H: Host>(
-    host: &Arc<H>,
-    rim: &Arc<Rim>,
-    arrival: Arrival,
-    commits: &mpsc::UnboundedSender<Commit>,
+    shared: &Arc<Shared<H>>,
+    beside: &Beside,
     request: Request<Incoming>,
 ) -> Result<Response<OutBody>, Cut> {
-    arrival.line.head_came();
+    let Shared { host, rim, writer, secure } = &**shared;
+    writer.line().head_came();
     if host.is_aside(request.uri().path()) {
-        return Ok(rim.asides().answer(&**host, arrival.line, request).await.map(Either::Right));
+        let line = Arc::clone(writer.line());
+        return Ok(rim.asides().answer(&**host, line, request).await.map(Either::Right));
     }
     let start = rim.clock().now();
     let (parts, incoming) = request.into_parts();
-    let head = Head::of(parts, arrival.secure);
-    let subject = host.subject(&head).await;
-    let open = rim.journal().open(&head, subject, start, arrival.line);
+    let head = Head::of(parts, *secure);
+    let (subject, caller) = host.subject(&head).await;
+    let open = writer.open(&head, subject, start);
     rim.admit(&open).await?;
 
     let stakes = at_stake(&**host, rim, Phase::BeforeRead, &open, Stakes::default()).await;
@@ -241,7 +273,7 @@ async fn request_through<H: Host>(
     let mut body = Body::new(incoming, Arc::clone(&open), rim, ceiling);
     let read = async {
         let decided = match before_read.instead {
-            None => Decided::ByHost(host.read(&head, open.subject(), &mut body).await?),
+            None => Decided::ByHost(host.read(&head, caller, &mut body).await?),
             Some(instead) => Decided::ByFault(instead),
         };
         match body.drain().await {
@@ -264,7 +296,7 @@ async fn request_through<H: Host>(
 
     let mut reply = match decided {
         Decided::ByFault(instead) => put(instead, None, &open)?,
-        Decided::ByHost(staged) => settle(host, rim, &open, commits, staged).await?,
+        Decided::ByHost(staged) => settle(shared, &open, beside, staged).await?,
     };
     host.dress(&head, &mut reply);
     open.reply(&reply);
@@ -290,7 +322,7 @@ fn put(instead: Instead, made: Option<ReplyOut>, open: &Open) -> Result<ReplyOut
     match (instead, made) {
         (Instead::Reply(reply), _) => Ok(reply),
         (Instead::First(len), Some(mut reply)) => {
-            reply.body.truncate(len);
+            reply.truncate(len);
             Ok(reply)
         }
         (Instead::First(_), None) | (Instead::Nothing, _) => Err(cut(open, End::Closed)),
@@ -299,12 +331,12 @@ fn put(instead: Instead, made: Option<ReplyOut>, open: &Open) -> Result<ReplyOut
 
 /// Commits what was read, with what strikes before and after it, and says what to answer.
 async fn settle<H: Host>(
-    host: &Arc<H>,
-    rim: &Arc<Rim>,
+    shared: &Arc<Shared<H>>,
     open: &Arc<Open>,
-    commits: &mpsc::UnboundedSender<Commit>,
+    beside: &Beside,
     staged: H::Staged,
 ) -> Result<ReplyOut, Cut> {
+    let Shared { host, rim, .. } = &**shared;
     let stakes = host.stakes(&staged);
     let stakes = at_stake(&**host, rim, Phase::BeforeCommit, open, stakes).await;
     let before = rim.strike(Phase::BeforeCommit, open, stakes).await?;
@@ -314,11 +346,11 @@ async fn settle<H: Host>(
     if let Some(instead) = before.instead {
         return put(instead, None, open);
     }
-    let Answer { reply, accepted } = commit(Arc::clone(host), commits, staged, before.effects).await?;
+    let Answer { reply, accepted } = commit(Arc::clone(shared), beside, staged, before.effects).await?;
     if !accepted {
         return Ok(reply);
     }
-    let stakes = Stakes { reply: Some(reply.body.len() as u64), ..Stakes::default() };
+    let stakes = Stakes { reply: Some(reply.body().len() as u64), ..Stakes::default() };
     let stakes = at_stake(&**host, rim, Phase::AfterCommit, open, stakes).await;
     let after = rim.strike(Phase::AfterCommit, open, stakes).await?;
     if after.expire_session {
@@ -332,30 +364,30 @@ async fn settle<H: Host>(
 
 /// Has a request committed, and waits for it. Once begun it is finished, whether anybody waits or not.
 async fn commit<H: Host>(
-    host: Arc<H>,
-    commits: &mpsc::UnboundedSender<Commit>,
+    shared: Arc<Shared<H>>,
+    beside: &Beside,
     staged: H::Staged,
     effects: Effects,
 ) -> Result<Answer, Cut> {
-    let mut commit = Box::pin(async move { host.commit(staged, effects).await });
+    let mut commit = Box::pin(async move { shared.host.commit(staged, effects).await });
     // Most commits wait for nothing: they are over before anybody could drop them.
     if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(commit.as_mut().poll(cx))).await {
         return Ok(answer);
     }
     let (done, answered) = oneshot::channel();
-    let beside: Commit = Box::pin(async move {
+    beside.begin(Box::pin(async move {
         // Nobody waits for the answer if the client is gone.
         let _ = done.send(commit.await);
-    });
-    // Either fails only if the connection's task is being dropped, and this request with it.
-    commits.send(beside).map_err(|_| Cut::of(End::Closed))?;
+    }));
+    // It fails only if the connection's task is being dropped, and this request with it.
     answered.await.map_err(|_| Cut::of(End::Closed))
 }
 
 fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::new(reply.body, silent, open, rim));
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in reply.headers {
+    let (status, headers, body) = reply.into_parts();
+    let mut response = Response::new(ReplyBody::new(body, silent, open, rim));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
         response.headers_mut().append(name, value);
     }
     response

@@ -232,12 +232,14 @@ pub(crate) struct LineHandle {
     heard: AtomicBool,
     /// Is there a throttle at all? Asked for every piece that passes, so not behind the lock.
     throttled: AtomicBool,
+    /// Is a request under way, whose head has come?
+    head_here: AtomicBool,
 }
 
 #[derive(Debug)]
 struct LineState {
-    /// Since when the head of a next request is awaited; none while a request is under way.
-    head_awaited: Option<Instant>,
+    /// Since when the head of the next request is awaited, or was that of the one that is under way.
+    head_awaited: Instant,
     /// Who waits for something to pass, or for the line to be cut.
     passing: Vec<Waker>,
     /// Who waits for a flush. Kept apart: a connection that flushes must not wake itself by it, for ever.
@@ -267,12 +269,15 @@ impl LineHandle {
 
     /// The head of a request has come.
     pub(crate) fn head_came(&self) {
-        self.state().head_awaited = None;
+        self.head_here.store(true, Ordering::Release);
     }
 
     /// Since when the head of a request is awaited; none while a request is under way.
     pub(crate) fn head_awaited(&self) -> Option<Instant> {
-        self.state().head_awaited
+        // In this order: what is awaited anew is so since a moment that was noted before.
+        let here = self.head_here.load(Ordering::Acquire);
+        let awaited = self.state().head_awaited;
+        (!here).then_some(awaited)
     }
 
     /// From now on nothing passes.
@@ -358,7 +363,7 @@ const DEAF: Duration = Duration::from_secs(60);
 impl<T: Transport> Line<T> {
     pub(crate) fn new(transport: T) -> (Self, Arc<LineHandle>) {
         let state = LineState {
-            head_awaited: Some(instant()),
+            head_awaited: instant(),
             passing: Vec::new(),
             flushing: Vec::new(),
             awaiting: None,
@@ -370,6 +375,7 @@ impl<T: Transport> Line<T> {
             mode: AtomicMode(AtomicU8::new(Mode::Open as u8)),
             heard: AtomicBool::new(false),
             throttled: AtomicBool::new(false),
+            head_here: AtomicBool::new(false),
         });
         let line = Self {
             transport,
@@ -504,7 +510,8 @@ impl<T: Transport> AsyncWrite for Line<T> {
                 state.flushes += 1;
                 if state.awaiting.is_some() {
                     // The exchange is over for the line: what comes next is another request.
-                    state.head_awaited = Some(instant());
+                    state.head_awaited = instant();
+                    self.handle.head_here.store(false, Ordering::Release);
                     state.throttle = Throttle::default();
                     self.handle.throttled.store(false, Ordering::Relaxed);
                 }

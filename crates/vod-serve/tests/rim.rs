@@ -31,13 +31,15 @@ const PIECE: usize = 64 << 10;
 struct Yes;
 
 impl Host for Yes {
+    type Caller = ();
     type Staged = ();
 
-    async fn subject(&self, head: &Head) -> Subject {
-        Subject { action: head.query.get("Action").map(|action| vod_serve::action(&action)), ..Subject::default() }
+    async fn subject(&self, head: &Head) -> (Subject, ()) {
+        let action = head.query.get("Action").map(|action| vod_serve::action(&action));
+        (Subject { action, ..Subject::default() }, ())
     }
 
-    async fn read(&self, _: &Head, _: &Subject, _: &mut Body) -> Result<(), BodyError> {
+    async fn read(&self, _: &Head, (): (), _: &mut Body) -> Result<(), BodyError> {
         Ok(())
     }
 

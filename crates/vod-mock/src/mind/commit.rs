@@ -38,7 +38,7 @@ impl Mind {
             }
         };
         let accepted = reply.is_ok();
-        let reply = ReplyOut::json(reply.unwrap_or_else(Reply::Rejected).to_json(family));
+        let reply = ReplyOut::of(&reply.unwrap_or_else(Reply::Rejected), family);
         Answer { reply, accepted }
     }
 

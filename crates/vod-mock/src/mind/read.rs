@@ -1,5 +1,7 @@
 //! Reads a request: checks its head, takes its body in, without any effect.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use vod_proto::{
     Action, Family, InitUpload, Md5, NextPart, Request, UploadPart,
@@ -16,16 +18,22 @@ use vod_serve::{
 use super::{Asker, Mind, Received, Staged, What, decided, unwritable};
 use crate::{
     core::{Finish, InitDecision, NextCheck, PartCheck, Upload, refuse},
+    namespace::ActiveAccount,
     requests::{Asked, Refusal},
 };
 
 impl Mind {
     /// Checks a request and takes its body in, without any effect.
-    pub(crate) async fn read(&self, head: &Head, body: &mut Body) -> Result<Staged, BodyError> {
+    pub(crate) async fn read(
+        &self,
+        head: &Head,
+        caller: Option<Arc<ActiveAccount>>,
+        body: &mut Body,
+    ) -> Result<Staged, BodyError> {
         if head.is_preflight() {
-            return Ok(What::Decided(ReplyOut { status: 204, headers: Vec::new(), body: Bytes::new() }).safe());
+            return Ok(What::Decided(ReplyOut::new(204, Vec::new(), Bytes::new())).safe());
         }
-        let Asked { action, account, request } = match self.standards.check(head, self.clock.now()) {
+        let Asked { action, account, request } = match self.standards.check(head, caller, self.clock.now()) {
             Ok(asked) => asked,
             Err(Refusal::Foreign(reply)) => return Ok(What::Decided(reply).safe()),
             Err(Refusal::Rejected(rejected, family)) => return Ok(decided(&Reply::Rejected(rejected), family)),

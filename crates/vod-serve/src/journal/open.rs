@@ -5,22 +5,44 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 use vod_proto::exchange::{End, FaultMark, Mark};
 
 use super::{Journal, packed::Packed};
 use crate::{
-    ReplyOut, Subject,
+    Head, ReplyOut, Subject,
     clock::{instant, micros_since},
     fault::{Phase, Strike},
     transport::{Delivery, LineHandle},
 };
 
-/// An exchange that is under way. It ends once; the first end counts.
-pub(crate) struct Open {
+/// Who writes down what passes over one connection.
+pub(crate) struct Writer {
     journal: Arc<Journal>,
     line: Arc<LineHandle>,
+}
+
+impl Writer {
+    pub(crate) fn new(journal: Arc<Journal>, line: Arc<LineHandle>) -> Arc<Self> {
+        Arc::new(Self { journal, line })
+    }
+
+    pub(crate) const fn line(&self) -> &Arc<LineHandle> {
+        &self.line
+    }
+
+    /// Begins an exchange.
+    pub(crate) fn open(self: &Arc<Self>, head: &Head, subject: Subject, start: Timestamp) -> Arc<Open> {
+        self.journal.open(self, head, subject, start)
+    }
+}
+
+/// An exchange that is under way. It ends once; the first end counts.
+pub(crate) struct Open {
+    writer: Arc<Writer>,
     subject: Subject,
+    seq: u64,
     attempt: u32,
     started: Instant,
     /// Bytes of the body read so far.
@@ -38,23 +60,27 @@ pub(super) struct Slot {
 }
 
 struct State {
-    packed: Arc<Packed>,
     stage: Stage,
+    /// What is known of it, until it is over.
+    so_far: Option<Packed>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     UnderWay,
     /// The whole reply was given to the transport.
     HandedOver,
-    Over,
+    Over(Arc<Packed>),
 }
 
 impl Slot {
     /// The exchange, if it can be seen: as replied as soon as the reply is handed over, until it turns out otherwise.
     pub(super) fn shown(&self) -> Option<Arc<Packed>> {
         let state = self.state();
-        (state.stage != Stage::UnderWay).then(|| Arc::clone(&state.packed))
+        match &state.stage {
+            Stage::UnderWay => None,
+            Stage::HandedOver => state.so_far.clone().map(Arc::new),
+            Stage::Over(packed) => Some(Arc::clone(packed)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -62,42 +88,36 @@ impl Slot {
     }
 }
 
-impl State {
-    /// It, to be changed: whoever has seen it keeps what was seen.
-    fn packed(&mut self) -> &mut Packed {
-        Arc::make_mut(&mut self.packed)
-    }
-}
-
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Open({})", self.slot.state().packed.seq)
+        write!(f, "Open({})", self.seq)
     }
 }
 
 impl Open {
     /// It gets its [`number`](Self::number) later, under the journal's lock.
-    pub(super) fn new(journal: Arc<Journal>, line: Arc<LineHandle>, subject: Subject, packed: Packed) -> Self {
-        let packed = Arc::new(packed);
+    pub(super) fn new(writer: Arc<Writer>, subject: Subject, packed: Packed) -> Self {
+        let state = State { stage: Stage::UnderWay, so_far: Some(packed) };
         Self {
-            journal,
-            line,
+            writer,
             subject,
+            seq: 0,
             attempt: 0,
             started: instant(),
             read: AtomicU64::new(0),
-            slot: Arc::new(Slot { state: Mutex::new(State { packed, stage: Stage::UnderWay }) }),
+            slot: Arc::new(Slot { state: Mutex::new(state) }),
             written: AtomicBool::new(false),
             ended: Notify::new(),
         }
     }
 
     pub(super) fn number(&mut self, seq: u64, attempt: u32) {
-        self.attempt = attempt;
+        (self.seq, self.attempt) = (seq, attempt);
         let slot = Arc::get_mut(&mut self.slot).expect("nobody else has it yet");
         let state = slot.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let packed = state.packed();
-        (packed.seq, packed.attempt) = (seq, attempt);
+        if let Some(packed) = &mut state.so_far {
+            (packed.seq, packed.attempt) = (seq, attempt);
+        }
     }
 
     pub(super) const fn slot(&self) -> &Arc<Slot> {
@@ -112,8 +132,8 @@ impl Open {
         self.attempt
     }
 
-    pub(crate) const fn line(&self) -> &Arc<LineHandle> {
-        &self.line
+    pub(crate) fn line(&self) -> &LineHandle {
+        &self.writer.line
     }
 
     /// So many bytes of the body have been read.
@@ -149,18 +169,17 @@ impl Open {
 
     /// Notes something, unless it is over already: what is over does not change any more.
     fn change(&self, change: impl FnOnce(&mut Packed)) {
-        let mut state = self.slot.state();
-        if state.stage != Stage::Over {
-            change(state.packed());
+        if let Some(packed) = &mut self.slot.state().so_far {
+            change(packed);
         }
     }
 
     /// The reply is about to be handed over: shows the exchange as replied, until it turns out otherwise.
     pub(crate) fn publish(&self) {
         let mut state = self.slot.state();
-        if state.stage == Stage::UnderWay {
-            state.stage = Stage::HandedOver;
-            state.packed().times.reply_done = Some(micros_since(self.started));
+        if let State { stage: stage @ Stage::UnderWay, so_far: Some(packed) } = &mut *state {
+            *stage = Stage::HandedOver;
+            packed.times.reply_done = Some(micros_since(self.started));
         }
     }
 
@@ -178,10 +197,8 @@ impl Open {
         }
         {
             let mut state = self.slot.state();
-            if state.stage != Stage::Over {
-                state.stage = Stage::Over;
+            if let Some(mut packed) = state.so_far.take() {
                 let read = self.read.load(Ordering::Relaxed);
-                let packed = state.packed();
                 packed.body.len = packed.body.len.max(read);
                 packed.end = end;
                 // A client may act on a reply before its delivery is reported here: the time it was handed over stands.
@@ -189,18 +206,20 @@ impl Open {
                     packed.times.reply_done = Some(micros_since(self.started));
                 }
                 packed.seal();
+                let packed = Arc::new(packed);
+                state.stage = Stage::Over(Arc::clone(&packed));
                 // Under the lock of the slot: whoever saw it as replied sees from now on what came of it.
-                self.journal.close(&state.packed);
+                self.writer.journal.close(packed);
             }
         }
-        self.journal.write();
+        self.writer.journal.write();
         self.written.store(true, Ordering::Release);
         self.ended.notify_waiters();
     }
 
     /// Is its reply handed over, and not known yet to be out or lost?
     pub(crate) fn is_handed_over(&self) -> bool {
-        self.slot.state().stage == Stage::HandedOver
+        matches!(self.slot.state().stage, Stage::HandedOver)
     }
 
     /// Waits until it is over, and its line written.

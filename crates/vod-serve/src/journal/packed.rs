@@ -7,7 +7,6 @@ use vod_proto::{
     Action, Code, Exchange, PartSpan, Sha1,
     exchange::{End, FORMAT, FaultMark, Mark, ReplyRecord, RequestRecord, Times},
     redact::Redactor,
-    reply,
 };
 
 use super::attempts::Key;
@@ -47,6 +46,8 @@ pub(super) struct Packed {
     tls: bool,
     /// What was answered, if it was.
     status: Option<u16>,
+    /// The code in that.
+    code: Option<Code>,
     texts: Texts,
 }
 
@@ -61,8 +62,9 @@ struct Texts {
     reply_headers_to: usize,
 }
 
-/// How much room is made for the texts of a request beside its target, in bytes.
-const BESIDE_TARGET: usize = 128;
+/// How much room is made for the texts of an exchange beside the target, in bytes: enough for a few headers and a
+/// reply that lists no parts.
+const BESIDE_TARGET: usize = 256;
 
 impl Packed {
     /// A request that has just come, redacted. It gets its number and attempt later.
@@ -97,12 +99,14 @@ impl Packed {
             part_number: subject.part_number,
             tls: head.secure,
             status: None,
+            code: None,
             texts,
         }
     }
 
     /// Packs an exchange, as one that stands in a file.
     pub(super) fn of(exchange: Exchange) -> Self {
+        let code = exchange.code();
         let Exchange { request, reply, .. } = exchange;
         let mut texts = Texts::default();
         let all = &mut texts.all;
@@ -130,11 +134,12 @@ impl Packed {
             part_number: exchange.part_number,
             tls: request.tls,
             status: None,
+            code: None,
             texts,
         };
         if let Some(ReplyRecord { status, headers, body }) = reply {
             let headers = headers.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str())));
-            packed.answer(status, headers, &body);
+            packed.answer(status, code, headers, &body);
         }
         packed.texts.all.shrink_to_fit();
         packed
@@ -144,11 +149,17 @@ impl Packed {
     pub(super) fn reply(&mut self, reply: &ReplyOut) {
         let headers = reply.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), text_of(value.as_bytes())));
-        self.answer(reply.status, headers, &text_of(&reply.body));
+        self.answer(reply.status, reply.code(), headers, &text_of(reply.body()));
     }
 
-    fn answer<'a>(&mut self, status: u16, headers: impl Iterator<Item = (&'a str, Cow<'a, str>)>, body: &str) {
-        self.status = Some(status);
+    fn answer<'a>(
+        &mut self,
+        status: u16,
+        code: Option<Code>,
+        headers: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
+        body: &str,
+    ) {
+        (self.status, self.code) = (Some(status), code);
         let Texts { all, headers_to, reply_headers_to, .. } = &mut self.texts;
         all.truncate(*headers_to);
         headers.for_each(|(name, value)| push_header(all, name, &value));
@@ -158,7 +169,11 @@ impl Packed {
 
     /// It is over: nothing more will come.
     pub(super) fn seal(&mut self) {
-        self.texts.all.shrink_to_fit();
+        let all = &mut self.texts.all;
+        // What is left over is mostly less than what another piece of memory would leave.
+        if all.capacity() - all.len() > all.len() / 4 {
+            all.shrink_to_fit();
+        }
     }
 
     /// What it says.
@@ -211,8 +226,8 @@ impl Packed {
     }
 
     /// The code of what was answered.
-    pub(super) fn code(&self) -> Option<Code> {
-        self.status.and_then(|_| reply::code_of(&self.texts.all[self.texts.reply_headers_to..]))
+    pub(super) const fn code(&self) -> Option<Code> {
+        self.code
     }
 
     /// Roughly how much memory it takes, in bytes.
@@ -221,7 +236,7 @@ impl Packed {
         const AROUND: usize = 64;
         /// A fault that struck, with its texts.
         const FAULT: usize = size_of::<FaultMark>() + 64;
-        let texts = self.texts.all.len() + self.action.as_deref().map_or(0, str::len);
+        let texts = self.texts.all.capacity() + self.action.as_deref().map_or(0, str::len);
         AROUND + size_of::<Self>() + texts + self.faults.len() * FAULT
     }
 }

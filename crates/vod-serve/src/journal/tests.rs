@@ -30,7 +30,7 @@ fn begin_long(journal: &Arc<Journal>, account: Option<&str>, part: u64, len: usi
         ..Subject::default()
     };
     let (_, line) = Connection::new(tokio::io::empty());
-    journal.open(&head, subject, jiff::Timestamp::UNIX_EPOCH, line)
+    journal.writer(line).open(&head, subject, jiff::Timestamp::UNIX_EPOCH)
 }
 
 fn begin(journal: &Arc<Journal>, account: Option<&str>, part: u64) -> Arc<Open> {

@@ -209,7 +209,7 @@ async fn what_one_account_expects_no_other_can_meet_or_break() {
 #[tokio::test]
 async fn evicted_evidence_makes_it_inconclusive_unless_what_is_left_settles_it() {
     // Room for some three exchanges.
-    let journal = Journal::builder(1).ceiling(3_000).memory();
+    let journal = Journal::builder(1).ceiling(3_600).memory();
     let mock = VodMock::start_with(Config { journal, ..Config::default() }).await.unwrap();
     let finish = || Requests::of(Action::FinishUpload);
     let settled = [mock.expect_here(finish(), 1..), mock.expect_here(Requests::any(), 1..)];

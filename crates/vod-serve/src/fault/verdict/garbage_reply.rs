@@ -18,7 +18,6 @@ impl Kind for GarbageReply {
     }
 
     fn strike<'a>(&'a self, _: &'a Scene<'a>) -> Striking<'a> {
-        let reply = ReplyOut { body: GARBAGE.into(), ..ReplyOut::json(String::new()) };
-        at_once(Ok(Change::instead(Instead::Reply(reply))))
+        at_once(Ok(Change::instead(Instead::Reply(ReplyOut::json(GARBAGE)))))
     }
 }

@@ -43,7 +43,7 @@ impl Kind for HttpFault {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
-        let body = format!("injected {}\n", self.status).into();
-        at_once(Ok(Change::instead(Instead::Reply(ReplyOut { status: self.status, headers, body }))))
+        let reply = ReplyOut::new(self.status, headers, format!("injected {}\n", self.status));
+        at_once(Ok(Change::instead(Instead::Reply(reply))))
     }
 }

@@ -42,7 +42,7 @@ impl Kind for ReplyFault {
         let family = action.map(Action::family).unwrap_or_default();
         let rejected =
             Rejected { code: Code(self.code), can_retry: Some(self.can_retry), message: self.message.clone() };
-        let reply = ReplyOut::json(Reply::Rejected(rejected).to_json(family));
+        let reply = ReplyOut::of(&Reply::Rejected(rejected), family);
         at_once(Ok(Change::instead(Instead::Reply(reply))))
     }
 }
