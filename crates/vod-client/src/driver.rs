@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::Method;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use vod_proto::{FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, UploadPart, reply::Reply};
+use vod_proto::{Family, FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, UploadPart, reply::Reply};
 
 use crate::{
     clock::Stopwatch,
@@ -15,7 +15,7 @@ use crate::{
     http::{Connect, Http, Outgoing},
     report::UploadReport,
     signer::{self, Line, Signer},
-    source::{self, Source, Work},
+    source::{Digests, Parts, Source},
     uploader::{Endpoint, Uploader},
 };
 
@@ -33,8 +33,11 @@ pub(crate) async fn run<C: Connect>(
     let early = |error| UploadError::early(error, watch.elapsed());
     signer::check(&uploader.credentials, options).map_err(early)?;
     let total = source.len();
-    let hashed = source::hash(&source, options.work, |done| observe(Event::Hashing { done, total })).await;
-    let file_sha1 = hashed.map_err(|error| UploadError::early(error, watch.elapsed()))?;
+    // No request of the legacy family says what MD5 a part has.
+    let grid = (options.family != Family::Legacy).then(|| options.part_size());
+    let taken = Digests::take(&source, options.work, grid, |done| observe(Event::Hashing { done, total })).await;
+    let digests = taken.map_err(|error| UploadError::early(error, watch.elapsed()))?;
+    let file_sha1 = digests.sha1();
     observe(Event::Hashed { file_sha1 });
     let signer = Signer::new(&uploader.credentials, options, facts, file_sha1).map_err(early)?;
 
@@ -45,7 +48,8 @@ pub(crate) async fn run<C: Connect>(
         retry: options.retry.clone(),
         seed: options.seed,
     });
-    let rim = Rim { endpoint: &uploader.endpoint, work: options.work, signer: &signer, http, facts, source };
+    let parts = Parts::new(source, options.work, digests);
+    let rim = Rim { endpoint: &uploader.endpoint, signer: &signer, http, facts, parts: &parts };
     let mut jobs = FuturesUnordered::new();
     loop {
         let step = upload.poll_step(watch.elapsed());
@@ -99,40 +103,38 @@ impl Ended {
 /// What jobs are done with.
 struct Rim<'a, C> {
     endpoint: &'a Endpoint,
-    work: Work,
     signer: &'a Signer<'a>,
     http: &'a Http<C>,
     facts: &'a FileFacts,
-    source: Arc<dyn Source>,
+    parts: &'a Parts,
 }
 
 impl<'a, C: Connect> Rim<'a, C> {
     fn perform(&self, upload: &Machine, job: Job) -> BoxFuture<'a, Ended> {
-        let Self { endpoint, work, signer, http, facts, .. } = *self;
-        let source = Arc::clone(&self.source);
+        let Self { endpoint, signer, http, facts, parts } = *self;
         match job {
-            Job::CheckSource => async move { Ended::Checked(work.run(move || source.check_unchanged()).await) }.boxed(),
+            Job::CheckSource => async move { Ended::Checked(parts.check_unchanged().await) }.boxed(),
             Job::Compare { index, span, md5 } => async move {
-                match source::read_part(&source, work, span).await {
-                    Ok((_, ours)) => Ended::Compared { index, md5, same: ours == md5 },
+                match parts.md5(span).await {
+                    Ok(ours) => Ended::Compared { index, md5, same: ours == md5 },
                     Err(error) => Ended::SourceFailed(error),
                 }
             }
             .boxed(),
             Job::Send(attempt) => {
-                let (file_sha1, file_size) = (upload.file_sha1(), source.len());
+                let (file_sha1, file_size) = (upload.file_sha1(), parts.len());
                 async move {
                     let Attempt { call, what, nonce, .. } = attempt;
                     let (request, body, part_md5) = match what {
                         What::Init(init) => (Request::Init(init), Bytes::new(), None),
                         What::Finish(finish) => (Request::Finish(finish), Bytes::new(), None),
-                        What::Part(span) => match source::read_part(&source, work, span).await {
+                        What::Part(span) => match parts.with_md5(span).await {
                             Ok((bytes, part_md5)) => {
                                 (Request::Part(UploadPart { file_sha1, span, part_md5 }), bytes, Some(part_md5))
                             }
                             Err(error) => return Ended::SourceFailed(error),
                         },
-                        What::Next(span) => match source::read_bytes(&source, work, span).await {
+                        What::Next(span) => match parts.bytes(span).await {
                             Ok(bytes) => {
                                 let facts = facts.clone();
                                 (Request::Next(NextPart { facts, file_sha1, file_size, span }), bytes, None)
@@ -141,7 +143,7 @@ impl<'a, C: Connect> Rim<'a, C> {
                         },
                         What::Whole(whole) => {
                             let span = PartSpan { offset: 0, len: whole.file_size };
-                            match source::read_bytes(&source, work, span).await {
+                            match parts.bytes(span).await {
                                 Ok(bytes) => (Request::Whole(whole), bytes, None),
                                 Err(error) => return Ended::SourceFailed(error),
                             }
@@ -151,6 +153,13 @@ impl<'a, C: Connect> Rim<'a, C> {
                     let method = Method::from_bytes(method.as_bytes()).expect("GET and POST are methods");
                     let outgoing = Outgoing { action, method, uri: endpoint.uri(&target), body };
                     let (result, bytes): (Result<Reply, Trouble>, u64) = http.send(outgoing).await;
+                    // A part is most likely refused because its bytes are no longer those whose MD5 was announced.
+                    if part_md5.is_some()
+                        && matches!(&result, Ok(Reply::Rejected(_)))
+                        && let Err(changed) = parts.check_unchanged().await
+                    {
+                        return Ended::SourceFailed(changed);
+                    }
                     Ended::Answered { call, answered: Answered { result, part_md5, bytes } }
                 }
                 .boxed()

@@ -1,4 +1,10 @@
 //! Bytes that can be read again at any place: for every attempt of a part anew.
+//!
+//! - `digests`: the one reading that gives the SHA-1 of the whole and the MD5 of each part.
+//! - `parts`: the bytes of a part, in memory that is used again.
+
+mod digests;
+mod parts;
 
 use std::{
     fs::{File, Metadata},
@@ -9,8 +15,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use vod_proto::{Md5, PartSpan, Sha1, digest::Sha1Hasher};
 
+pub(crate) use self::{digests::Digests, parts::Parts};
 use crate::error::SourceError;
 
 /// What can be uploaded.
@@ -177,66 +183,6 @@ impl Work {
     }
 }
 
-/// How much is read at once for the file's SHA-1. Larger reads are no faster.
-const HASH_BUFFER: u64 = 256 * 1024;
-/// How much is hashed between two looks at the outside: a tenth of a second at most, on any machine of this century.
-const HASH_STRIDE: u64 = 16 << 20;
-
-/// The SHA-1 of a whole source, in one pass and constant memory. `progress` is told how many bytes have been taken in.
-pub(crate) async fn hash(
-    source: &Arc<dyn Source>,
-    work: Work,
-    mut progress: impl FnMut(u64),
-) -> Result<Sha1, SourceError> {
-    let (mut hasher, mut buffer, mut at) = (Sha1Hasher::default(), Vec::new(), 0);
-    while at < source.len() {
-        let source = Arc::clone(source);
-        let to = source.len().min(at + HASH_STRIDE);
-        let stride = work.run(move || {
-            let mut from = at;
-            while from < to {
-                let len = HASH_BUFFER.min(to - from);
-                buffer.resize(in_memory(len), 0);
-                read(source.as_ref(), from, &mut buffer)?;
-                hasher.update(&buffer);
-                from += len;
-            }
-            Ok((hasher, buffer))
-        });
-        (hasher, buffer) = stride.await?;
-        at = to;
-        progress(at);
-    }
-    Ok(hasher.finish())
-}
-
-/// A part's bytes, and their MD5.
-pub(crate) async fn read_part(
-    source: &Arc<dyn Source>,
-    work: Work,
-    span: PartSpan,
-) -> Result<(Bytes, Md5), SourceError> {
-    let source = Arc::clone(source);
-    work.run(move || {
-        let bytes = read_span(source.as_ref(), span)?;
-        let md5 = Md5::of(&bytes);
-        Ok((bytes, md5))
-    })
-    .await
-}
-
-/// The bytes of a part whose request announces no MD5.
-pub(crate) async fn read_bytes(source: &Arc<dyn Source>, work: Work, span: PartSpan) -> Result<Bytes, SourceError> {
-    let source = Arc::clone(source);
-    work.run(move || read_span(source.as_ref(), span)).await
-}
-
-fn read_span(source: &dyn Source, span: PartSpan) -> Result<Bytes, SourceError> {
-    let mut buffer = vec![0; in_memory(span.len)];
-    read(source, span.offset, &mut buffer)?;
-    Ok(Bytes::from(buffer))
-}
-
 fn read(source: &dyn Source, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
     source.read_at(offset, buffer).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => {
@@ -269,27 +215,6 @@ mod tests {
         let mut file = tempfile::NamedTempFile::with_suffix(".mp4").unwrap();
         file.write_all(bytes).unwrap();
         file
-    }
-
-    #[tokio::test]
-    async fn both_sources_read_and_hash_alike_wherever_the_work_is_done() {
-        // Longer than a stride and no multiple of the buffer.
-        let bytes: Vec<u8> = (0..17_000_001_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[2]).collect();
-        let file = temporary(&bytes);
-        let span = PartSpan { offset: 16_777_000, len: 1000 };
-        let sources: [Arc<dyn Source>; 2] =
-            [Arc::new(FileSource::open(file.path()).unwrap()), Arc::new(BytesSource::new(bytes.clone()))];
-        for source in sources {
-            for work in [Work::Pool, Work::Inline] {
-                let mut seen = Vec::new();
-                assert_eq!(hash(&source, work, |at| seen.push(at)).await.unwrap(), Sha1::of(&bytes));
-                assert_eq!(seen, [HASH_STRIDE, 17_000_001]);
-                let (part, md5) = read_part(&source, work, span).await.unwrap();
-                assert_eq!(part, bytes[16_777_000..16_778_000]);
-                assert_eq!(md5, Md5::of(&part));
-                assert_eq!(read_bytes(&source, work, span).await.unwrap(), part);
-            }
-        }
     }
 
     #[test]

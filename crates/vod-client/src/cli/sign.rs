@@ -13,7 +13,7 @@ use super::{facts::FactsArgs, secret_key, start_log, values};
 use crate::{
     error::{ConfigError, Failure, SourceError},
     signer,
-    source::{self, FileSource, Source, Work},
+    source::{Digests, FileSource, Source, Work},
     uploader::{self, Options},
 };
 
@@ -100,7 +100,7 @@ fn ugc(args: UgcArgs) -> Result<String, Failure> {
             }
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let runtime = runtime.map_err(|error| ConfigError::Start(error.to_string()))?;
-            runtime.block_on(source::hash(&source, Work::Inline, drop))?
+            runtime.block_on(Digests::take(&source, Work::Inline, None, drop))?.sha1()
         }
     };
     Ok(signer::make_token(&args.secret_id, &key, &options, &facts, file_sha1, &args.uid))

@@ -9,9 +9,9 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{client::legacy::connect, rt::TokioIo};
 use tokio::io::DuplexStream;
 use vod_proto::{
-    Action, Family, Limits, Query, Sha1,
+    Action, Code, Family, Limits, Query, Sha1,
     action::Role,
-    reply::{InitReply, ListedPart, NextReply, Stored},
+    reply::{InitReply, ListedPart, NextReply, Rejected, Stored},
     sign::{self, SecretKey},
     ugc::UploadSignature,
 };
@@ -528,7 +528,7 @@ async fn a_final_rejection_is_sent_once() {
     let no = r#"{"code":-10002,"message":"who are you?","canRetry":0}"#.to_owned();
     let server = Server::default().on(Action::InitUpload, [Act::Say(no)]);
     let error = upload(&server, options()).await.unwrap_err();
-    assert_eq!((error.kind(), error.code()), ("rejected", Some(vod_proto::Code::SIGNATURE)));
+    assert_eq!((error.kind(), error.code()), ("rejected", Some(Code::SIGNATURE)));
     assert_eq!(server.story(), "InitUpload");
 }
 
@@ -567,6 +567,19 @@ async fn a_changed_source_is_never_finished() {
     let error = uploader.upload(source, FileFacts::from_path("a.mp4".as_ref())).await.unwrap_err();
     assert_eq!(error.kind(), "source");
     assert!(!server.story().contains("FinishUpload"), "{}", server.story());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_refused_because_the_source_changed_is_no_fault_of_the_server() {
+    let refused = Rejected { code: Code::PROTOCOL_PARAMS, can_retry: Some(false), message: "dataMd5".to_owned() };
+    let server = Server::default().on(Action::UploadPart, [say(&Reply::Rejected(refused))]);
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector())
+        .options(Options { parallel: 1, ..options() });
+    let source = Changing(BytesSource::new(bytes()));
+    let error = uploader.upload(source, FileFacts::from_path("a.mp4".as_ref())).await.unwrap_err();
+    assert_eq!(error.failure, Failure::Source(SourceError::Changed("it was written to".to_owned())));
+    assert_eq!(server.story(), "InitUpload UploadPart@0");
 }
 
 #[tokio::test(start_paused = true)]
