@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: how fast and how small what was built is, held against the bar.
 //!
 //! - [`bar`]: the figures to meet, each with its reason, and the arithmetic of a verdict; pure.
-//! - [`mock`]: what is measured of the mock, round by round.
-//! - [`floor`]: the small server that the mock is measured against.
+//! - [`mock`]: what is measured of the mock, round by round; [`client`]: what is measured of uploads.
+//! - [`floor`]: the small server that the mock is measured against; [`frames`]: what an upload is measured against.
 //! - [`load`]: asks a server as fast as it answers, and counts.
 //! - [`requests`]: the requests that it asks.
 //! - [`process`]: a server as a process of its own, and what the system tells of it.
@@ -13,7 +13,9 @@
 //! in anybody's way.
 
 mod bar;
+mod client;
 mod floor;
+mod frames;
 mod load;
 mod mock;
 mod process;
@@ -32,6 +34,14 @@ use crate::cargo::Failure;
 pub(crate) enum Bench {
     /// The mock: requests a second and latency beside a bare hyper server, start, and memory while a large file comes.
     Mock(mock::Options),
+    /// Uploads: time, processor time and memory of both ends beside the same bytes over bare TCP.
+    Upload(client::Options),
+    /// Receives files in frames, until its stdin ends.
+    #[command(hide = true)]
+    Receive,
+    /// Sends a file in frames.
+    #[command(hide = true)]
+    Send(frames::Options),
     /// Answers every request with the same JSON, until its stdin ends.
     #[command(hide = true)]
     Floor {
@@ -54,6 +64,9 @@ pub(crate) fn run(what: Option<Bench>) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Bench::Mock(options)) => mock::run(&options),
+        Some(Bench::Upload(options)) => client::run(&options),
+        Some(Bench::Receive) => frames::receive(),
+        Some(Bench::Send(options)) => frames::send(&options),
         Some(Bench::Floor { body }) => floor::run(body),
         Some(Bench::Load(options)) => load::run(&options),
     }

@@ -35,6 +35,13 @@ pub(crate) const START_MS: Bar = Bar::AtMost(20.0);
 /// MiB of memory at the peak of an upload, each side: no file may be too large for a small machine.
 pub(crate) const PEAK_MIB: Bar = Bar::AtMost(64.0);
 
+/// The time of an upload to the digest store, everything verified at both ends, against the same bytes in frames over
+/// bare TCP that are hashed alike: HTTP, signatures and evidence may cost an eighth.
+pub(crate) const UPLOAD_DIGEST: Bar = Bar::AtMost(1.15);
+
+/// The same to the disk store, which also writes what it takes.
+pub(crate) const UPLOAD_DISK: Bar = Bar::AtMost(1.4);
+
 /// The peak for a file of ten times the size, against that for the smaller. The same would be 1; pages that the
 /// allocator happens to keep, and the evidence of ten times as many requests, are not the file.
 pub(crate) const SAME_PEAK: Bar = Bar::AtMost(1.5);

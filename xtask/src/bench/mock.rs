@@ -1,11 +1,6 @@
 //! What is measured of the mock.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -14,7 +9,7 @@ use super::{
     load::Report,
     process::Server,
     requests,
-    table::{self, Row, Unit},
+    table::{self, Row, Unit, mib},
     upload::{self, Upload},
 };
 use crate::{
@@ -98,17 +93,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     if wanted(Part::Memory) {
         rows.extend(memory(&built, options)?);
     }
-    write!(std::io::stdout(), "{}", table::render(&rows)).map_err(|error| Failure(error.to_string()))?;
-    if let Some(path) = &options.json {
-        write_json(path, &rows)?;
-    }
-    let good = options.no_verdict || table::all_met(&rows);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn write_json(path: &Path, rows: &[Row]) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(rows).map_err(|error| Failure(error.to_string()))?;
-    std::fs::write(path, text + "\n").map_err(|error| Failure(format!("{} cannot be written: {error}", path.display())))
+    table::publish(&rows, options.json.as_deref(), options.no_verdict)
 }
 
 /// A server that is asked in every round, and what came of it.
@@ -233,7 +218,7 @@ fn memory(built: &Built, options: &Options) -> Result<Vec<Row>, Failure> {
         upload::sparse_file(&file, gib << 10)?;
         // A process for each, since what is asked for is the peak of its whole life.
         let mock = Server::start(&built.mock.clone().with(["--store", "digest"]))?;
-        let done = upload::run(&mock, &built.client, &file)?;
+        let done = upload::run(&mock, &built.client, &file, upload::PARALLEL)?;
         let seconds = done.wall.as_secs_f64();
         rows.push(Row::new(format!("{gib} GiB, wall time"), seconds, Unit::S));
         rows.push(Row::new(format!("{gib} GiB, speed"), mib(gib << 30) / seconds, Unit::MiBPerSecond));
@@ -254,9 +239,4 @@ fn memory(built: &Built, options: &Options) -> Result<Vec<Row>, Failure> {
         earlier = Some(done);
     }
     Ok(rows)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "bytes of memory or of a file stay below 2^53")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / (1u64 << 20) as f64
 }

@@ -41,12 +41,7 @@ impl Server {
 
     /// The processor time it took so far; none where the system does not tell.
     pub(super) fn cpu(&self) -> Option<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        let ticks = cpu_ticks(&stat)?;
-        Some(
-            Duration::from_secs(1) * u32::try_from(ticks).ok()?
-                / u32::try_from(rustix::param::clock_ticks_per_second()).ok()?,
-        )
+        cpu_of(self.child.id())
     }
 
     /// The most memory it ever had, in bytes; none where the system does not tell.
@@ -85,6 +80,13 @@ impl Drop for Server {
 fn listening(line: &str) -> Option<SocketAddr> {
     let said: serde_json::Value = serde_json::from_str(line).ok()?;
     said["listening"].as_str()?.strip_prefix("http://")?.parse().ok()
+}
+
+/// The processor time that a process took so far; none where the system does not tell.
+pub(super) fn cpu_of(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks = u32::try_from(cpu_ticks(&stat)?).ok()?;
+    Some(Duration::from_secs(1) * ticks / u32::try_from(rustix::param::clock_ticks_per_second()).ok()?)
 }
 
 /// The most memory that a process ever had, in bytes. Linux tells it in a line such as `VmHWM:     5232 kB`.

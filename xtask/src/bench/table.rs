@@ -1,10 +1,16 @@
 //! What is printed and written of what was measured.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
 use super::bar::Bar;
+use crate::cargo::Failure;
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -74,13 +80,33 @@ impl Row {
     }
 }
 
+/// Prints the table, writes it as JSON too where that is wanted, and says by the exit code whether every bar is met;
+/// or that all is well, where no verdict is wanted.
+///
+/// # Errors
+/// Says where it could not be written.
+pub(super) fn publish(rows: &[Row], json: Option<&Path>, no_verdict: bool) -> Result<ExitCode, Failure> {
+    write!(io::stdout(), "{}", render(rows)).map_err(|error| Failure(error.to_string()))?;
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(rows).map_err(|error| Failure(error.to_string()))?;
+        let failed = |error| Failure(format!("{} cannot be written: {error}", path.display()));
+        std::fs::write(path, text + "\n").map_err(failed)?;
+    }
+    Ok(if no_verdict || all_met(rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Is every bar met?
-pub(super) fn all_met(rows: &[Row]) -> bool {
+fn all_met(rows: &[Row]) -> bool {
     rows.iter().all(|row| row.met != Some(false))
 }
 
+#[expect(clippy::cast_precision_loss, reason = "bytes of memory or of a file stay below 2^53")]
+pub(super) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 20) as f64
+}
+
 /// The table as text, columns aligned.
-pub(super) fn render(rows: &[Row]) -> String {
+fn render(rows: &[Row]) -> String {
     let head = ["", "measured", "beside", "ratio", "bar", ""].map(str::to_owned);
     let lines: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -91,7 +117,8 @@ pub(super) fn render(rows: &[Row]) -> String {
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
             // Words to the left, figures to the right.
             let padded = if column == 0 || column == 5 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            let _ = write!(shown, "{padded}  ");
+            shown.push_str(&padded);
+            shown.push_str("  ");
         }
         text.push_str(shown.trim_end());
         text.push('\n');

@@ -1,0 +1,162 @@
+//! What is measured of uploads: how long they take beside the same bytes in frames over bare TCP, and what of.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    bar::{self, Bar, median, median_ratio},
+    process::Server,
+    table::{self, Row, Unit, mib},
+    upload::{self, Upload, Watched},
+};
+use crate::cargo::{self, Failure, Line};
+
+/// How many parts are sent at once, in turn.
+const PARALLEL: [usize; 3] = [1, 4, upload::PARALLEL];
+
+/// How it is measured.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// How many rounds; the median of them counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// How large the file is, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    mib: u32,
+    /// Only this many parts at once [default: 1, 4 and 8 in turn]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: Option<u16>,
+    /// Upload no 10 GiB, which take half a minute
+    #[arg(long)]
+    skip_10gib: bool,
+    /// Only print: the exit code is 0 whatever bar is missed
+    #[arg(long)]
+    no_verdict: bool,
+    /// Write the figures to this file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Where the mock keeps what is uploaded, and what its time may be beside the floor's.
+#[derive(Clone, Copy)]
+struct Store {
+    name: &'static str,
+    bar: Bar,
+}
+
+const STORES: [Store; 2] =
+    [Store { name: "digest", bar: bar::UPLOAD_DIGEST }, Store { name: "disk", bar: bar::UPLOAD_DISK }];
+
+/// The programs that are measured, or measure.
+struct Built {
+    mock: Line,
+    client: Line,
+    xtask: Line,
+}
+
+/// What was measured at one number of parts at once, round by round.
+struct Measured {
+    parallel: usize,
+    floor: Vec<f64>,
+    uploads: [Vec<Upload>; 2],
+}
+
+/// Measures, prints the table, and says by the exit code whether every bar is met.
+///
+/// # Errors
+/// Says what could not be built, started or measured.
+pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let [mock, client, xtask] = cargo::build(true, ["vod-mock", "vod-client", "xtask"])?;
+    let built = Built {
+        mock: Line::built(mock, &["--listen", "127.0.0.1:0"]),
+        client: Line::built(client, &[]),
+        xtask: Line::built(xtask, &["bench"]),
+    };
+    let dir = tempfile::tempdir().map_err(|error| Failure(format!("no directory for large files: {error}")))?;
+    let file = dir.path().join("file.bin");
+    upload::sparse_file(&file, options.mib.into())?;
+    let receiver = Server::start(&built.xtask.clone().with(["receive"]))?;
+    let wanted = options.parallel.map_or(PARALLEL.to_vec(), |only| vec![only.into()]);
+    let mut all: Vec<_> = wanted
+        .into_iter()
+        .map(|parallel| Measured { parallel, floor: Vec::new(), uploads: [Vec::new(), Vec::new()] })
+        .collect();
+    for round in 1..=options.rounds {
+        eprintln!("round {round} of {}", options.rounds);
+        for measured in &mut all {
+            measured.round(&built, &receiver, &file, dir.path())?;
+        }
+    }
+    let mut rows: Vec<_> = all.iter().flat_map(Measured::rows).collect();
+    if !options.skip_10gib {
+        eprintln!("upload of 10 GiB");
+        let large = dir.path().join("10gib.bin");
+        upload::sparse_file(&large, 10 << 10)?;
+        let done = built.upload(STORES[0], &large, upload::PARALLEL, dir.path())?;
+        rows.push(Row::new("10 GiB to digest, 8 at once, wall time", done.wall.as_secs_f64(), Unit::S));
+        rows.extend(peaks("10 GiB to digest, 8 at once", &[done]));
+    }
+    table::publish(&rows, options.json.as_deref(), options.no_verdict)
+}
+
+impl Built {
+    /// One upload to a mock that is started for it: what is stored already is not uploaded.
+    fn upload(&self, store: Store, file: &Path, parallel: usize, dir: &Path) -> Result<Upload, Failure> {
+        // Removed with what is stored when it is dropped.
+        let kept = tempfile::tempdir_in(dir).map_err(|error| Failure(format!("no directory for a store: {error}")))?;
+        let mock = self.mock.clone().with(["--store", store.name]);
+        let mock = if store.name == "disk" { mock.with(["--data-dir".as_ref(), kept.path()]) } else { mock };
+        upload::run(&Server::start(&mock)?, &self.client, file, parallel)
+    }
+}
+
+impl Measured {
+    fn round(&mut self, built: &Built, receiver: &Server, file: &Path, dir: &Path) -> Result<(), Failure> {
+        let send = built.xtask.clone().with(["send", "--at", &receiver.addr().to_string()]);
+        let send = send.with(["--connections", &self.parallel.to_string()]).with([file]);
+        let Watched { wall, .. } = upload::watched(&send)?;
+        self.floor.push(wall.as_secs_f64());
+        for (store, uploads) in STORES.into_iter().zip(&mut self.uploads) {
+            uploads.push(built.upload(store, file, self.parallel, dir)?);
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (store, uploads) in STORES.iter().zip(&self.uploads) {
+            let what = format!("to {}, {} at once", store.name, self.parallel);
+            let wall = seconds(uploads, |upload| Some(upload.wall));
+            let row = Row::new(format!("{what}, wall time"), median(&wall).unwrap_or(f64::NAN), Unit::S);
+            let floor = median(&self.floor).unwrap_or(f64::NAN);
+            let row = row.beside("floor", floor, median_ratio(&wall, &self.floor).unwrap_or(f64::NAN));
+            // The bar is for as many parts at once as it names; the others are told beside it.
+            rows.push(if self.parallel == upload::PARALLEL { row.held_to(store.bar) } else { row });
+            if let Some(cpu) = median(&seconds(uploads, |upload| upload.cpu)) {
+                rows.push(Row::new(format!("{what}, processor time of both ends"), cpu, Unit::S));
+            }
+            rows.extend(peaks(&what, uploads));
+        }
+        rows
+    }
+}
+
+fn seconds(uploads: &[Upload], which: impl Fn(&Upload) -> Option<Duration>) -> Vec<f64> {
+    uploads.iter().filter_map(which).map(|time| time.as_secs_f64()).collect()
+}
+
+/// The highest peaks of memory, of either end.
+fn peaks(what: &str, uploads: &[Upload]) -> [Row; 2] {
+    let highest = |which: fn(&Upload) -> Option<u64>| {
+        // Where the system does not tell, the bar is not met: there is no evidence.
+        let peaks: Option<Vec<u64>> = uploads.iter().map(which).collect();
+        peaks.and_then(|peaks| peaks.into_iter().max()).map_or(f64::NAN, mib)
+    };
+    let row = |end, peak| Row::new(format!("{what}, peak memory of the {end}"), peak, Unit::MiB).held_to(bar::PEAK_MIB);
+    [row("mock", highest(|upload| upload.mock_peak)), row("client", highest(|upload| upload.client_peak))]
+}
