@@ -3,24 +3,30 @@
 //! - `cli/upload.rs`: `vod-client upload`.
 //! - `cli/sign.rs`: `vod-client sign ugc` and `vod-client sign request`.
 //! - `cli/verify.rs`: `vod-client verify`.
+//! - `cli/explain.rs`: `vod-client explain`.
+//! - `cli/print.rs`: `vod-client completions` and `vod-client man`.
 //! - `cli/facts.rs`: what is said of a file.
 //! - `cli/values.rs`: durations as people write them.
+//! - `cli/color.rs`: when colours are shown.
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
 //! - `cli/progress.rs`: the bar, on a terminal.
 //!
 //! Keys come from the environment alone: an argument could be read by every process of the machine.
 
+mod color;
+mod explain;
 mod facts;
 mod output;
+mod print;
 mod progress;
 mod sign;
 mod upload;
 mod values;
 mod verify;
 
-use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 use vod_proto::sign::SecretKey;
 
@@ -43,9 +49,14 @@ const SECRET_KEY: &str = "VOD_SECRET_KEY";
                   key from VOD_VERIFY_KEY.\n\
                   RUST_LOG sets what is logged to stderr (default: warn; error below a progress bar).\n\
                   Exit codes: 0 done, 2 usage, 3 configuration, 4 local file, 5 rejected, 6 network or retries spent, \
-                  7 unreadable reply, 8 failed but may be stored, 9 forged, 10 expired, 130 interrupted."
+                  7 unreadable reply, 8 failed but may be stored, 9 forged, 10 expired, 130 interrupted; \
+                  `vod-client explain exit` says more."
 )]
 struct Cli {
+    /// Colours in messages and in the log; NO_COLOR turns them off too
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -59,13 +70,21 @@ enum Command {
     Sign(sign::SignCommand),
     /// Check what an upload is proven by, and print what it says
     Verify(verify::VerifyArgs),
+    /// Say what a code means, whether it is tried again, and what to do
+    Explain(explain::ExplainArgs),
+    /// Print the completions of a shell
+    Completions(print::CompletionsArgs),
+    /// Print the manual page, for `man -l -`
+    Man,
 }
 
 /// Runs the program, and says how it went. The first argument is the program's name.
 ///
 /// Everything is printed before this returns; the exit codes are in [`exit`].
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let matches = Cli::command().color(color::asked(&args)).try_get_matches_from(&args);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are a success. Nobody can be told that printing failed.
@@ -74,13 +93,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     ExitCode::from(match cli.command {
-        Command::Upload(args) => upload::run(*args),
-        Command::Sign(command) => sign::run(command),
+        Command::Upload(args) => upload::run(*args, cli.color),
+        Command::Sign(command) => sign::run(command, cli.color),
         Command::Verify(args) => verify::run(args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Completions(args) => print::completions(&args),
+        Command::Man => print::man(),
     })
 }
 
-fn start_log(bar: bool) {
+fn start_log(bar: bool, color: ColorChoice) {
     // The bar says itself that a request is tried again; lines of a log would tear it.
     let level = if bar { LevelFilter::ERROR } else { LevelFilter::WARN };
     let filter = tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
@@ -88,7 +110,7 @@ fn start_log(bar: bool) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(color::on_stderr(color))
         .try_init();
 }
 
@@ -97,7 +119,7 @@ fn early(error: impl Into<Failure>) -> UploadError {
 }
 
 /// Prints what a command made or found, or why it could not, and says the exit code.
-fn print(result: Result<String, Failure>) -> u8 {
+fn conclude(result: Result<String, Failure>) -> u8 {
     match result {
         Ok(text) => {
             output::print(&text);

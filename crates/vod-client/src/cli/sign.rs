@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::{Args, ColorChoice, Subcommand};
 use vod_proto::{
     Family, PATH_V2, Query, SIGN_HOST, Sha1,
     query::Decoding,
@@ -74,9 +74,9 @@ pub(super) struct RequestArgs {
 }
 
 /// Signs, prints it, and says the exit code.
-pub(super) fn run(command: SignCommand) -> u8 {
-    start_log(false);
-    super::print(match command {
+pub(super) fn run(command: SignCommand, color: ColorChoice) -> u8 {
+    start_log(false, color);
+    super::conclude(match command {
         SignCommand::Ugc(args) => ugc(args),
         SignCommand::Request(args) => request(&args),
     })

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
+use clap::{Args, ColorChoice, ValueEnum, builder::NonEmptyStringValueParser};
 use vod_proto::{Family, FileFacts, Size};
 
 use super::{early, facts::FactsArgs, output::Output, progress::Progress, secret_key, start_log, values};
@@ -149,9 +149,9 @@ enum End {
 }
 
 /// Uploads, prints how it went, and says the exit code.
-pub(super) fn run(args: UploadArgs) -> u8 {
+pub(super) fn run(args: UploadArgs, color: ColorChoice) -> u8 {
     let bar = !args.quiet && !args.json && std::io::stderr().is_terminal();
-    start_log(bar);
+    start_log(bar, color);
     let output = Output { json: args.json, quiet: args.quiet };
     let end = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {

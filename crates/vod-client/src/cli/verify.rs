@@ -46,7 +46,7 @@ pub(super) fn run(args: VerifyArgs) -> u8 {
     };
     let now = u64::try_from(WallClock::system().seconds()).unwrap_or_default();
     match verdict {
-        Err(failure) => super::print(Err(failure)),
+        Err(failure) => super::conclude(Err(failure)),
         Ok(verdict) => tell(&verdict, now),
     }
 }
