@@ -14,7 +14,8 @@ use sha2::Sha256;
 
 use crate::{
     Query,
-    query::{Decoding, Pair},
+    event::{check_url, redacted_url},
+    query::{Decoding, ENCODE, Pair},
     ugc::UploadSignature,
 };
 
@@ -22,6 +23,9 @@ const SECRET_ID: &str = "SecretId";
 
 /// Query parameters whose values never leave the process, in whatever case they are written.
 const SECRET_PARAMETERS: [&str; 4] = [SECRET_ID, "SecretKey", "Signature", "Token"];
+
+/// The parameter that is a URL, which may have a password and tokens in it.
+const NOTIFY_URL: &str = "notifyUrl";
 
 /// Headers whose values never leave the process.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
@@ -72,10 +76,15 @@ impl Redactor {
     pub fn push_target(&self, redacted: &mut String, target: &str, query: &Query) {
         let query_at = target.len() - query.raw_len();
         let mut copied = 0;
-        let may_be_secret = |pair: &Pair<'_>| [b's', b'S', b't', b'T'].iter().any(|first| pair.may_begin_with(*first));
+        let may_be_secret = |pair: &Pair<'_>| b"sStTnN".iter().any(|first| pair.may_begin_with(*first));
         for (pair, value) in query.placed().filter(|(pair, value)| !value.is_empty() && may_be_secret(pair)) {
             let name = pair.name();
-            let Some(secret) = SECRET_PARAMETERS.iter().find(|secret| secret.eq_ignore_ascii_case(&name)) else {
+            let Some(secret) = secret_parameter(&name) else {
+                if let Some(shown) = self.shown_url(&name, pair) {
+                    redacted.push_str(&target[copied..query_at + value.start]);
+                    copied = query_at + value.end;
+                    redacted.extend(utf8_percent_encode(&shown, ENCODE));
+                }
                 continue;
             };
             redacted.push_str(&target[copied..query_at + value.start]);
@@ -83,15 +92,26 @@ impl Redactor {
             let value = pair.value(Decoding::Percent);
             match self.token(secret, &value) {
                 Some(token) => redacted.extend(utf8_percent_encode(&token, NON_ALPHANUMERIC)),
-                None if *secret == SECRET_ID => self.push_secret_id(redacted, &value),
+                None if secret == SECRET_ID => self.push_secret_id(redacted, &value),
                 None => self.push_value(redacted, &value),
             }
         }
         redacted.push_str(&target[copied..]);
     }
 
-    /// An upload signature that says what it said and proves nothing: the HMAC and the SecretId are placeholders, in
-    /// one that can be read as it could. None for anything that is no upload signature.
+    /// A URL to be notified, as it may be shown: still one that can be called, or still none, so that whoever judges the
+    /// exchange finds what the server found. None where there is nothing to hide.
+    fn shown_url(&self, name: &str, pair: Pair<'_>) -> Option<String> {
+        if !NOTIFY_URL.eq_ignore_ascii_case(name) {
+            return None;
+        }
+        let url = pair.value(Decoding::Form);
+        let shown = if check_url(&url).is_ok() { redacted_url(&url) } else { self.value(&url) };
+        (shown != url).then_some(shown)
+    }
+
+    /// An upload signature that says what it said and proves nothing: the HMAC and the SecretId are placeholders, and so
+    /// is whatever else is a secret, in one that can be read as it could. None for anything that is no upload signature.
     fn token(&self, secret: &str, value: &str) -> Option<String> {
         if secret != "Signature" || value.len() <= PROOF_MOST {
             return None;
@@ -105,9 +125,10 @@ impl Redactor {
             }
             fields.push_str(pair.raw_name());
             fields.push('=');
-            fields.push_str(if pair.name() == "s" { "" } else { pair.raw_value() });
-            if pair.name() == "s" {
-                fields.push_str(&self.value(&secret_id));
+            match &*pair.name() {
+                "s" => fields.push_str(&self.value(&secret_id)),
+                name if secret_parameter(name).is_some() => fields.push_str(&self.value(&pair.value(Decoding::Form))),
+                _ => fields.push_str(pair.raw_value()),
             }
         }
         Some(UploadSignature::forge(&self.digest(value), &fields))
@@ -165,6 +186,11 @@ impl Redactor {
     }
 }
 
+/// The secret parameter of this name, in whatever case it is written.
+fn secret_parameter(name: &str) -> Option<&'static str> {
+    SECRET_PARAMETERS.into_iter().find(|secret| secret.eq_ignore_ascii_case(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +238,35 @@ mod tests {
         assert!(read.secret_id().unwrap().starts_with("redacted-"), "{redacted}");
         // A placeholder in short form is one too.
         assert!(!redacted.contains(&token[..20]), "{redacted}");
+    }
+
+    #[test]
+    fn no_secret_hides_in_an_upload_signature_under_another_name() {
+        let key = crate::sign::SecretKey::new("k");
+        let original = "s=AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA&secretKey=sEcReT&%54oken=sEcReT&e=5";
+        let token = UploadSignature::sign(&key, &Query::parse(original));
+        let mut query = Query::default();
+        query.push("signature", &token);
+        let redacted = Redactor::new([7; 32]).target(&format!("/v2/index.php?{query}"));
+        let (_, read) = UploadSignature::of_query(&Query::split_target(&redacted).1).unwrap();
+        let fields = read.unwrap_or_else(|error| panic!("{error}")).fields().to_string();
+        assert!(fields.ends_with("&secretKey=redacted-n1&%54oken=redacted-n1&e=5"), "{fields}");
+    }
+
+    #[test]
+    fn a_url_to_be_notified_is_kept_as_it_may_be_shown() {
+        let redactor = Redactor::new([7; 32]);
+        let url = "http%3A%2F%2Fme%3AsEcReT%40h%2Fa%3Ftoken%3DsEcReT";
+        let shown = "http%3A%2F%2Fredacted%40h%2Fa%3Fredacted";
+        for name in ["notifyUrl", "notify%55rl", "NOTIFYURL"] {
+            let target = |url| format!("/v2/index.php?a=b&{name}={url}&c=d");
+            assert_eq!(redactor.target(&target(url)), target(shown));
+            // Where there is nothing to hide, it stays to the letter.
+            assert_eq!(redactor.target(&target("http://h%2Fa")), target("http://h%2Fa"));
+        }
+        // What is no URL stays none, also where only what is hidden makes it so.
+        assert_eq!(redactor.target("/?notifyUrl=me:sEcReT@h"), "/?notifyUrl=redacted-n1");
+        assert_eq!(redactor.target("/?notifyUrl=http://h?%22s%22"), "/?notifyUrl=redacted-n2");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     Action, FileFacts, Limits, Md5, PartSpan, Query, Sha1,
-    event::notify_url_is_valid,
+    event::{notify_url_is_valid, redacted_url},
     params::{self, Param},
     query::{Decoding, Pair},
     request::Violation,
@@ -196,7 +196,9 @@ impl<'q> Reader<'q> {
 
     fn notify_url(&self) -> Result<Option<String>, Violation> {
         match self.optional("notifyUrl") {
-            Some(url) if !url.is_empty() && !notify_url_is_valid(&url) => Err(self.wrong("notifyUrl", &url)),
+            Some(url) if !url.is_empty() && !notify_url_is_valid(&url) => {
+                Err(self.wrong("notifyUrl", &redacted_url(&url)))
+            }
             url => Ok(url.filter(|url| !url.is_empty()).map(Cow::into_owned)),
         }
     }

@@ -374,6 +374,11 @@ fn multipart_upload_vod_file() {
         assert_eq!(refused.expect_err(more).code.0, code, "{more}");
     }
     check(action, &(good.clone() + "&notifyUrl=http%3A%2F%2Fcb.example.com%2Fx"), expect!["ok []"]);
+    check(
+        action,
+        &(good.clone() + "&notifyUrl=http://me:sEcReT@h:0/"),
+        expect![[r#"-25976: parameter notifyUrl is "http://redacted@h:0/": expected an http or https URL"#]],
+    );
 }
 
 #[test]
