@@ -5,17 +5,17 @@
 //! - `cli/verify.rs`: `vod-client verify`.
 //! - `cli/explain.rs`: `vod-client explain`.
 //! - `cli/print.rs`: `vod-client completions` and `vod-client man`.
+//! - `cli/keys.rs`: secrets, from the environment or a file.
 //! - `cli/facts.rs`: what is said of a file.
 //! - `cli/values.rs`: durations as people write them.
 //! - `cli/color.rs`: when colours are shown.
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
 //! - `cli/progress.rs`: the bar, on a terminal.
-//!
-//! Keys come from the environment alone: an argument could be read by every process of the machine.
 
 mod color;
 mod explain;
 mod facts;
+mod keys;
 mod output;
 mod print;
 mod progress;
@@ -28,25 +28,21 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
-use vod_proto::sign::SecretKey;
 
 use self::output::Output;
 
 use crate::{
-    error::{ConfigError, Failure, UploadError},
+    error::{Failure, UploadError},
     exit,
 };
-
-/// The environment variable that holds the secret key.
-const SECRET_KEY: &str = "VOD_SECRET_KEY";
 
 /// Uploads files to the VOD service: in parallel, resumable, honest about what happened.
 #[derive(Parser)]
 #[command(
     name = "vod-client",
     version,
-    after_help = "The secret key is read from the environment variable VOD_SECRET_KEY, never from an argument; the verify \
-                  key from VOD_VERIFY_KEY.\n\
+    after_help = "Secrets are read from the environment variables VOD_SECRET_KEY, VOD_VERIFY_KEY and VOD_SIGNATURE or from \
+                  files, never from arguments, which every process of the machine can read.\n\
                   RUST_LOG sets what is logged to stderr (default: warn; error below a progress bar).\n\
                   Exit codes: 0 done, 2 usage, 3 configuration, 4 local file, 5 rejected, 6 network or retries spent, \
                   7 unreadable reply, 8 failed but may be stored, 9 forged, 10 expired, 130 interrupted; \
@@ -133,14 +129,6 @@ fn conclude(result: Result<String, Failure>) -> u8 {
     }
 }
 
-fn secret_key() -> Result<SecretKey, ConfigError> {
-    key_in(SECRET_KEY).ok_or(ConfigError::NoSecretKey(SECRET_KEY))
-}
-
-fn key_in(variable: &str) -> Option<SecretKey> {
-    std::env::var(variable).ok().filter(|key| !key.is_empty()).map(SecretKey::new)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -153,13 +141,16 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_an_argument() {
+    fn no_secret_is_an_argument() {
         let mut cli = Cli::command();
         cli.build();
         let mut commands = vec![cli];
         while let Some(command) = commands.pop() {
             for argument in command.get_arguments() {
-                assert!(!argument.get_id().as_str().contains("key"), "{} {argument}", command.get_name());
+                let id = argument.get_id().as_str();
+                let secret = ["key", "signature", "token", "password"].iter().any(|word| id.contains(word));
+                let value = argument.get_action().takes_values() && !id.ends_with("_file");
+                assert!(!(secret && value), "{} {argument}", command.get_name());
             }
             commands.extend(command.get_subcommands().cloned());
         }

@@ -193,10 +193,10 @@ pub enum ConfigError {
     #[error("the upload signature {0}")]
     Signature(String),
     /// There is no key to sign with.
-    #[error("the environment variable {0} is not set: it holds the secret key")]
+    #[error("the environment variable {0} is not set: it holds the secret key, where --secret-key-file names no file")]
     NoSecretKey(&'static str),
     /// There is no key to check proofs with.
-    #[error("the environment variable {0} is not set: it holds the verify key")]
+    #[error("the environment variable {0} is not set: it holds the verify key, where --verify-key-file names no file")]
     NoVerifyKey(&'static str),
     /// The runtime could not be started.
     #[error("cannot start: {0}")]

@@ -1,12 +1,17 @@
 //! The binary as people and scripts meet it: what it prints where, its exit codes, and what it never prints.
 //!
 //! - `exit_codes`: the page of exit codes; `explain`.
+//! - `keys`: secrets, from files.
 //! - `printed`: completions, the manual page, colours.
 //! - `signing`: `sign` and `verify`.
 //! - `upload`: `upload`, before anybody answers.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/printed.rs"]
 mod printed;
 #[path = "cli/signing.rs"]
@@ -24,6 +29,8 @@ use vod_proto::sign::SecretKey;
 const ID: &str = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA";
 const KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
 const VERIFY_KEY: &str = "bLcPnl88WU30VY57ipRhSePfPdOfSruK";
+
+const KEYS: [(&str, &str); 3] = [("VOD_SECRET_ID", ID), ("VOD_SECRET_KEY", KEY), ("VOD_VERIFY_KEY", VERIFY_KEY)];
 
 struct Ran {
     code: i32,
@@ -56,7 +63,7 @@ fn run_with(args: &[&str], env: &[(&str, &str)], stdin: &str) -> Ran {
 }
 
 fn run(args: &[&str]) -> Ran {
-    run_with(args, &[("VOD_SECRET_ID", ID), ("VOD_SECRET_KEY", KEY), ("VOD_VERIFY_KEY", VERIFY_KEY)], "")
+    run_with(args, &KEYS, "")
 }
 
 #[track_caller]

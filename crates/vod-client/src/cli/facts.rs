@@ -38,6 +38,22 @@ pub(super) struct FactsArgs {
 }
 
 impl FactsArgs {
+    /// A flag that says something of the file, if any does.
+    pub(super) fn first_flag(&self) -> Option<&'static str> {
+        let Self { name, file_type, class_id, tags, transcode, screenshot, watermark } = self;
+        [
+            (name.is_some(), "--name"),
+            (file_type.is_some(), "--type"),
+            (class_id.is_some(), "--class-id"),
+            (!tags.is_empty(), "--tag"),
+            (*transcode, "--transcode"),
+            (*screenshot, "--screenshot"),
+            (*watermark, "--watermark"),
+        ]
+        .into_iter()
+        .find_map(|(said, flag)| said.then_some(flag))
+    }
+
     /// The facts, with name and type by the file's path where no flag says otherwise.
     pub(super) fn facts(self, path: &Path) -> FileFacts {
         let by_path = FileFacts::from_path(path);

@@ -9,7 +9,7 @@ use vod_proto::{
     sign::{self, SignatureMethod},
 };
 
-use super::{facts::FactsArgs, secret_key, start_log, values};
+use super::{facts::FactsArgs, keys::SecretKeyArgs, start_log, values};
 use crate::{
     error::{ConfigError, Failure, SourceError},
     signer,
@@ -38,6 +38,9 @@ pub(super) struct UgcArgs {
     /// The public half of the account's key pair
     #[arg(long, env = "VOD_SECRET_ID", value_name = "ID", hide_env_values = true)]
     secret_id: String,
+
+    #[command(flatten)]
+    key: SecretKeyArgs,
 
     #[command(flatten)]
     facts: FactsArgs,
@@ -71,6 +74,9 @@ pub(super) struct RequestArgs {
     /// Print the text that is signed instead; needs no key
     #[arg(long)]
     text: bool,
+
+    #[command(flatten)]
+    key: SecretKeyArgs,
 }
 
 /// Signs, prints it, and says the exit code.
@@ -83,7 +89,7 @@ pub(super) fn run(command: SignCommand, color: ColorChoice) -> u8 {
 }
 
 fn ugc(args: UgcArgs) -> Result<String, Failure> {
-    let key = secret_key()?;
+    let key = args.key.secret_key()?;
     let defaults = Options::default();
     let token_life = args.expires_in.unwrap_or(defaults.token_life);
     let options = Options { family: Family::Ugc, token_life, ..defaults };
@@ -107,7 +113,7 @@ fn ugc(args: UgcArgs) -> Result<String, Failure> {
 }
 
 fn request(args: &RequestArgs) -> Result<String, Failure> {
-    let RequestArgs { query, method, host, path, text } = args;
+    let RequestArgs { query, method, host, path, text, key } = args;
     let given = Query::parse(query);
     // Only its first name is repeated: further on there may be a signature.
     let begins = given.pairs().next().map_or("", |pair| pair.raw_name());
@@ -132,6 +138,6 @@ fn request(args: &RequestArgs) -> Result<String, Failure> {
         return Ok(sign::string_to_sign(method, host, path, &query, Decoding::Percent));
     }
     let algorithm = SignatureMethod::from_wire(query.get("SignatureMethod").as_deref());
-    sign::sign_query(&secret_key()?, algorithm, method, host, path, &mut query);
+    sign::sign_query(&key.secret_key()?, algorithm, method, host, path, &mut query);
     Ok(format!("{path}?{query}"))
 }

@@ -7,10 +7,17 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, ColorChoice, ValueEnum, builder::NonEmptyStringValueParser};
+use clap::{Args, ColorChoice, ValueEnum};
 use vod_proto::{Family, FileFacts, Size};
 
-use super::{early, facts::FactsArgs, output::Output, progress::Progress, secret_key, start_log, values};
+use super::{
+    early,
+    facts::FactsArgs,
+    keys::{SecretKeyArgs, SignatureArgs},
+    output::Output,
+    progress::Progress,
+    start_log, values,
+};
 use crate::{
     clock::Stopwatch,
     core::RetryPolicy,
@@ -36,26 +43,14 @@ pub(super) struct UploadArgs {
     family: FamilyArg,
 
     /// The public half of the account's key pair
-    #[arg(
-        long,
-        env = "VOD_SECRET_ID",
-        value_name = "ID",
-        hide_env_values = true,
-        required_unless_present = "signature"
-    )]
+    #[arg(long, env = "VOD_SECRET_ID", value_name = "ID", hide_env_values = true)]
     secret_id: Option<String>,
 
-    /// An upload signature made elsewhere, which says all that is said of the file; for the ugc family, instead of a key
-    /// pair
-    #[arg(
-        long,
-        env = "VOD_SIGNATURE",
-        value_name = "TOKEN",
-        hide_env_values = true,
-        value_parser = NonEmptyStringValueParser::new(),
-        conflicts_with_all = ["facts", "expires_in", "notify_url", "cover_of"]
-    )]
-    signature: Option<String>,
+    #[command(flatten)]
+    key: SecretKeyArgs,
+
+    #[command(flatten)]
+    signature: SignatureArgs,
 
     /// How long the upload signature holds that is made from the key pair, in the ugc family [default: 2d]
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
@@ -141,6 +136,27 @@ enum DialectArg {
     Observed,
 }
 
+impl UploadArgs {
+    /// What requests are signed with. An upload signature comes first: who has one mostly has no key pair.
+    fn credentials(&self) -> Result<Credentials, ConfigError> {
+        if let Some(token) = self.signature.signature()? {
+            let said = self.facts.first_flag().or(self.expires_in.map(|_| "--expires-in"));
+            let said = said.or(self.notify_url.as_ref().map(|_| "--notify-url"));
+            return match said.or(self.cover_of.as_ref().map(|_| "--cover-of")) {
+                Some(flag) => Err(ConfigError::Signature(format!(
+                    "says all that is said of the file: {flag} has no place beside it"
+                ))),
+                None => Ok(Credentials::token(token)),
+            };
+        }
+        let Some(id) = self.secret_id.clone() else {
+            let found = "missing: expected --secret-id or VOD_SECRET_ID, or an upload signature".to_owned();
+            return Err(ConfigError::Setting { name: "the secret id", found });
+        };
+        Ok(Credentials::new(id, self.key.secret_key()?))
+    }
+}
+
 /// How the program ends.
 enum End {
     Done(UploadReport),
@@ -198,10 +214,7 @@ async fn interrupted() {
 async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<UploadReport, UploadError> {
     let watch = Stopwatch::start();
     let endpoint = args.endpoint.parse::<Endpoint>().map_err(early)?;
-    let credentials = match (args.signature, args.secret_id) {
-        (Some(token), _) => Credentials::token(token),
-        (None, id) => Credentials::new(id.unwrap_or_default(), secret_key().map_err(early)?),
-    };
+    let credentials = args.credentials().map_err(early)?;
     let source = FileSource::open(&args.file).map_err(early)?;
     let total = source.len();
     let facts = FileFacts { notify_url: args.notify_url, cover_of: args.cover_of, ..args.facts.facts(&args.file) };
@@ -242,7 +255,7 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
 
 #[cfg(test)]
 mod tests {
-    use clap::{Parser as _, error::ErrorKind};
+    use clap::Parser as _;
 
     use super::*;
 
@@ -272,18 +285,5 @@ mod tests {
         let args = Line::parse_from(line.split_whitespace()).args;
         assert_eq!((Family::from(args.family), args.expires_in), (Family::Ugc, Some(Duration::from_secs(172_800))));
         assert_eq!((args.notify_url.as_deref(), args.cover_of.as_deref()), (Some("http://u"), Some("7")));
-    }
-
-    #[test]
-    fn an_upload_signature_takes_the_place_of_the_key_pair_and_of_the_facts() {
-        let refusal = |more: &str| {
-            let line = format!("upload a.mp4 --endpoint http://h {more}");
-            Line::try_parse_from(line.split_whitespace()).err().map(|error| error.kind())
-        };
-        assert_eq!(refusal("--signature s"), None);
-        assert_eq!(refusal(""), Some(ErrorKind::MissingRequiredArgument));
-        for more in ["--name n", "--tag t", "--transcode", "--expires-in 1h", "--cover-of 7"] {
-            assert_eq!(refusal(&format!("--signature s {more}")), Some(ErrorKind::ArgumentConflict), "{more}");
-        }
     }
 }

@@ -5,15 +5,15 @@ use std::io::Read as _;
 use clap::Args;
 use vod_proto::ugc::{UploadSignature, VerifyContent, VerifyError};
 
-use super::{key_in, output, secret_key};
+use super::{
+    keys::{SecretKeyArgs, VerifyKeyArgs},
+    output,
+};
 use crate::{
     clock::{self, WallClock},
     error::{ConfigError, Failure},
     exit,
 };
-
-/// The environment variable that holds the verify key.
-const VERIFY_KEY: &str = "VOD_VERIFY_KEY";
 
 /// The longest proof that is read. A real one has a hundred bytes.
 const PROOF_MAX: u64 = 64 * 1024;
@@ -23,9 +23,15 @@ pub(super) struct VerifyArgs {
     /// The verify_content that a finished upload brought; read from stdin if it is not given
     proof: Option<String>,
 
-    /// Check an upload signature instead, with the secret key
-    #[arg(long, value_name = "TOKEN", conflicts_with = "proof")]
-    upload_signature: Option<String>,
+    /// Check an upload signature instead, with the secret key; it is read from stdin
+    #[arg(long, conflicts_with = "proof")]
+    upload_signature: bool,
+
+    #[command(flatten)]
+    verify_key: VerifyKeyArgs,
+
+    #[command(flatten)]
+    secret_key: SecretKeyArgs,
 }
 
 /// What a proof comes to.
@@ -40,10 +46,7 @@ enum Verdict {
 
 /// Checks, prints what was found, and says the exit code.
 pub(super) fn run(args: VerifyArgs) -> u8 {
-    let verdict = match args.upload_signature {
-        Some(token) => upload_signature(&token),
-        None => verify_content(args.proof),
-    };
+    let verdict = if args.upload_signature { upload_signature(&args.secret_key) } else { verify_content(args) };
     let now = u64::try_from(WallClock::system().seconds()).unwrap_or_default();
     match verdict {
         Err(failure) => super::conclude(Err(failure)),
@@ -72,17 +75,16 @@ fn tell(verdict: &Verdict, now: u64) -> u8 {
     }
 }
 
-fn verify_content(proof: Option<String>) -> Result<Verdict, Failure> {
-    let key = key_in(VERIFY_KEY).ok_or(ConfigError::NoVerifyKey(VERIFY_KEY))?;
-    let proof = match proof {
-        Some(proof) => proof,
-        None => {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().take(PROOF_MAX).read_to_end(&mut bytes);
-            read.map_err(|error| ConfigError::Start(format!("stdin cannot be read: {error}")))?;
-            String::from_utf8_lossy(&bytes).into_owned()
-        }
-    };
+fn from_stdin() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(PROOF_MAX).read_to_end(&mut bytes);
+    read.map_err(|error| ConfigError::Start(format!("stdin cannot be read: {error}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn verify_content(args: VerifyArgs) -> Result<Verdict, Failure> {
+    let key = args.verify_key.verify_key()?;
+    let proof = args.proof.map_or_else(from_stdin, Ok)?;
     Ok(match VerifyContent::verify(&key, &proof) {
         Ok(VerifyContent { expires, file_id }) => Verdict::Genuine { says: format!("file {file_id}"), expires },
         Err(error @ VerifyError::Forged) => Verdict::Forged(error.to_string()),
@@ -90,9 +92,9 @@ fn verify_content(proof: Option<String>) -> Result<Verdict, Failure> {
     })
 }
 
-fn upload_signature(token: &str) -> Result<Verdict, Failure> {
-    let key = secret_key()?;
-    let read = UploadSignature::decode(token).and_then(|token| {
+fn upload_signature(key: &SecretKeyArgs) -> Result<Verdict, Failure> {
+    let (key, token) = (key.secret_key()?, from_stdin()?);
+    let read = UploadSignature::decode(token.trim_end()).and_then(|token| {
         let (secret_id, file_sha1, expires) = (token.secret_id()?, token.file_sha1()?, token.expires()?);
         let file = file_sha1.map_or_else(|| "any file".to_owned(), |file_sha1| format!("file {file_sha1}"));
         let name = token.field("f").map(|name| format!(" named {name:?}")).unwrap_or_default();

@@ -6,7 +6,7 @@ use vod_proto::{
     ugc::{UploadSignature, VerifyContent},
 };
 
-use super::{ID, KEY, VERIFY_KEY, check, key, run, run_with};
+use super::{ID, KEY, KEYS, VERIFY_KEY, check, key, run, run_with};
 
 #[test]
 fn an_upload_signature_says_what_was_asked_and_holds() {
@@ -24,7 +24,7 @@ fn an_upload_signature_says_what_was_asked_and_holds() {
     let made: u64 = field("t").parse().unwrap();
     assert_eq!(token.expires(), Ok(made + 2 * 86_400));
     check(
-        &run(&["verify", "--upload-signature", ran.stdout.trim_end()]),
+        &run_with(&["verify", "--upload-signature"], &KEYS, &ran.stdout),
         0,
         &format!(
             "file {} named \"夏天 +1\" for account {ID}, valid until {}\n",
@@ -102,7 +102,7 @@ fn a_proof_is_genuine_expired_forged_or_none() {
 
 #[test]
 fn an_upload_signature_is_genuine_expired_forged_or_none() {
-    let verify = |token: &str| run(&["verify", "--upload-signature", token]);
+    let verify = |token: &str| run_with(&["verify", "--upload-signature"], &KEYS, token);
     let sign = |fields: &str, key: &str| UploadSignature::sign(&SecretKey::new(key), &Query::parse(fields));
     check(&verify(&sign("s=id&e=1465185768", KEY)), 10, "", "expired: any file for account id, valid until 2016-06-06");
     check(&verify(&sign("s=id&e=4102444800", VERIFY_KEY)), 9, "", "was not made with this secret key");

@@ -1,0 +1,116 @@
+//! Where secrets come from: the environment or a file, never an argument, which every process of the machine can read.
+//!
+//! A file that its user owns is refused while others may read it, as ssh refuses a private key: one `chmod` mends it.
+//! Files of other owners are let be, as there: what an orchestrator mounts has the modes it has, and is not its user's to
+//! change. So are pipes, such as `<(pass show vod)`.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use vod_proto::sign::SecretKey;
+
+use crate::error::ConfigError;
+
+/// The environment variable that holds the secret key.
+const SECRET_KEY: &str = "VOD_SECRET_KEY";
+/// The environment variable that holds the verify key.
+const VERIFY_KEY: &str = "VOD_VERIFY_KEY";
+/// The environment variable that holds an upload signature.
+const SIGNATURE: &str = "VOD_SIGNATURE";
+
+/// The longest secret that is read, in bytes. An upload signature has some hundreds, a key some tens.
+const SECRET_MAX: u64 = 64 * 1024;
+
+#[derive(Args)]
+pub(super) struct SecretKeyArgs {
+    /// The file that holds the secret key, instead of the environment variable VOD_SECRET_KEY; nobody else may read it
+    #[arg(long, value_name = "FILE")]
+    secret_key_file: Option<PathBuf>,
+}
+
+impl SecretKeyArgs {
+    /// The secret key: the file's if there is one, for that was asked for in so many words.
+    pub(super) fn secret_key(&self) -> Result<SecretKey, ConfigError> {
+        let key = secret("--secret-key-file", self.secret_key_file.as_deref(), SECRET_KEY)?;
+        key.map(SecretKey::new).ok_or(ConfigError::NoSecretKey(SECRET_KEY))
+    }
+}
+
+#[derive(Args)]
+pub(super) struct VerifyKeyArgs {
+    /// The file that holds the verify key, instead of the environment variable VOD_VERIFY_KEY; nobody else may read it
+    #[arg(long, value_name = "FILE")]
+    verify_key_file: Option<PathBuf>,
+}
+
+impl VerifyKeyArgs {
+    pub(super) fn verify_key(&self) -> Result<SecretKey, ConfigError> {
+        let key = secret("--verify-key-file", self.verify_key_file.as_deref(), VERIFY_KEY)?;
+        key.map(SecretKey::new).ok_or(ConfigError::NoVerifyKey(VERIFY_KEY))
+    }
+}
+
+#[derive(Args)]
+pub(super) struct SignatureArgs {
+    /// The file that holds an upload signature made elsewhere, instead of the environment variable VOD_SIGNATURE; it
+    /// says all that is said of the file, and takes the place of the key pair, in the ugc family
+    #[arg(long, value_name = "FILE")]
+    signature_file: Option<PathBuf>,
+}
+
+impl SignatureArgs {
+    pub(super) fn signature(&self) -> Result<Option<String>, ConfigError> {
+        secret("--signature-file", self.signature_file.as_deref(), SIGNATURE)
+    }
+}
+
+fn secret(flag: &'static str, file: Option<&Path>, variable: &str) -> Result<Option<String>, ConfigError> {
+    match file {
+        Some(path) => read(flag, path).map(Some),
+        None => Ok(std::env::var(variable).ok().filter(|secret| !secret.is_empty())),
+    }
+}
+
+/// Reads a file that holds one secret. Nothing of it is repeated, whatever is wrong with it.
+fn read(flag: &'static str, path: &Path) -> Result<String, ConfigError> {
+    let shown = path.display();
+    let unusable = |why: String| ConfigError::Setting { name: flag, found: format!("{shown}, which {why}") };
+    let unreadable = |error: std::io::Error| unusable(format!("cannot be read: {error}"));
+    let file = File::open(path).map_err(unreadable)?;
+    if let Some(mode) = open_to_others(&file).map_err(unreadable)? {
+        return Err(unusable(format!("others can read (mode {mode:03o}): run chmod 600 {shown}")));
+    }
+    let mut text = String::new();
+    let not_text = || unusable("does not hold one line of text".to_owned());
+    match file.take(SECRET_MAX + 1).read_to_string(&mut text) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(not_text()),
+        Err(error) => return Err(unreadable(error)),
+    }
+    let secret = text.trim_end();
+    match secret {
+        "" => Err(unusable("is empty".to_owned())),
+        _ if text.len() as u64 > SECRET_MAX || secret.contains(char::is_control) => Err(not_text()),
+        _ => Ok(secret.to_owned()),
+    }
+}
+
+/// The mode of a file of ours that others can read.
+#[cfg(unix)]
+fn open_to_others(file: &File) -> std::io::Result<Option<u32>> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let metadata = file.metadata()?;
+    let ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
+    Ok(Some(metadata.mode() & 0o777).filter(|mode| ours && mode & 0o077 != 0))
+}
+
+/// Other systems have no modes; there a file in a user's folder is that user's alone.
+#[cfg(not(unix))]
+fn open_to_others(_: &File) -> std::io::Result<Option<u32>> {
+    Ok(None)
+}

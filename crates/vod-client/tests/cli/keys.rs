@@ -1,0 +1,102 @@
+//! Secrets from files: which are read, which are refused, and that nothing of them is said.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use vod_proto::{Query, Sha1, ugc::UploadSignature};
+
+use super::{ID, KEY, Ran, VERIFY_KEY, check, key, run_with};
+
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, text: &[u8], mode: u32) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+}
+
+/// Signs with the key in a file.
+fn sign_with(file: &Path, env: &[(&str, &str)]) -> Ran {
+    let args = ["sign", "request", "Action=FinishUpload&Nonce=1", "--secret-key-file", file.to_str().unwrap()];
+    let ran = run_with(&args, env, "");
+    assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY), "{}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+#[test]
+fn a_key_in_a_file_signs_as_the_same_key_in_the_environment_does_and_comes_before_it() {
+    let files = Files::new();
+    let expected = run_with(&["sign", "request", "Action=FinishUpload&Nonce=1"], &[("VOD_SECRET_KEY", KEY)], "");
+    assert_eq!(expected.code, 0, "{}", expected.stderr);
+    let file = files.file("key", format!("{KEY}\n").as_bytes(), 0o600);
+    check(&sign_with(&file, &[]), 0, &expected.stdout, "");
+    check(&sign_with(&file, &[("VOD_SECRET_KEY", "another-key")]), 0, &expected.stdout, "");
+    let file = files.file("windows", format!("{KEY}\r\n").as_bytes(), 0o400);
+    check(&sign_with(&file, &[]), 0, &expected.stdout, "");
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_refused_with_its_cure() {
+    let files = Files::new();
+    for mode in [0o640, 0o604, 0o644, 0o660] {
+        let file = files.file("key", KEY.as_bytes(), mode);
+        let says = format!("others can read (mode {mode:03o}): run chmod 600 {}", file.display());
+        check(&sign_with(&file, &[]), 3, "", &says);
+    }
+}
+
+#[test]
+fn a_key_file_that_is_no_key_is_refused_and_not_repeated() {
+    let files = Files::new();
+    let two_lines = format!("{KEY}\n{KEY}\n");
+    for (text, says) in
+        [(two_lines.as_bytes(), "does not hold one line"), (b" \n", "is empty"), (b"\xff", "one line of text")]
+    {
+        check(&sign_with(&files.file("key", text, 0o600), &[]), 3, "", says);
+    }
+    check(&sign_with(&files.0.path().join("none"), &[]), 3, "", "none, which cannot be read: No such file");
+}
+
+#[test]
+fn verify_keys_and_upload_signatures_come_from_files_too() {
+    let files = Files::new();
+    let verify_key = files.file("verify", VERIFY_KEY.as_bytes(), 0o600);
+    let ran = run_with(&["verify", "bm8=", "--verify-key-file", verify_key.to_str().unwrap()], &[], "");
+    check(&ran, 7, "", "malformed: this is no verify_content");
+
+    let video = files.file("a.mp4", b"the video", 0o644);
+    let fields = format!("s={ID}&f=a&ft=mp4&e=1465185768&fs={}", Sha1::of(b"the video"));
+    let token = files.file("token", UploadSignature::sign(&key(), &Query::parse(&fields)).as_bytes(), 0o600);
+    let upload = ["upload", video.to_str().unwrap(), "--endpoint", "http://127.0.0.1:1", "--family", "ugc"];
+    let upload = [&upload[..], &["--signature-file", token.to_str().unwrap()]].concat();
+    check(&run_with(&upload, &[], ""), 3, "", "the upload signature has expired: it held until 2016-06-06T04:02:48Z");
+    for more in
+        [["--name", "n"], ["--tag", "t"], ["--expires-in", "1h"], ["--cover-of", "7"], ["--notify-url", "http://u"]]
+    {
+        let says = format!("says all that is said of the file: {} has no place beside it", more[0]);
+        check(&run_with(&[&upload[..], &more].concat(), &[], ""), 3, "", &says);
+    }
+}
+
+#[test]
+fn without_any_credentials_both_ways_are_named() {
+    let upload = ["upload", "/dev/null", "--endpoint", "http://127.0.0.1:1"];
+    check(&run_with(&upload, &[], ""), 3, "", "the secret id is missing: expected --secret-id or VOD_SECRET_ID, or an");
+    let with_id = [&upload[..], &["--secret-id", "id"]].concat();
+    check(
+        &run_with(&with_id, &[], ""),
+        3,
+        "",
+        "VOD_SECRET_KEY is not set: it holds the secret key, where --secret-key-file",
+    );
+}
