@@ -10,13 +10,13 @@ use vod_proto::{Family, FileFacts, InitUpload, Md5, NextPart, PartSpan, Request,
 use crate::{
     clock::Stopwatch,
     core::{Answered, CallId, Job, Machine, Plan, Send as Attempt, Step, Trouble, What},
-    error::{SourceError, UploadError},
+    error::{Failure, SourceError, UploadError},
     event::Event,
     http::{Connect, Http, Outgoing},
     report::UploadReport,
     signer::{self, Line, Signer},
-    source::{Digests, Parts, Source},
-    uploader::{Endpoint, Uploader},
+    source::{Cache, Digests, Identity, Parts, Source, Work},
+    uploader::{Endpoint, Options, Uploader},
 };
 
 /// Runs one upload to its end.
@@ -35,8 +35,16 @@ pub(crate) async fn run<C: Connect>(
     let total = source.len();
     // No request of the legacy family says what MD5 a part has.
     let grid = (options.family != Family::Legacy).then(|| options.part_size());
-    let taken = Digests::take(&source, options.work, grid, |done| observe(Event::Hashing { done, total })).await;
-    let digests = taken.map_err(|error| UploadError::early(error, watch.elapsed()))?;
+    let kept = Kept::of(options, &source);
+    let digests = match kept.look().await {
+        Some(digests) => digests,
+        None => {
+            let taken =
+                Digests::take(&source, options.work, grid, |done| observe(Event::Hashing { done, total })).await;
+            let digests = taken.map_err(|error| UploadError::early(error, watch.elapsed()))?;
+            kept.keep(&source, digests).await
+        }
+    };
     let file_sha1 = digests.sha1();
     observe(Event::Hashed { file_sha1 });
     let signer = Signer::new(&uploader.credentials, options, facts, file_sha1).map_err(early)?;
@@ -62,7 +70,13 @@ pub(crate) async fn run<C: Connect>(
                 jobs.push(rim.perform(&upload, job));
                 continue;
             }
-            Step::Done(result) => return result,
+            Step::Done(result) => {
+                if let Err(UploadError { failure: Failure::Rejected(_) | Failure::Source(_), .. }) = &result {
+                    // They may be to blame: the next upload looks for itself.
+                    kept.forget().await;
+                }
+                return result;
+            }
             Step::Wait(until) => until,
         };
         tokio::select! {
@@ -71,6 +85,50 @@ pub(crate) async fn run<C: Connect>(
             () = sleep_until(watch, until), if until.is_some() => {}
             else => unreachable!("the core waits for a job or a time"),
         }
+    }
+}
+
+/// What is known of the digests of a source from an earlier upload, if anything is kept.
+struct Kept {
+    place: Option<(Cache, Identity)>,
+    work: Work,
+}
+
+impl Kept {
+    fn of(options: &Options, source: &Arc<dyn Source>) -> Self {
+        let place = options.digest_cache.as_deref().map(Cache::at).zip(source.identity());
+        Self { place, work: options.work }
+    }
+
+    async fn with<R: Send + 'static>(&self, act: impl FnOnce(Cache, Identity) -> R + Send + 'static) -> Option<R> {
+        let (cache, identity) = self.place.clone()?;
+        Some(self.work.run(move || act(cache, identity)).await)
+    }
+
+    async fn look(&self) -> Option<Digests> {
+        let found = self.with(|cache, identity| cache.look(&identity)).await.flatten();
+        if found.is_some() {
+            tracing::debug!("the file's digests are known from an earlier upload");
+        }
+        found
+    }
+
+    /// Keeps digests, if the source is still what it was.
+    async fn keep(&self, source: &Arc<dyn Source>, digests: Digests) -> Digests {
+        let (source, digests) = (Arc::clone(source), Arc::new(digests));
+        let kept = Arc::clone(&digests);
+        let done = self.with(move |cache, identity| match source.check_unchanged() {
+            Ok(()) => cache.keep(&identity, &kept),
+            Err(_) => Ok(()),
+        });
+        if let Some(Err(error)) = done.await {
+            tracing::warn!(%error, "the file's digests cannot be kept: it will be read again");
+        }
+        Arc::into_inner(digests).expect("whoever kept them is done")
+    }
+
+    async fn forget(&self) {
+        self.with(|cache, identity| cache.forget(&identity)).await;
     }
 }
 

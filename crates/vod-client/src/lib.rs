@@ -33,7 +33,7 @@ pub use crate::{
     event::Event,
     http::Connect,
     report::{Outcome, UploadReport},
-    source::{BytesSource, FileSource, Source, Work},
+    source::{BytesSource, FileSource, Identity, Source, Work},
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
 pub use vod_proto::{Family, FileFacts};

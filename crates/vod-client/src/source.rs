@@ -1,8 +1,10 @@
 //! Bytes that can be read again at any place: for every attempt of a part anew.
 //!
+//! - `cache`: the digests of files that were read before, on disk.
 //! - `digests`: the one reading that gives the SHA-1 of the whole and the MD5 of each part.
 //! - `parts`: the bytes of a part, in memory that is used again.
 
+mod cache;
 mod digests;
 mod parts;
 
@@ -16,7 +18,8 @@ use std::{
 
 use bytes::Bytes;
 
-pub(crate) use self::{digests::Digests, parts::Parts};
+pub use self::cache::Identity;
+pub(crate) use self::{cache::Cache, digests::Digests, parts::Parts};
 use crate::error::SourceError;
 
 /// What can be uploaded.
@@ -44,6 +47,12 @@ pub trait Source: Send + Sync + 'static {
     fn check_unchanged(&self) -> Result<(), SourceError> {
         Ok(())
     }
+
+    /// What tells it, as it was when it was made, from anything else, so that its digests can be found again in a later
+    /// process. The default says that nothing does.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
 }
 
 impl<S: Source + ?Sized> Source for Arc<S> {
@@ -58,6 +67,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
     fn check_unchanged(&self) -> Result<(), SourceError> {
         (**self).check_unchanged()
     }
+
+    fn identity(&self) -> Option<Identity> {
+        (**self).identity()
+    }
 }
 
 /// A file on disk.
@@ -68,6 +81,7 @@ pub struct FileSource {
     len: u64,
     /// Some file systems keep none.
     modified: Option<SystemTime>,
+    identity: Option<Identity>,
 }
 
 impl FileSource {
@@ -86,7 +100,8 @@ impl FileSource {
         let file = File::open(&path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let (len, modified) = (metadata.len(), metadata.modified().ok());
-        Ok(Self { file, path, len, modified })
+        let identity = identity(&path, &metadata);
+        Ok(Self { file, path, len, modified, identity })
     }
 
     /// Where it lies.
@@ -100,6 +115,26 @@ impl FileSource {
             return Some(format!("it was {} bytes long and is {} now", self.len, now.len()));
         }
         (now.modified().ok() != self.modified).then(|| "it was written to".to_owned())
+    }
+}
+
+/// None where there is no telling: without a path from the root, or a time of the last change.
+fn identity(path: &Path, metadata: &Metadata) -> Option<Identity> {
+    let path = std::path::absolute(path).ok()?;
+    let len = metadata.len();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        let changed = Some((metadata.ctime(), metadata.ctime_nsec()));
+        let place = Some((metadata.dev(), metadata.ino()));
+        Some(Identity { path, len, modified, changed, place })
+    }
+    #[cfg(not(unix))]
+    {
+        let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let modified = (i64::try_from(modified.as_secs()).ok()?, modified.subsec_nanos().into());
+        Some(Identity { path, len, modified, changed: None, place: None })
     }
 }
 
@@ -127,6 +162,10 @@ impl Source for FileSource {
             }
         }
         Ok(())
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
     }
 
     fn check_unchanged(&self) -> Result<(), SourceError> {

@@ -1,6 +1,6 @@
 //! The uploader: what it is told, and what it is asked.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use vod_proto::{
@@ -167,6 +167,9 @@ pub struct Options {
     /// How long an unused connection is kept. Default 15 s, so that the longest retry wait does not cost a connection;
     /// none keeps it until the upload ends.
     pub pool_idle_timeout: Option<Duration>,
+    /// Where digests of files are kept that were read once, so that whoever resumes an upload need not read the file
+    /// again. Default none: a library leaves nothing behind that nobody asked for.
+    pub digest_cache: Option<PathBuf>,
     /// What time it is, for the `Timestamp` of a request. Default [`WallClock::system`].
     pub clock: WallClock,
 }
@@ -186,6 +189,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             pool_idle_timeout: Some(Duration::from_secs(15)),
+            digest_cache: None,
             clock: WallClock::default(),
         }
     }

@@ -18,8 +18,8 @@ use vod_proto::{
 
 use super::*;
 use crate::{
-    BytesSource, Credentials, Dialect, Failure, FileFacts, Options, Outcome, RetryPolicy, TransportError, WallClock,
-    Work,
+    BytesSource, Credentials, Dialect, Failure, FileFacts, Identity, Options, Outcome, RetryPolicy, TransportError,
+    WallClock, Work,
 };
 
 const KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
@@ -580,6 +580,57 @@ async fn a_part_that_is_refused_because_the_source_changed_is_no_fault_of_the_se
     let error = uploader.upload(source, FileFacts::from_path("a.mp4".as_ref())).await.unwrap_err();
     assert_eq!(error.failure, Failure::Source(SourceError::Changed("it was written to".to_owned())));
     assert_eq!(server.story(), "InitUpload UploadPart@0");
+}
+
+/// A source that can be known again, and counts the bytes that are read of it.
+#[derive(Clone)]
+struct Known(BytesSource, Arc<Mutex<u64>>);
+
+impl Source for Known {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        *self.1.lock().unwrap() += buffer.len() as u64;
+        self.0.read_at(offset, buffer)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let (path, len) = ("/a.mp4".into(), self.len());
+        Some(Identity { path, len, modified: (1_465_185_768, 0), changed: None, place: None })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_once_is_not_read_again_unless_the_server_refused_it() {
+    let cache = tempfile::tempdir().unwrap();
+    let source = Known(BytesSource::new(bytes()), Arc::default());
+    let upload = async |server: Server| {
+        *source.1.lock().unwrap() = 0;
+        let options = Options { digest_cache: Some(cache.path().to_owned()), ..options() };
+        let credentials = Credentials::new("id", SecretKey::new(KEY));
+        let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector());
+        let uploader = uploader.options(options);
+        let done = uploader.upload(source.clone(), FileFacts::from_path("a.mp4".as_ref())).await;
+        (done.is_ok(), *source.1.lock().unwrap())
+    };
+    let bytes = bytes();
+    let parts = bytes.chunks(100_000).zip(0u64..).map(|(part, at)| ListedPart {
+        offset: at * 100_000,
+        len: Some(part.len() as u64),
+        md5: Some(Md5::of(part)),
+        sha1: None,
+    });
+    let all_here = say(&Reply::Init(InitReply::Resume { part_size: 100_000, parts: parts.collect() }));
+    let refused = Rejected { code: Code::PROTOCOL_PARAMS, can_retry: Some(false), message: String::new() };
+    let hashed_and_sent = 2 * 250_000;
+    assert_eq!(upload(Server::default()).await, (true, hashed_and_sent), "the first time");
+    assert_eq!(upload(Server::default()).await, (true, 250_000), "what is sent");
+    assert_eq!(upload(Server::default().on(Action::InitUpload, [all_here])).await, (true, 0), "nothing is sent");
+    let refusing = Server::default().on(Action::InitUpload, [say(&Reply::Rejected(refused))]);
+    assert!(!upload(refusing).await.0);
+    assert_eq!(upload(Server::default()).await, (true, hashed_and_sent), "as if for the first time");
 }
 
 #[tokio::test(start_paused = true)]

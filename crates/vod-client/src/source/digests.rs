@@ -66,6 +66,16 @@ impl Digests {
         Ok(Self { sha1: sha1.finish(), source_len, grid: grid.unwrap_or(0), md5s })
     }
 
+    /// Digests that were taken before.
+    pub(super) const fn known(sha1: Sha1, source_len: u64, grid: u64, md5s: Vec<Md5>) -> Self {
+        Self { sha1, source_len, grid, md5s }
+    }
+
+    /// The grid, in bytes, and the MD5s of the parts on it.
+    pub(super) fn parts(&self) -> (u64, &[Md5]) {
+        (self.grid, &self.md5s)
+    }
+
     /// The SHA-1 of the whole.
     pub(crate) const fn sha1(&self) -> Sha1 {
         self.sha1
