@@ -354,6 +354,8 @@ pub(crate) struct Line<T: Transport> {
     writing: Pace,
     /// Runs while the peer takes nothing of what there is to give out.
     deaf: Option<Pin<Box<Sleep>>>,
+    /// How the peer has ended what it sends, to be told at the next turn.
+    ending: Option<io::Result<()>>,
 }
 
 /// How long a peer may take nothing of a reply before it is given up. Default 60 s, as long as it may send nothing of
@@ -384,6 +386,7 @@ impl<T: Transport> Line<T> {
             reading: Pace::default(),
             writing: Pace::default(),
             deaf: None,
+            ending: None,
         };
         (line, handle)
     }
@@ -421,6 +424,31 @@ impl<T: Transport> Line<T> {
         }
     }
 
+    /// Takes in what has come.
+    ///
+    /// That nothing more comes is told one turn later: whoever hears both at once, a whole request and its end, drops
+    /// the request unseen, and nobody would know of it.
+    fn take_in(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ending.is_some() {
+            ready!(self.gate(cx, |_, _| Poll::Ready(Ok(()))))?;
+            return Poll::Ready(self.ending.take().unwrap_or(Ok(())));
+        }
+        let (before, mut over) = (buf.remaining(), false);
+        let read = self.gate(cx, |transport, cx| {
+            let read = transport.poll_read(cx, buf);
+            over = read.is_ready() && before > 0 && buf.remaining() == before;
+            read
+        });
+        match read {
+            Poll::Ready(ending) if over => {
+                self.ending = Some(ending);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            read => read,
+        }
+    }
+
     /// Has whoever drives the connection woken when the line is cut, frozen or thawed. It is nearly always the same one,
     /// who is waiting to hear already.
     fn hear(&mut self, cx: &Context<'_>) {
@@ -454,13 +482,13 @@ impl<T: Transport> AsyncRead for Line<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(rate) = this.handle.throttling().read else {
-            return this.gate(cx, |transport, cx| transport.poll_read(cx, buf));
+            return this.take_in(cx, buf);
         };
         // A cut is heard at once, not when the next piece is due.
         ready!(this.gate(cx, |_, _| Poll::Ready(Ok(()))))?;
         let most = ready!(this.reading.poll_allowed(rate, cx)).min(buf.remaining());
         let mut piece = ReadBuf::new(buf.initialize_unfilled_to(most));
-        ready!(this.gate(cx, |transport, cx| transport.poll_read(cx, &mut piece)))?;
+        ready!(this.take_in(cx, &mut piece))?;
         let read = piece.filled().len();
         buf.advance(read);
         this.reading.passed(read, rate);

@@ -203,6 +203,26 @@ async fn a_client_that_leaves_within_its_body_is_on_record_with_what_it_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_asks_and_is_gone_at_once_is_on_record_and_whoever_still_listens_is_answered() {
+    let mock = mock().await;
+    let (mut near, served) = connect(&mock);
+    near.write_all(head("GET", &init(&file(1)), "").as_bytes()).await.unwrap();
+    drop(near);
+    served.await.unwrap();
+    let exchange = last(&mock);
+    assert_eq!((exchange.action.as_deref(), exchange.end), (Some("InitUpload"), End::ClientGone { after: 0 }));
+    // It was taken in whole, so it counts.
+    assert_eq!(mock.uploads().await.len(), 1);
+    let (mut near, served) = connect(&mock);
+    near.write_all(head("GET", &init(&file(2)), "").as_bytes()).await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    near.read_to_end(&mut answer).await.unwrap();
+    served.await.unwrap();
+    assert_eq!((json(&answer)["code"].as_i64(), last(&mock).end), (Some(0), End::Replied));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_behind_a_body_is_the_next_request_and_spoils_only_itself() {
     let mock = mock().await;
     let file = file(1);
