@@ -12,11 +12,13 @@
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
 //! - `cli/progress.rs`: the bar, on a terminal.
 
+mod cache;
 mod color;
 mod explain;
 mod facts;
 mod keys;
 mod output;
+mod patience;
 mod print;
 mod progress;
 mod sign;

@@ -11,16 +11,17 @@ use clap::{Args, ColorChoice, ValueEnum};
 use vod_proto::{Family, FileFacts, Size};
 
 use super::{
+    cache::CacheArgs,
     early,
     facts::FactsArgs,
     keys::{SecretKeyArgs, SignatureArgs},
     output::Output,
+    patience::PatienceArgs,
     progress::Progress,
     start_log, values,
 };
 use crate::{
     clock::Stopwatch,
-    core::RetryPolicy,
     error::{ConfigError, UploadError},
     event::Event,
     exit,
@@ -83,17 +84,8 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "FILE-ID")]
     cover_of: Option<String>,
 
-    /// How often a request may be sent, the first time included
-    #[arg(long, value_name = "N", default_value_t = RetryPolicy::default().attempts)]
-    attempts: u32,
-
-    /// When to give up the whole upload, such as 10m [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    deadline: Option<Duration>,
-
-    /// How long a request may be without any byte moving
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
-    stall_timeout: Duration,
+    #[command(flatten)]
+    cache: CacheArgs,
 
     /// Where all chance comes from, to repeat a run [default: drawn, and logged at level info]
     #[arg(long, value_name = "N")]
@@ -106,6 +98,9 @@ pub(super) struct UploadArgs {
     /// Show no progress, and print nothing on success unless --json is given
     #[arg(long)]
     quiet: bool,
+
+    #[command(flatten)]
+    patience: PatienceArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -228,11 +223,12 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
         },
         part_size: args.part_size.map(Size::bytes),
         parallel: args.parallel,
-        retry: RetryPolicy { attempts: args.attempts, deadline: args.deadline, ..RetryPolicy::default() },
+        retry: args.patience.policy(),
         sign_host: args.sign_host,
         token_life: args.expires_in.unwrap_or(defaults.token_life),
         seed: args.seed.unwrap_or(defaults.seed),
-        stall_timeout: args.stall_timeout,
+        stall_timeout: args.patience.stall_timeout,
+        digest_cache: args.cache.dir(),
         ..defaults
     };
     let uploader = Uploader::new(endpoint, credentials).options(options);
@@ -272,11 +268,11 @@ mod tests {
                     --screenshot --watermark --attempts 2 --deadline 10m --stall-timeout 1500ms --seed 7 --json --quiet";
         let args = Line::parse_from(line.split_whitespace()).args;
         assert_eq!(
-            (args.part_size, args.parallel, args.attempts, args.seed),
+            (args.part_size, args.parallel, args.patience.policy().attempts, args.seed),
             (Some(Size::new(524_288)), 8, 2, Some(7))
         );
-        assert_eq!(args.deadline, Some(Duration::from_secs(600)));
-        assert_eq!(args.stall_timeout, Duration::from_millis(1500));
+        assert_eq!(args.patience.policy().deadline, Some(Duration::from_secs(600)));
+        assert_eq!(args.patience.stall_timeout, Duration::from_millis(1500));
         assert_eq!((args.facts.tags, args.facts.class_id), (vec!["a".to_owned(), "b".to_owned()], Some(3)));
         assert_eq!(Family::from(args.family), Family::Server);
 

@@ -36,7 +36,7 @@ impl ClientProcess {
         seed: u64,
     ) -> Result<Self, NotRun> {
         let mut command = Command::new(binary);
-        command.args(["client", "upload"]).arg(places.source()).arg("--json");
+        command.args(["client", "upload"]).arg(places.source()).args(["--json", "--no-digest-cache"]);
         command.arg("--endpoint").arg(endpoint).arg("--seed").arg(seed.to_string());
         command.arg("--parallel").arg(scenario.client.parallel.to_string());
         command.arg("--part-size").arg(scenario.client.part_size.bytes().to_string());
