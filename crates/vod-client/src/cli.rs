@@ -5,6 +5,7 @@
 //! - `cli/verify.rs`: `vod-client verify`.
 //! - `cli/explain.rs`: `vod-client explain`.
 //! - `cli/print.rs`: `vod-client completions` and `vod-client man`.
+//! - `cli/connection.rs`: how the server is reached.
 //! - `cli/keys.rs`: secrets, from the environment or a file.
 //! - `cli/facts.rs`: what is said of a file.
 //! - `cli/values.rs`: durations as people write them.
@@ -14,6 +15,7 @@
 
 mod cache;
 mod color;
+mod connection;
 mod explain;
 mod facts;
 mod keys;

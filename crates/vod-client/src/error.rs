@@ -74,6 +74,12 @@ impl From<SourceError> for Failure {
     }
 }
 
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error)
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
@@ -198,6 +204,46 @@ pub enum ConfigError {
     /// There is no key to check proofs with.
     #[error("the environment variable {0} is not set: it holds the verify key, where --verify-key-file names no file")]
     NoVerifyKey(&'static str),
+    /// The CAs that were given cannot be trusted, or the system has none.
+    #[error("trust in {from}: {why}")]
+    Ca {
+        /// Which file, or whose.
+        from: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A server or proxy showed a certificate that is not believed. It was sent nothing.
+    #[error("the certificate of {peer} is not trusted: {why}")]
+    Certificate {
+        /// Host and port.
+        peer: String,
+        /// What is wrong with the certificate, and what to do about it.
+        why: String,
+    },
+    /// A server or proxy speaks no TLS, or none that is spoken here.
+    #[error("cannot speak TLS with {peer}: {why}")]
+    Tls {
+        /// Host and port.
+        peer: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// A proxy cannot be used, or does not let us through. What is secret in its URL is not repeated.
+    #[error("proxy {which}: {why}")]
+    Proxy {
+        /// Its URL without user and password, or the variable that holds it.
+        which: String,
+        /// What was expected.
+        why: String,
+    },
+    /// A header cannot be added to requests. Its value may be a secret, and is not repeated.
+    #[error("header {name}: {why}")]
+    Header {
+        /// Which.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// The runtime could not be started.
     #[error("cannot start: {0}")]
     Start(String),

@@ -49,7 +49,7 @@ const fn row(code: u8, kind: Option<&'static str>, meaning: &'static str, then: 
 pub const TABLE: &[ExitRow] = &[
     row(OK, None, "every file is stored, by this upload or an earlier one; what was to be signed is, and what was to be verified holds", "nothing"),
     row(USAGE, None, "the command line cannot be understood", "read the message, or --help"),
-    row(CONFIG, Some("config"), "what was asked for cannot be done: the endpoint, a setting, the name, the key", "change what the message names; no request was sent for the file"),
+    row(CONFIG, Some("config"), "what was asked for cannot be done: the endpoint, whom to trust, the proxy, a setting, the name, the key", "change what the message names"),
     row(SOURCE, Some("source"), "the local file: missing, unreadable, empty, changed during the upload, or no file matches a pattern", "look at the file; if it changed, upload it again"),
     row(REJECTED, Some("rejected"), "the server said no, for good", "`vod-client explain CODE`, with the code in the message"),
     row(EXHAUSTED, Some("exhausted or transport"), "the network failed or the server did not recover, and the retries are spent", "run the same command again: it resumes"),

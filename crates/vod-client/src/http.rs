@@ -1,4 +1,8 @@
 //! One request over HTTP/1.1, and what came of it. Nothing is retried here.
+//!
+//! - `http/dial.rs`: connections through proxies and over TLS, on top of any transport.
+
+mod dial;
 
 use std::{
     convert::Infallible,
@@ -13,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use ::http::{Method, Response, StatusCode, Uri, header};
+use ::http::{HeaderValue, Method, Response, StatusCode, Uri, header, uri::Scheme};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -22,13 +26,17 @@ use hyper_util::{
     client::legacy::{self, Client, connect::Connection},
     rt::{TokioExecutor, TokioTimer},
 };
+use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use vod_proto::{Action, reply::Reply};
 
+use self::dial::Dial;
 use crate::{
     clock::Stopwatch,
+    connection::{Headers, Proxy},
     core::{Delivery, Trouble},
-    error::{Failure, TransportError},
+    error::{ConfigError, Failure, TransportError},
+    uploader::{Endpoint, Options},
 };
 
 /// A part's bytes are handed to the transport in frames of at most this, which is the watchdog's resolution.
@@ -73,14 +81,6 @@ impl<C> Connect for C where
 {
 }
 
-/// How patient the transport is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    pub(crate) connect: Duration,
-    pub(crate) stall: Duration,
-    pub(crate) pool_idle: Option<Duration>,
-}
-
 /// A request, signed and ready.
 pub(crate) struct Outgoing {
     pub(crate) action: Action,
@@ -89,22 +89,40 @@ pub(crate) struct Outgoing {
     pub(crate) body: Bytes,
 }
 
-/// Sends requests.
+/// Sends requests to one server.
 pub(crate) struct Http<C> {
-    client: Client<Timed<C>, PartBody>,
-    patience: Patience,
+    client: Client<Timed<Dial<C>>, PartBody>,
+    stall: Duration,
+    headers: Headers,
+    proxy: Option<Proxy>,
+    /// For a proxy that is handed each request; one that opens a tunnel is told when it does.
+    authorization: Option<HeaderValue>,
 }
 
 impl<C: Connect> Http<C> {
-    pub(crate) fn new(connector: C, patience: Patience) -> Self {
+    /// A client with connections of its own. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the proxy is none, or nobody is known whose certificates could be trusted.
+    pub(crate) fn new(connector: C, endpoint: &Endpoint, options: &Options) -> Result<Self, ConfigError> {
+        let server = endpoint.uri("/");
+        let proxy = options.proxies.to(&server)?;
+        let secure = |uri: &Uri| uri.scheme() == Some(&Scheme::HTTPS);
+        let tls = if secure(&server) || proxy.as_ref().is_some_and(|proxy| secure(&proxy.uri)) {
+            Some(TlsConnector::from(options.trust.config()?))
+        } else {
+            None
+        };
+        let authorization = proxy.as_ref().filter(|_| !secure(&server)).and_then(|proxy| proxy.authorization.clone());
+        let connector = Dial::new(connector, tls, proxy.clone());
         let client = Client::builder(TokioExecutor::new())
             // Whether a request may be sent again is decided in one place, and that is not the pool.
             .retry_canceled_requests(false)
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(patience.pool_idle)
+            .pool_idle_timeout(options.pool_idle_timeout)
             .http1_max_buf_size(CONNECTION_BUFFER)
-            .build(Timed { connector, timeout: patience.connect });
-        Self { client, patience }
+            .build(Timed { connector, timeout: options.connect_timeout });
+        Ok(Self { client, stall: options.stall_timeout, headers: options.headers.clone(), proxy, authorization })
     }
 
     /// Sends one request once. Also tells how many bytes of its body the transport took.
@@ -119,13 +137,22 @@ impl<C: Connect> Http<C> {
             request = request.header(header::CONTENT_TYPE, "application/octet-stream");
         }
         let body = PartBody { rest: body, progress: Arc::clone(&progress) };
-        let request = request.body(body).expect("a method, a URI and constant headers make a request");
+        let mut request = request.body(body).expect("a method, a URI and constant headers make a request");
+        self.headers.put(request.headers_mut());
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| trouble_of_client(&error))?;
             progress.note(0);
-            read_reply(action, response, &progress).await
+            match &self.proxy {
+                Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    Err(not_acted_on(dial::turned_away(proxy)))
+                }
+                _ => read_reply(action, response, &progress).await,
+            }
         };
-        let result = watch(exchange, &progress, self.patience.stall).await;
+        let result = watch(exchange, &progress, self.stall).await;
         (result, progress.bytes.load(Ordering::Relaxed))
     }
 }
@@ -255,12 +282,15 @@ const fn maybe_acted_on(failure: Failure) -> Trouble {
     Trouble { failure, delivery: Delivery::MaybeActedOn, retry_after: None }
 }
 
-fn not_acted_on(error: TransportError) -> Trouble {
-    Trouble { failure: Failure::Transport(error), delivery: Delivery::NotActedOn, retry_after: None }
+fn not_acted_on(failure: impl Into<Failure>) -> Trouble {
+    Trouble { failure: failure.into(), delivery: Delivery::NotActedOn, retry_after: None }
 }
 
 fn trouble_of_client(error: &legacy::Error) -> Trouble {
     if error.is_connect() {
+        if let Some(error) = config_error(error) {
+            return not_acted_on(error);
+        }
         return not_acted_on(TransportError::Connect(innermost(error)));
     }
     trouble_of_chain(error)
@@ -294,13 +324,18 @@ fn trouble_of_chain(error: &(dyn StdError + 'static)) -> Trouble {
     maybe_acted_on(Failure::Transport(TransportError::Broken(innermost(error))))
 }
 
+/// What the caller must mend, if that is why there is no connection.
+fn config_error(error: &(dyn StdError + 'static)) -> Option<ConfigError> {
+    std::iter::successors(Some(error), |cause| (*cause).source()).find_map(|cause| cause.downcast_ref()).cloned()
+}
+
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let last = std::iter::successors(Some(error), |cause| (*cause).source()).last();
     let text = last.unwrap_or(error).to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
-/// Bounds the time that a connection may take, whatever opens it.
+/// Bounds the time that a connection may take, whatever opens it; proxy and handshakes included.
 #[derive(Clone)]
 struct Timed<C> {
     connector: C,

@@ -5,6 +5,8 @@
 //!   place that answers *may this be tried again, and when*.
 //! - `driver`: does what the core says, over tokio; `signer`: the line of a request, as its family and dialect have it;
 //!   `http`: one request, its stall watchdog, what came of it.
+//! - `connection`: whom to trust ([`Trust`]), through which proxy ([`Proxies`]), with which [`Headers`]; `http/dial.rs`
+//!   does it, over any transport.
 //! - `source`: bytes that can be read again, and their SHA-1; [`FileFacts`]: what the service is told about them.
 //! - `clock`: the only file that reads a clock or draws a seed.
 //! - `error`, `report`, `event`: how it ended, and what happens meanwhile.
@@ -15,6 +17,7 @@
 
 pub mod cli;
 mod clock;
+mod connection;
 mod core;
 mod driver;
 mod error;
@@ -28,6 +31,7 @@ mod uploader;
 
 pub use crate::{
     clock::WallClock,
+    connection::{Headers, Proxies, Trust},
     core::RetryPolicy,
     error::{ConfigError, Failure, GaveUp, SourceError, TransportError, UploadError},
     event::Event,

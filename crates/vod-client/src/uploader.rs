@@ -10,11 +10,12 @@ use vod_proto::{
 
 use crate::{
     clock::{self, Stopwatch, WallClock},
+    connection::{Headers, Proxies, Trust, port_can_be_read},
     core::RetryPolicy,
     driver,
     error::{ConfigError, SourceError, UploadError},
     event::Event,
-    http::{Connect, Http, Patience},
+    http::{Connect, Http},
     report::UploadReport,
     source::{Source, Work},
 };
@@ -47,7 +48,7 @@ impl Credentials {
     }
 }
 
-/// Where requests go: a host, and a port if it is not 80.
+/// Where requests go: a host, and a port if it is not the usual one, 80 for `http://` and 443 for `https://`.
 ///
 /// ```
 /// use vod_client::Endpoint;
@@ -58,6 +59,7 @@ impl Credentials {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    scheme: ::http::uri::Scheme,
     authority: ::http::uri::Authority,
 }
 
@@ -65,7 +67,7 @@ impl Endpoint {
     /// The address of a request to this endpoint.
     pub(crate) fn uri(&self, path_and_query: &str) -> ::http::Uri {
         ::http::Uri::builder()
-            .scheme(::http::uri::Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(path_and_query)
             .build()
@@ -75,7 +77,7 @@ impl Endpoint {
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}", self.authority)
+        write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
 
@@ -85,23 +87,25 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let wrong = |why: &str| ConfigError::Endpoint { text: text.to_owned(), why: why.to_owned() };
         let uri: ::http::Uri = text.parse().map_err(|_| wrong("expected a URL such as http://127.0.0.1:8266"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some(_) => return Err(wrong("this version supports http:// endpoints only")),
-            None => return Err(wrong("expected a URL that begins with http://")),
-        }
+        let scheme = match uri.scheme() {
+            Some(scheme) if matches!(scheme.as_str(), "http" | "https") => scheme.clone(),
+            _ => return Err(wrong("expected a URL that begins with http:// or https://")),
+        };
         let authority = uri.authority().filter(|authority| !authority.host().is_empty());
         let authority = authority.ok_or_else(|| wrong("expected a host"))?.clone();
         if authority.as_str().contains('@') {
             // What stands before the @ may be a password: it is not repeated.
-            let text = format!("http://…@{}", authority.host());
+            let text = format!("{scheme}://…@{}", authority.host());
             let why = "expected no user name: requests are signed with the account's key pair".to_owned();
             return Err(ConfigError::Endpoint { text, why });
+        }
+        if !port_can_be_read(&authority) {
+            return Err(wrong("expected a number from 1 to 65535 after the colon: a port"));
         }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("expected no path: the dialect chooses it"));
         }
-        Ok(Self { authority })
+        Ok(Self { scheme, authority })
     }
 }
 
@@ -162,11 +166,18 @@ pub struct Options {
     /// How long a request may be without any byte moving, in either direction. Default 30 s: a slow link moves
     /// something in that time, a dead one nothing.
     pub stall_timeout: Duration,
-    /// How long a connection may take. Default 10 s: three times the first retransmission, with some to spare.
+    /// How long a connection may take, with what a proxy and the handshakes of TLS take of it. Default 10 s: three times
+    /// the first retransmission, with some to spare.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Default 15 s, so that the longest retry wait does not cost a connection;
     /// none keeps it until the upload ends.
     pub pool_idle_timeout: Option<Duration>,
+    /// Whose certificates are believed. Default [`Trust::system`].
+    pub trust: Trust,
+    /// Through which proxy the endpoint is reached. Default none; [`Proxies::from_env`] asks the environment.
+    pub proxies: Proxies,
+    /// What goes with every request beside the protocol's own headers. Default nothing.
+    pub headers: Headers,
     /// Where digests of files are kept that were read once, so that whoever resumes an upload need not read the file
     /// again. Default none: a library leaves nothing behind that nobody asked for.
     pub digest_cache: Option<PathBuf>,
@@ -189,6 +200,9 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             pool_idle_timeout: Some(Duration::from_secs(15)),
+            trust: Trust::default(),
+            proxies: Proxies::default(),
+            headers: Headers::default(),
             digest_cache: None,
             clock: WallClock::default(),
         }
@@ -269,6 +283,8 @@ impl Uploader<HttpConnector> {
     #[must_use]
     pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
         let mut connector = HttpConnector::new();
+        // TLS is spoken above it.
+        connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_send_buffer_size(Some(SEND_BUFFER));
         Self::with_connector(endpoint, credentials, connector)
@@ -276,7 +292,8 @@ impl Uploader<HttpConnector> {
 }
 
 impl<C: Connect> Uploader<C> {
-    /// An uploader over whatever the connector opens.
+    /// An uploader over whatever the connector opens. Proxies are asked, and TLS is spoken, on top of that: the connector
+    /// is called with the URL of whoever comes next, the server or its proxy.
     #[must_use]
     pub fn with_connector(endpoint: Endpoint, credentials: Credentials, connector: C) -> Self {
         Self { endpoint, credentials, options: Options::default(), connector }
@@ -321,12 +338,8 @@ impl<C: Connect> Uploader<C> {
         if source.is_empty() {
             return Err(UploadError::early(SourceError::Empty, watch.elapsed()));
         }
-        let patience = Patience {
-            connect: self.options.connect_timeout,
-            stall: self.options.stall_timeout,
-            pool_idle: self.options.pool_idle_timeout,
-        };
-        let http = Http::new(self.connector.clone(), patience);
+        let http = Http::new(self.connector.clone(), &self.endpoint, &self.options)
+            .map_err(|error| UploadError::early(error, watch.elapsed()))?;
         driver::run(self, &http, Arc::new(source), &facts, watch, observe).await
     }
 }
@@ -380,13 +393,20 @@ mod tests {
         check("http://127.0.0.1:8266", expect!["http://127.0.0.1:8266"]);
         check("http://vod2.qcloud.com/", expect!["http://vod2.qcloud.com"]);
         check("http://[::1]:80", expect!["http://[::1]:80"]);
+        check("https://vod2.qcloud.com", expect!["https://vod2.qcloud.com"]);
         check(
-            "https://vod2.qcloud.com",
-            expect![[r#"error: endpoint "https://vod2.qcloud.com": this version supports http:// endpoints only"#]],
+            "ftp://host",
+            expect![[r#"error: endpoint "ftp://host": expected a URL that begins with http:// or https://"#]],
+        );
+        check(
+            "http://host:https",
+            expect![[
+                r#"error: endpoint "http://host:https": expected a number from 1 to 65535 after the colon: a port"#
+            ]],
         );
         check(
             "127.0.0.1:8266",
-            expect![[r#"error: endpoint "127.0.0.1:8266": expected a URL that begins with http://"#]],
+            expect![[r#"error: endpoint "127.0.0.1:8266": expected a URL that begins with http:// or https://"#]],
         );
         check(
             "http://host/v2/index.php",

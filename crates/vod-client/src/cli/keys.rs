@@ -22,7 +22,7 @@ const VERIFY_KEY: &str = "VOD_VERIFY_KEY";
 /// The environment variable that holds an upload signature.
 const SIGNATURE: &str = "VOD_SIGNATURE";
 
-/// The longest secret that is read, in bytes. An upload signature has some hundreds, a key some tens.
+/// The longest file of secrets that is read, in bytes. An upload signature has some hundreds, a key some tens.
 const SECRET_MAX: u64 = 64 * 1024;
 
 #[derive(Args)]
@@ -77,26 +77,36 @@ fn secret(flag: &'static str, file: Option<&Path>, variable: &str) -> Result<Opt
 
 /// Reads a file that holds one secret. Nothing of it is repeated, whatever is wrong with it.
 fn read(flag: &'static str, path: &Path) -> Result<String, ConfigError> {
-    let shown = path.display();
-    let unusable = |why: String| ConfigError::Setting { name: flag, found: format!("{shown}, which {why}") };
-    let unreadable = |error: std::io::Error| unusable(format!("cannot be read: {error}"));
-    let file = File::open(path).map_err(unreadable)?;
-    if let Some(mode) = open_to_others(&file).map_err(unreadable)? {
-        return Err(unusable(format!("others can read (mode {mode:03o}): run chmod 600 {shown}")));
-    }
-    let mut text = String::new();
-    let not_text = || unusable("does not hold one line of text".to_owned());
-    match file.take(SECRET_MAX + 1).read_to_string(&mut text) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(not_text()),
-        Err(error) => return Err(unreadable(error)),
-    }
+    let text = private_text(flag, path)?;
     let secret = text.trim_end();
     match secret {
-        "" => Err(unusable("is empty".to_owned())),
-        _ if text.len() as u64 > SECRET_MAX || secret.contains(char::is_control) => Err(not_text()),
+        "" => Err(unusable(flag, path, "is empty")),
+        _ if secret.contains(char::is_control) => Err(unusable(flag, path, NOT_TEXT)),
         _ => Ok(secret.to_owned()),
     }
+}
+
+/// Reads a file that may hold secrets.
+pub(super) fn private_text(flag: &'static str, path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error: std::io::Error| unusable(flag, path, &format!("cannot be read: {error}"));
+    let file = File::open(path).map_err(unreadable)?;
+    if let Some(mode) = open_to_others(&file).map_err(unreadable)? {
+        let why = format!("others can read (mode {mode:03o}): run chmod 600 {}", path.display());
+        return Err(unusable(flag, path, &why));
+    }
+    let mut text = String::new();
+    match file.take(SECRET_MAX + 1).read_to_string(&mut text) {
+        Ok(_) if text.len() as u64 > SECRET_MAX => Err(unusable(flag, path, NOT_TEXT)),
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(unusable(flag, path, NOT_TEXT)),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+const NOT_TEXT: &str = "does not hold one line of text";
+
+fn unusable(flag: &'static str, path: &Path, why: &str) -> ConfigError {
+    ConfigError::Setting { name: flag, found: format!("{}, which {why}", path.display()) }
 }
 
 /// The mode of a file of ours that others can read.

@@ -12,6 +12,7 @@ use vod_proto::{Family, FileFacts, Size};
 
 use super::{
     cache::CacheArgs,
+    connection::ConnectionArgs,
     early,
     facts::FactsArgs,
     keys::{SecretKeyArgs, SignatureArgs},
@@ -35,7 +36,7 @@ pub(super) struct UploadArgs {
     /// The file
     file: PathBuf,
 
-    /// Where to: http://HOST[:PORT]
+    /// Where to: http://HOST[:PORT] or https://HOST[:PORT]
     #[arg(long, env = "VOD_ENDPOINT", value_name = "URL")]
     endpoint: String,
 
@@ -101,6 +102,9 @@ pub(super) struct UploadArgs {
 
     #[command(flatten)]
     patience: PatienceArgs,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -231,6 +235,7 @@ async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<U
         digest_cache: args.cache.dir(),
         ..defaults
     };
+    let options = args.connection.apply(options).map_err(early)?;
     let uploader = Uploader::new(endpoint, credentials).options(options);
 
     let mut progress = Progress::new(bar);

@@ -117,7 +117,11 @@ impl From<&Rejected> for After {
 
 impl From<&Trouble> for After {
     fn from(trouble: &Trouble) -> Self {
-        Self::Backoff(trouble.retry_after.unwrap_or_default())
+        match trouble.failure {
+            // What the caller must mend, such as whom to trust, does not mend itself.
+            Failure::Config(_) => Self::Never,
+            _ => Self::Backoff(trouble.retry_after.unwrap_or_default()),
+        }
     }
 }
 

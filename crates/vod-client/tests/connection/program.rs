@@ -1,0 +1,77 @@
+//! The same from the command line, which shows no secret, however much it logs.
+
+use std::{io::Write as _, process::Output};
+
+use tokio::process::Command;
+use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY, VodMock};
+
+use super::{
+    bytes,
+    forward::{Forward, Manners},
+};
+
+/// Runs `vod-client upload` in an environment of these variables alone, and says how it ended and all that it printed.
+async fn run(endpoint: &str, args: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut file = tempfile::Builder::new().suffix(".mp4").tempfile().unwrap();
+    file.write_all(&bytes()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vod-client"));
+    command
+        .args(["upload", "--json", "--attempts", "2", "--parallel", "1", "--endpoint", endpoint])
+        .args(args)
+        .arg(file.path());
+    command.env_clear().env("RUST_LOG", "trace").envs(variables.iter().copied());
+    command.env("VOD_SECRET_ID", DEMO_SECRET_ID).env("VOD_SECRET_KEY", DEMO_SECRET_KEY);
+    let Output { status, stdout, stderr } = command.output().await.unwrap();
+    let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    // The password, and how it goes over the wire.
+    for secret in ["s3cret", "bWU6czNjcmV0", DEMO_SECRET_KEY] {
+        assert!(!said.contains(secret), "{secret} was printed:\n{said}");
+    }
+    (status.code(), said)
+}
+
+#[tokio::test]
+async fn the_environment_says_whom_to_trust_and_which_proxy_to_ask_and_flags_say_otherwise() {
+    let mock = VodMock::start_tls().await;
+    let mut ca = tempfile::NamedTempFile::new().unwrap();
+    ca.write_all(mock.ca_pem().unwrap().as_bytes()).unwrap();
+    let (ca, endpoint) = (ca.path().to_str().unwrap(), mock.endpoint());
+    let manners = Manners { demand: Some("Basic bWU6czNjcmV0"), ..Manners::default() };
+    let proxy = Forward::to(&mock, manners).await;
+    let url = format!("http://me:s3cret@{}", proxy.addr);
+    let variables = [("VOD_CA", ca), ("HTTPS_PROXY", &*url)];
+
+    let (code, said) = run(endpoint, &[], &variables).await;
+    assert_eq!((code, proxy.lines().len()), (Some(0), 1), "one tunnel for all requests\n{said}");
+    let asked = proxy.lines().len();
+    for (args, more) in [(&["--no-proxy"][..], ("", "")), (&[], ("NO_PROXY", "127.0.0.1"))] {
+        let (code, said) = run(endpoint, args, &[&variables[..], &[more]].concat()).await;
+        assert_eq!((code, proxy.lines().len()), (Some(0), asked), "{args:?} {more:?}\n{said}");
+    }
+    let (code, said) = run(endpoint, &["--proxy", &proxy.url()], &variables).await;
+    assert_eq!((code, proxy.lines().len()), (Some(3), asked + 1), "the flag counts more, and has no password\n{said}");
+    assert!(said.contains(r#""kind":"config""#) && said.contains("(407)"), "{said}");
+
+    let (code, said) = run(endpoint, &["--ca", "/nowhere/ca.pem"], &variables).await;
+    assert!(code == Some(3) && said.contains("trust in /nowhere/ca.pem: "), "{code:?} {said}");
+    let (code, said) = run(endpoint, &[], &[]).await;
+    assert!(code == Some(3) && said.contains("say so with --ca FILE"), "{code:?} {said}");
+}
+
+#[tokio::test]
+async fn headers_of_a_file_go_with_every_request_and_are_not_shown() {
+    let mock = VodMock::start().await;
+    let proxy = Forward::to(&mock, Manners::default()).await;
+    let mut headers = tempfile::NamedTempFile::new().unwrap();
+    headers.write_all(b"Authorization: Bearer s3cret\n").unwrap();
+    let from_file = format!("@{}", headers.path().display());
+    let args = ["--proxy", &proxy.url(), "--header", &from_file, "--header", "X-Mark: here"];
+    let (code, said) = run("http://vod.invalid", &args, &[]).await;
+    assert_eq!((code, proxy.lines().len()), (Some(0), 4), "an init, two parts, a finish\n{said}");
+    for asked in proxy.asked() {
+        assert_eq!(asked.headers["authorization"], "Bearer s3cret");
+        assert_eq!(asked.headers["x-mark"], "here");
+    }
+    let (code, said) = run("http://vod.invalid", &["--header", "Host: elsewhere"], &[]).await;
+    assert!(code == Some(3) && said.contains("header Host: the endpoint says it"), "{code:?} {said}");
+}
