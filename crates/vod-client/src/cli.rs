@@ -1,23 +1,27 @@
 //! The program `vod-client`: its command line, and what it prints.
 //!
 //! - `cli/upload.rs`: `vod-client upload`.
+//!   - `cli/files.rs`: which files are meant; `cli/batch.rs`: one beside the other; `cli/interrupt.rs`: Ctrl-C.
 //! - `cli/sign.rs`: `vod-client sign ugc` and `vod-client sign request`.
 //! - `cli/verify.rs`: `vod-client verify`.
 //! - `cli/explain.rs`: `vod-client explain`.
 //! - `cli/print.rs`: `vod-client completions` and `vod-client man`.
 //! - `cli/connection.rs`: how the server is reached.
 //! - `cli/keys.rs`: secrets, from the environment or a file.
-//! - `cli/facts.rs`: what is said of a file.
+//! - `cli/facts.rs`: what is said of a file; `cli/cache.rs`, `cli/patience.rs`: where digests are kept, how long is tried.
 //! - `cli/values.rs`: durations as people write them.
 //! - `cli/color.rs`: when colours are shown.
 //! - `cli/output.rs`: data to stdout, everything else to stderr.
-//! - `cli/progress.rs`: the bar, on a terminal.
+//! - `cli/progress.rs`: the bars, on a terminal.
 
+mod batch;
 mod cache;
 mod color;
 mod connection;
 mod explain;
 mod facts;
+mod files;
+mod interrupt;
 mod keys;
 mod output;
 mod patience;
@@ -82,8 +86,8 @@ enum Command {
 ///
 /// Everything is printed before this returns; the exit codes are in [`exit`].
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
-    let matches = Cli::command().color(color::asked(&args)).try_get_matches_from(&args);
+    let argv: Vec<OsString> = args.into_iter().collect();
+    let matches = Cli::command().color(color::asked(&argv)).try_get_matches_from(&argv);
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -93,7 +97,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     ExitCode::from(match cli.command {
-        Command::Upload(args) => upload::run(*args, cli.color),
+        Command::Upload(args) => upload::run(*args, &argv, cli.color),
         Command::Sign(command) => sign::run(command, cli.color),
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(&args),
@@ -127,7 +131,7 @@ fn conclude(result: Result<String, Failure>) -> u8 {
         }
         Err(failure) => {
             let error = early(failure);
-            Output { json: false, quiet: false }.error(&error);
+            Output { json: false, quiet: false }.refused(&error);
             exit::of(&error)
         }
     }

@@ -32,7 +32,7 @@ impl Outcome {
     }
 }
 
-/// An upload that succeeded. Serialised, it is the line that `--json` prints.
+/// An upload that succeeded. Serialised, it is what the result lines of `--json` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

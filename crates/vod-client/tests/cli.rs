@@ -1,7 +1,9 @@
 //! The binary as people and scripts meet it: what it prints where, its exit codes, and what it never prints.
 //!
 //! - `exit_codes`: the page of exit codes; `explain`.
+//! - `interrupt`: Ctrl-C.
 //! - `keys`: secrets, from files.
+//! - `many`: several files, against a mock.
 //! - `printed`: completions, the manual page, colours.
 //! - `signing`: `sign` and `verify`.
 //! - `upload`: `upload`, before anybody answers.
@@ -10,8 +12,12 @@
 
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
+#[path = "cli/interrupt.rs"]
+mod interrupt;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/many.rs"]
+mod many;
 #[path = "cli/printed.rs"]
 mod printed;
 #[path = "cli/signing.rs"]
@@ -45,6 +51,8 @@ fn run_with(args: &[&str], env: &[(&str, &str)], stdin: &str) -> Ran {
         .env_clear()
         .env("RUST_LOG", "trace")
         .env("NO_COLOR", "1")
+        // Nothing of a test is kept in the user's cache; a relative path there counts for none.
+        .env("HOME", "nowhere")
         .envs(env.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -18,8 +18,8 @@ pub(super) struct CacheArgs {
 
 impl CacheArgs {
     /// The directory; none where there is to be none, or no home for one.
-    pub(super) fn dir(self) -> Option<PathBuf> {
-        if self.no_digest_cache { None } else { self.digest_cache.or_else(of_user) }
+    pub(super) fn dir(&self) -> Option<PathBuf> {
+        if self.no_digest_cache { None } else { self.digest_cache.clone().or_else(of_user) }
     }
 }
 

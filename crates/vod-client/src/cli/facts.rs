@@ -55,16 +55,16 @@ impl FactsArgs {
     }
 
     /// The facts, with name and type by the file's path where no flag says otherwise.
-    pub(super) fn facts(self, path: &Path) -> FileFacts {
+    pub(super) fn facts(&self, path: &Path) -> FileFacts {
         let by_path = FileFacts::from_path(path);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         if self.name.is_none() && by_path.name != stem {
             tracing::warn!(file = %stem, name = %by_path.name, "the service would not take the file's name: it gets another");
         }
         FileFacts {
-            name: self.name.unwrap_or(by_path.name),
-            file_type: self.file_type.unwrap_or(by_path.file_type),
-            tags: self.tags,
+            name: self.name.clone().unwrap_or(by_path.name),
+            file_type: self.file_type.clone().unwrap_or(by_path.file_type),
+            tags: self.tags.clone(),
             class_id: self.class_id,
             transcode: self.transcode,
             screenshot: self.screenshot,

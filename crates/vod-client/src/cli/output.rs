@@ -1,60 +1,87 @@
-//! What the program says at its end: data to stdout, everything else to stderr.
+//! What the program says: data to stdout, everything else to stderr.
+//!
+//! - [`lines`]: the lines of `--json`.
 
-use std::io::Write as _;
+mod lines;
+
+use std::{io::Write as _, path::Path};
 
 use serde::Serialize;
-use vod_proto::Code;
 
+use self::lines::{Line, ResultLine};
+use super::batch::Named;
 use crate::{
     error::{Seconds, UploadError},
+    event::Event,
+    exit,
     report::{Outcome, UploadReport},
 };
 
 /// How it is said.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
     pub(super) json: bool,
     pub(super) quiet: bool,
 }
 
-/// The line of a failure.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct FailedLine<'a> {
-    outcome: &'static str,
-    kind: &'a str,
-    code: Option<Code>,
-    may_be_committed: bool,
-    message: &'a str,
-}
-
 impl Output {
-    pub(super) fn report(&self, report: &UploadReport) {
-        if self.json {
-            print(&json(report));
-        } else if !self.quiet {
-            print(&in_words(report));
+    /// Something happened during the upload of a file.
+    pub(super) fn event(self, path: &Path, event: &Event) {
+        if self.json && !self.quiet {
+            print(&json(&Line::of(&path.to_string_lossy(), event)));
         }
     }
 
-    pub(super) fn error(&self, error: &UploadError) {
-        self.failed(error.kind(), error.code(), error.may_be_committed, &error.to_string());
+    /// A file is stored.
+    pub(super) fn report(self, Named { path, among_many }: Named<'_>, report: &UploadReport) {
+        if self.json {
+            print(&json(&Line::Result(ResultLine::stored(&path.to_string_lossy(), report))));
+        } else if !self.quiet {
+            let file = if among_many { format!("{}: ", path.display()) } else { String::new() };
+            print(&format!("{file}{}", in_words(report)));
+        }
     }
 
-    pub(super) fn interrupted(&self, may_be_committed: bool) {
+    /// A file is not.
+    pub(super) fn error(self, file: Named<'_>, error: &UploadError) {
+        self.failed(Some(file), &ResultLine::failed(error, exit::of(error), &error.to_string()));
+    }
+
+    /// Nothing was begun.
+    pub(super) fn refused(self, error: &UploadError) {
+        self.failed(None, &ResultLine::failed(error, exit::of(error), &error.to_string()));
+    }
+
+    pub(super) fn interrupted(self, file: Named<'_>, may_be_committed: bool) {
         let message = if may_be_committed {
             "interrupted while the upload was being finished: the file may have been committed"
         } else {
-            "interrupted: run the same command again to resume"
+            "interrupted"
         };
-        self.failed("interrupted", None, may_be_committed, message);
+        self.failed(Some(file), &ResultLine::interrupted(may_be_committed, message));
     }
 
-    fn failed(&self, kind: &str, code: Option<Code>, may_be_committed: bool, message: &str) {
+    fn failed(self, file: Option<Named<'_>>, line: &ResultLine<'_>) {
         if self.json {
-            print(&json(&FailedLine { outcome: "failed", kind, code, may_be_committed, message }));
+            let path = file.map(|file| file.path.to_string_lossy());
+            print(&json(&Line::Result(line.of_file(path.as_deref()))));
         } else {
-            complain(message);
+            let file = file.filter(|file| file.among_many).map(|file| format!("{}: ", file.path.display()));
+            complain(&format!("{}{}", file.unwrap_or_default(), line.message.unwrap_or_default()));
         }
+    }
+
+    /// Says on stderr how it went altogether, to people.
+    pub(super) fn remark(self, text: &str) {
+        if !self.quiet && !self.json {
+            self.hint(text);
+        }
+    }
+
+    /// Says on stderr what to do.
+    pub(super) fn hint(self, text: &str) {
+        // Nobody can be told that printing failed.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 }
 
@@ -124,18 +151,5 @@ mod tests {
             verify_content bm8=
         "]]
         .assert_eq(&(in_words(&report) + "\n"));
-    }
-
-    #[test]
-    fn a_failure_is_one_line_with_the_documented_keys() {
-        let line = FailedLine {
-            outcome: "failed",
-            kind: "rejected",
-            code: Some(Code::SIGNATURE),
-            may_be_committed: false,
-            message: "open upload: the server answered -10002",
-        };
-        expect_test::expect![[r#"{"outcome":"failed","kind":"rejected","code":-10002,"may-be-committed":false,"message":"open upload: the server answered -10002"}"#]]
-            .assert_eq(&json(&line));
     }
 }

@@ -1,20 +1,22 @@
 //! `vod-client upload`.
 
 use std::{
+    ffi::OsString,
     io::IsTerminal as _,
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Args, ColorChoice, ValueEnum};
-use vod_proto::{Family, FileFacts, Size};
+use vod_proto::{Family, FileFacts, Size, ugc::UploadSignature};
 
 use super::{
+    batch::Batch,
     cache::CacheArgs,
     connection::ConnectionArgs,
     early,
     facts::FactsArgs,
+    files,
     keys::{SecretKeyArgs, SignatureArgs},
     output::Output,
     patience::PatienceArgs,
@@ -22,19 +24,21 @@ use super::{
     start_log, values,
 };
 use crate::{
-    clock::Stopwatch,
     error::{ConfigError, UploadError},
-    event::Event,
     exit,
-    report::UploadReport,
-    source::{FileSource, Source as _},
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
 
 #[derive(Args)]
 pub(super) struct UploadArgs {
-    /// The file
-    file: PathBuf,
+    /// The files, or patterns such as '*.mp4'
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// How many files are uploaded at once [default: 2, so that one is sent while the next is read for its SHA-1; more
+    /// pay off with many small files]
+    #[arg(long, value_name = "N", default_value_t = 2, hide_default_value = true, value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
 
     /// Where to: http://HOST[:PORT] or https://HOST[:PORT]
     #[arg(long, env = "VOD_ENDPOINT", value_name = "URL")]
@@ -92,11 +96,11 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Print one line of JSON, also on failure
+    /// Print lines of JSON: one for each event, and one for the result of each file
     #[arg(long)]
     json: bool,
 
-    /// Show no progress, and print nothing on success unless --json is given
+    /// Show no progress and no events, and print nothing on success unless --json is given
     #[arg(long)]
     quiet: bool,
 
@@ -156,102 +160,83 @@ impl UploadArgs {
     }
 }
 
-/// How the program ends.
-enum End {
-    Done(UploadReport),
-    Failed(UploadError),
-    Interrupted { may_be_committed: bool },
-}
-
-/// Uploads, prints how it went, and says the exit code.
-pub(super) fn run(args: UploadArgs, color: ColorChoice) -> u8 {
-    let bar = !args.quiet && !args.json && std::io::stderr().is_terminal();
-    start_log(bar, color);
+/// Uploads, prints how it went, and says the exit code. `argv` is the command line, for whoever must repeat it.
+pub(super) fn run(args: UploadArgs, argv: &[OsString], color: ColorChoice) -> u8 {
+    let visible = !args.quiet && !args.json && std::io::stderr().is_terminal();
+    start_log(visible, color);
     let output = Output { json: args.json, quiet: args.quiet };
-    let end = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => {
-            let end = runtime.block_on(upload_or_interrupt(args, bar));
+    let batch = args.batch(output);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| early(ConfigError::Start(error.to_string())));
+    match batch.and_then(|batch| Ok((batch, runtime?))) {
+        Ok((batch, runtime)) => {
+            let progress = Progress::new(visible, batch.files.len());
+            let code = runtime.block_on(batch.run(&progress, argv));
             // A read that hangs on a dead disk must not keep the program from ending.
             runtime.shutdown_background();
-            end
+            code
         }
-        Err(error) => End::Failed(early(ConfigError::Start(error.to_string()))),
-    };
-    match end {
-        End::Done(report) => {
-            output.report(&report);
-            exit::OK
-        }
-        End::Failed(error) => {
-            output.error(&error);
+        Err(error) => {
+            output.refused(&error);
             exit::of(&error)
         }
-        End::Interrupted { may_be_committed } => {
-            output.interrupted(may_be_committed);
-            exit::INTERRUPTED
+    }
+}
+
+impl UploadArgs {
+    /// All that is to be done, once everything has been checked that can be checked without a look at the files.
+    fn batch(self, output: Output) -> Result<Batch<impl Fn(&Path) -> FileFacts>, UploadError> {
+        let endpoint = self.endpoint.parse::<Endpoint>().map_err(early)?;
+        let credentials = self.credentials().map_err(early)?;
+        let files = files::expand(&self.files).map_err(early)?;
+        self.check_many(files.len()).map_err(early)?;
+        let options = self.options();
+        let Self { facts, notify_url, cover_of, jobs, connection, .. } = self;
+        let options = connection.apply(options).map_err(early)?;
+        let facts = move |path: &Path| FileFacts {
+            notify_url: notify_url.clone(),
+            cover_of: cover_of.clone(),
+            ..facts.facts(path)
+        };
+        Ok(Batch { files, jobs: jobs.into(), uploader: Uploader::new(endpoint, credentials), options, facts, output })
+    }
+
+    fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            family: self.family.into(),
+            dialect: match self.dialect {
+                DialectArg::Documented => Dialect::Documented,
+                DialectArg::Observed => Dialect::Observed,
+            },
+            part_size: self.part_size.map(Size::bytes),
+            parallel: self.parallel,
+            retry: self.patience.policy(),
+            sign_host: self.sign_host.clone(),
+            token_life: self.expires_in.unwrap_or(defaults.token_life),
+            seed: self.seed.unwrap_or(defaults.seed),
+            stall_timeout: self.patience.stall_timeout,
+            digest_cache: self.cache.dir(),
+            ..defaults
         }
     }
-}
 
-async fn upload_or_interrupt(args: UploadArgs, bar: bool) -> End {
-    // From its first byte to its answer, a finish may have stored the file.
-    let finishing = AtomicBool::new(false);
-    tokio::select! {
-        biased;
-        result = upload(args, bar, &finishing) => result.map_or_else(End::Failed, End::Done),
-        () = interrupted() => End::Interrupted { may_be_committed: finishing.load(Ordering::Relaxed) },
-    }
-}
-
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler, Ctrl-C ends the program the usual way.
-        std::future::pending().await
-    }
-}
-
-async fn upload(args: UploadArgs, bar: bool, finishing: &AtomicBool) -> Result<UploadReport, UploadError> {
-    let watch = Stopwatch::start();
-    let endpoint = args.endpoint.parse::<Endpoint>().map_err(early)?;
-    let credentials = args.credentials().map_err(early)?;
-    let source = FileSource::open(&args.file).map_err(early)?;
-    let total = source.len();
-    let facts = FileFacts { notify_url: args.notify_url, cover_of: args.cover_of, ..args.facts.facts(&args.file) };
-
-    let defaults = Options::default();
-    let options = Options {
-        family: args.family.into(),
-        dialect: match args.dialect {
-            DialectArg::Documented => Dialect::Documented,
-            DialectArg::Observed => Dialect::Observed,
-        },
-        part_size: args.part_size.map(Size::bytes),
-        parallel: args.parallel,
-        retry: args.patience.policy(),
-        sign_host: args.sign_host,
-        token_life: args.expires_in.unwrap_or(defaults.token_life),
-        seed: args.seed.unwrap_or(defaults.seed),
-        stall_timeout: args.patience.stall_timeout,
-        digest_cache: args.cache.dir(),
-        ..defaults
-    };
-    let options = args.connection.apply(options).map_err(early)?;
-    let uploader = Uploader::new(endpoint, credentials).options(options);
-
-    let mut progress = Progress::new(bar);
-    let observe = |event: Event| {
-        if let Event::AttemptStarted { action, span, .. } = &event
-            && action.role().can_commit()
-            && span.is_none_or(|span| span.end() == total)
-        {
-            finishing.store(true, Ordering::Relaxed);
+    /// Is nothing said of several files that can be true of one alone?
+    fn check_many(&self, files: usize) -> Result<(), ConfigError> {
+        let refused = |flag: &str| Err(ConfigError::Facts(format!("{flag} is for one file, and these are {files}")));
+        match self {
+            _ if files <= 1 => Ok(()),
+            Self { facts, .. } if facts.name.is_some() => refused("--name"),
+            Self { cover_of: Some(_), .. } => refused("--cover-of"),
+            _ if self.signature_names_a_file()? => refused("the upload signature"),
+            _ => Ok(()),
         }
-        progress.show(&event);
-    };
-    let result = uploader.upload_observed(source, facts, observe).await;
-    progress.clear();
-    tracing::info!(elapsed = ?watch.elapsed(), "upload ends");
-    result
+    }
+
+    fn signature_names_a_file(&self) -> Result<bool, ConfigError> {
+        let token = self.signature.signature()?.and_then(|token| UploadSignature::decode(&token).ok());
+        Ok(token.is_some_and(|token| !matches!(token.file_sha1(), Ok(None))))
+    }
 }
 
 #[cfg(test)]
@@ -270,12 +255,13 @@ mod tests {
     fn every_flag_is_read() {
         let line = "upload a.mp4 --endpoint http://h --secret-id id --part-size 512KiB --parallel 8 \
                     --dialect observed --sign-host s --name n --type t --class-id 3 --tag a --tag b --transcode \
-                    --screenshot --watermark --attempts 2 --deadline 10m --stall-timeout 1500ms --seed 7 --json --quiet";
+                    --screenshot --watermark --attempts 2 --deadline 10m --stall-timeout 1500ms --seed 7 --jobs 3 --json --quiet";
         let args = Line::parse_from(line.split_whitespace()).args;
         assert_eq!(
             (args.part_size, args.parallel, args.patience.policy().attempts, args.seed),
             (Some(Size::new(524_288)), 8, 2, Some(7))
         );
+        assert_eq!((args.files, args.jobs), (vec![PathBuf::from("a.mp4")], 3));
         assert_eq!(args.patience.policy().deadline, Some(Duration::from_secs(600)));
         assert_eq!(args.patience.stall_timeout, Duration::from_millis(1500));
         assert_eq!((args.facts.tags, args.facts.class_id), (vec!["a".to_owned(), "b".to_owned()], Some(3)));
