@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
-    io::{self, SeekFrom},
+    io::{self, IoSlice, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -23,7 +23,6 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::{
     Staging, Store,
@@ -167,8 +166,8 @@ impl Store for DiskStore {
         let path = self.dir.join("staging").join(body.0.to_string());
         // Not on another thread: a request that is given up meanwhile would leave the file behind.
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-        let file = tokio::fs::File::from_std(file);
-        Ok(Box::new(DiskStaging { file, path: Some(path), kept: self.body(body), body }))
+        let (file, gathered, path) = (Arc::new(file), Vec::new(), Some(path));
+        Ok(Box::new(DiskStaging { file, gathered, path, kept: self.body(body), body }))
     }
 
     async fn read(&self, body: BodyId, offset: u64, len: usize) -> io::Result<Bytes> {
@@ -196,38 +195,83 @@ impl Store for DiskStore {
     }
 }
 
+/// How much of a body is gathered before it is written. Default 256 KiB: the way to another thread and back then costs
+/// little beside the writing.
+const GATHERED_MOST: usize = 256 << 10;
+
+/// In how many pieces that may be. Default 32: each may hold on to more memory than it has bytes.
+const PIECES_MOST: usize = 32;
+
 struct DiskStaging {
-    file: tokio::fs::File,
+    file: Arc<File>,
+    /// What is still to be written.
+    gathered: Vec<Bytes>,
     /// Where the bytes are, until they are kept.
     path: Option<PathBuf>,
     kept: PathBuf,
     body: BodyId,
 }
 
+impl DiskStaging {
+    /// Writes what was gathered, and then does this with the file, where it may block.
+    async fn write_and<R: Send + 'static>(
+        &mut self,
+        then: impl FnOnce(&File) -> io::Result<R> + Send + 'static,
+    ) -> io::Result<R> {
+        let (file, gathered) = (Arc::clone(&self.file), std::mem::take(&mut self.gathered));
+        let write = move || {
+            write_all(&file, &gathered)?;
+            then(&file)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+}
+
+/// Writes pieces one behind the other.
+fn write_all(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        match file.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut left, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Staging for DiskStaging {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.file.write_all(&bytes).await
+        // An empty piece would be taken for a file that takes no more.
+        if !bytes.is_empty() {
+            self.gathered.push(bytes);
+        }
+        let len: usize = self.gathered.iter().map(Bytes::len).sum();
+        if len >= GATHERED_MOST || self.gathered.len() >= PIECES_MOST {
+            self.write_and(|_| Ok(())).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn flip(&mut self, offset: u64) -> io::Result<()> {
-        self.file.flush().await?;
-        if offset >= self.file.metadata().await?.len() {
-            return Err(nothing_at(offset));
-        }
-        self.file.seek(SeekFrom::Start(offset)).await?;
-        let byte = self.file.read_u8().await?;
-        self.file.seek(SeekFrom::Start(offset)).await?;
-        self.file.write_u8(!byte).await?;
-        self.file.seek(SeekFrom::End(0)).await?;
-        Ok(())
+        self.write_and(move |file| {
+            let mut byte = [0];
+            if file.read_at(&mut byte, offset)? == 0 {
+                return Err(nothing_at(offset));
+            }
+            file.write_all_at(&[!byte[0]], offset)
+        })
+        .await
     }
 
     async fn keep(mut self: Box<Self>) -> io::Result<BodyId> {
-        // What was written is in the file only after the flush: the writes go on behind the scenes.
-        self.file.flush().await?;
-        if let Some(path) = &self.path {
-            tokio::fs::rename(path, &self.kept).await?;
+        if let Some(path) = self.path.clone() {
+            let kept = self.kept.clone();
+            self.write_and(move |_| fs::rename(path, kept)).await?;
         }
         self.path = None;
         Ok(self.body)
