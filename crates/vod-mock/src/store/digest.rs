@@ -9,8 +9,8 @@ use super::{Staging, Store, bodies::Bodies};
 use crate::core::{BodyId, Record};
 
 /// How many bytes of bodies that were not hashed yet are held in memory; more go to a temporary file without a name.
-/// Default 32 MiB: what 32 connections send at once, each a part of the largest documented size.
-const AHEAD: u64 = 32 << 20;
+/// Default 16 MiB: what 16 connections send at once, each a part of the largest documented size.
+const AHEAD: u64 = 16 << 20;
 
 /// Keeps digests alone: a body is gone once the file's hash has passed it, so memory and disk stay constant however
 /// much is uploaded.
