@@ -42,8 +42,9 @@ async fn the_environment_says_whom_to_trust_and_which_proxy_to_ask_and_flags_say
     let variables = [("VOD_CA", ca), ("HTTPS_PROXY", &*url)];
 
     let (code, said) = run(endpoint, &[], &variables).await;
-    assert_eq!((code, proxy.lines().len()), (Some(0), 1), "one tunnel for all requests\n{said}");
     let asked = proxy.lines().len();
+    // A request may come before the connection of the last one is known to be free again.
+    assert!(code == Some(0) && (1..4).contains(&asked), "tunnels are used again, by four requests: {asked}\n{said}");
     for (args, more) in [(&["--no-proxy"][..], ("", "")), (&[], ("NO_PROXY", "127.0.0.1"))] {
         let (code, said) = run(endpoint, args, &[&variables[..], &[more]].concat()).await;
         assert_eq!((code, proxy.lines().len()), (Some(0), asked), "{args:?} {more:?}\n{said}");
