@@ -33,6 +33,9 @@ use crate::{
 /// How long a load waits, beyond its time, for answers that do not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How far the load stands back behind the servers, 0 to 19.
+const NICENESS: i32 = 10;
+
 /// The longest reply that is read; those of the protocol's small actions have a few hundred bytes.
 const REPLY_MAX: usize = 64 << 10;
 
@@ -91,6 +94,9 @@ impl Report {
 /// # Errors
 /// Says which answer was none.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    // On a machine of few processors every answer would otherwise wake a thread here that takes one away from the
+    // server in the middle of its work: what is measured would be the scheduler.
+    rustix::process::nice(NICENESS).map_err(|error| Failure(format!("the load cannot stand back: {error}")))?;
     let report = measure(options)?;
     let line = serde_json::to_string(&report).map_err(|error| Failure(error.to_string()))?;
     writeln!(std::io::stdout(), "{line}").map_err(|error| Failure(error.to_string()))?;
