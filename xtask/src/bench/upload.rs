@@ -61,7 +61,7 @@ pub(super) fn run(mock: &Server, client: &Line, file: &Path, parallel: usize) ->
     let endpoint = format!("http://{}", mock.addr());
     let client = client
         .clone()
-        .with(["upload", "--endpoint", &endpoint, "--parallel", &parallel.to_string(), "--quiet"])
+        .with(["upload", "--endpoint", &endpoint, "--no-proxy", "--parallel", &parallel.to_string(), "--quiet"])
         // It is read every time: that is part of what is measured.
         .with(["--name", "benchmark", "--type", "bin", "--no-digest-cache"])
         .with([file])
