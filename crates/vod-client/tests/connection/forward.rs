@@ -51,7 +51,11 @@ pub(super) struct Manners {
 impl Forward {
     /// A proxy whose every way leads to this mock.
     pub(super) async fn to(mock: &VodMock, manners: Manners) -> Self {
-        let target: SocketAddr = mock.endpoint().rsplit_once('/').unwrap().1.parse().unwrap();
+        Self::at(mock.endpoint().rsplit_once('/').unwrap().1.parse().unwrap(), manners).await
+    }
+
+    /// A proxy whose every way leads there. One that speaks TLS can stand for a server, too.
+    pub(super) async fn at(target: SocketAddr, manners: Manners) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -87,6 +91,14 @@ impl Forward {
 
     pub(super) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line).collect()
+    }
+
+    /// Was it asked for tunnels to there alone, and for fewer than there were requests? Not always for one: a request may
+    /// come before the connection of the last is known to be free again.
+    #[track_caller]
+    pub(super) fn assert_kept_tunnels(&self, to: &str, requests: usize) {
+        let (line, lines) = (format!("CONNECT {to}"), self.lines());
+        assert!((1..requests).contains(&lines.len()) && lines.iter().all(|asked| *asked == line), "{line}: {lines:?}");
     }
 
     pub(super) fn connections(&self) -> usize {
