@@ -340,6 +340,10 @@ impl Host for MockHost {
         self.mind.subject(head).await
     }
 
+    fn is_known(&self, caller: &Self::Caller) -> bool {
+        caller.as_ref().is_none_or(|active| !active.is_removed())
+    }
+
     async fn read(&self, head: &Head, caller: Self::Caller, body: &mut Body) -> Result<Staged, BodyError> {
         self.mind.read(head, caller, body).await
     }

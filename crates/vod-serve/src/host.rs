@@ -29,6 +29,10 @@ pub trait Host: Send + Sync + 'static {
     /// Who and what the request is about, and who asks.
     fn subject(&self, head: &Head) -> impl Future<Output = (Subject, Self::Caller)> + Send;
 
+    /// Is there still the account that a request was found to be of? Where it was given up meanwhile, and what was its own
+    /// is forgotten, the request is nobody's.
+    fn is_known(&self, caller: &Self::Caller) -> bool;
+
     /// Takes in the body, without any effect that anyone can see.
     ///
     /// A refusal is staged like anything else: what is left of the body is then read and thrown away by the rim,

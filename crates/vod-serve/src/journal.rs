@@ -131,6 +131,9 @@ struct State {
 struct UnderWay {
     slot: Arc<Slot>,
     open: Weak<Open>,
+    account: Option<Arc<str>>,
+    /// It is dropped at this moment, and what there was of its account was forgotten: so is it.
+    forgotten: bool,
 }
 
 struct Line {
@@ -278,6 +281,7 @@ impl Journal {
         let taken = {
             let mut state = self.state();
             let taken = state.shelves.take(whose);
+            state.forget_dropped(whose);
             if *whose == Whose::Everybody {
                 state.unwritten_before = Lacking::nothing();
             }
@@ -342,18 +346,31 @@ impl Journal {
         Writer::new(Arc::clone(self), line)
     }
 
-    /// Begins an exchange.
-    fn open(&self, writer: &Arc<Writer>, head: &Head, subject: Subject, start: jiff::Timestamp) -> Arc<Open> {
+    /// Begins an exchange. Whoever gives an account up says so first, and resets its journal then: so it is asked for
+    /// under the lock, and nothing begins behind that.
+    fn open(
+        &self,
+        writer: &Arc<Writer>,
+        head: &Head,
+        subject: Subject,
+        start: jiff::Timestamp,
+        is_known: impl FnOnce() -> bool,
+    ) -> Arc<Open> {
         // Whatever can be done without the lock is done before it.
         let packed = Packed::new(head, &subject, start, &self.redactor);
         let key = packed.key();
         let mut open = Arc::new(Open::new(Arc::clone(writer), subject, packed));
+        let own = Arc::get_mut(&mut open).expect("nobody else has it yet");
         let mut state = self.state();
+        if own.subject().account.is_some() && !is_known() {
+            own.disown();
+        }
         let seq = state.next_seq;
         state.next_seq += 1;
-        let attempt = state.shelves.attempts(open.subject().account.as_deref(), key, |count| *count += 1);
-        Arc::get_mut(&mut open).expect("nobody else has it yet").number(seq, attempt);
-        let under_way = UnderWay { slot: Arc::clone(open.slot()), open: Arc::downgrade(&open) };
+        let attempt = state.shelves.attempts(own.subject().account.as_deref(), key, |count| *count += 1);
+        own.number(seq, attempt);
+        let (account, slot) = (own.subject().account.clone(), Arc::clone(own.slot()));
+        let under_way = UnderWay { slot, open: Arc::downgrade(&open), account, forgotten: false };
         state.under_way.insert(seq, under_way);
         drop(state);
         open
@@ -372,8 +389,11 @@ impl Journal {
         let counted = Counted::of(&packed);
         let (dropped, is_followed) = {
             let mut state = self.state();
-            state.under_way.remove(&packed.seq);
+            let forgotten = state.under_way.remove(&packed.seq).is_some_and(|under_way| under_way.forgotten);
             state.unwritten.extend(line);
+            if forgotten {
+                return;
+            }
             state.shelves.tally(packed.account.as_deref()).count(counted, &packed);
             (state.keep(packed), !state.followers.is_empty())
         };
@@ -439,6 +459,13 @@ impl State {
             lacking.of_account(account.map(str::to_owned), shelf.gap());
         }
         lacking
+    }
+
+    /// Has those forgotten that are dropped at this moment: nobody can end them any more before their shelf is taken.
+    fn forget_dropped(&mut self, whose: &Whose) {
+        for under_way in self.under_way.values_mut().filter(|under_way| under_way.open.strong_count() == 0) {
+            under_way.forgotten |= whose.is(under_way.account.as_deref());
+        }
     }
 
     /// What may be seen of exchanges that are under way. To be looked into beside the lock: an exchange that ends holds

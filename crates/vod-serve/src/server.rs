@@ -260,7 +260,7 @@ async fn request_through<H: Host>(
     let (parts, incoming) = request.into_parts();
     let head = Head::of(parts, *secure);
     let (subject, caller) = host.subject(&head).await;
-    let open = writer.open(&head, subject, start);
+    let open = writer.open(&head, subject, start, || host.is_known(&caller));
     rim.admit(&open).await?;
 
     let stakes = at_stake(&**host, rim, Phase::BeforeRead, &open, Stakes::default()).await;

@@ -32,9 +32,15 @@ impl Writer {
         &self.line
     }
 
-    /// Begins an exchange.
-    pub(crate) fn open(self: &Arc<Self>, head: &Head, subject: Subject, start: Timestamp) -> Arc<Open> {
-        self.journal.open(self, head, subject, start)
+    /// Begins an exchange: its account's, if that is still known.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        head: &Head,
+        subject: Subject,
+        start: Timestamp,
+        is_known: impl FnOnce() -> bool,
+    ) -> Arc<Open> {
+        self.journal.open(self, head, subject, start, is_known)
     }
 }
 
@@ -59,7 +65,7 @@ pub(super) struct Slot {
     state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     stage: Stage,
     /// What is known of it, until it is over.
     so_far: Option<Packed>,
@@ -83,7 +89,7 @@ impl Slot {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,11 +119,27 @@ impl Open {
 
     pub(super) fn number(&mut self, seq: u64, attempt: u32) {
         (self.seq, self.attempt) = (seq, attempt);
-        let slot = Arc::get_mut(&mut self.slot).expect("nobody else has it yet");
-        let state = slot.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = &mut state.so_far {
+        if let Some(packed) = self.packed() {
             (packed.seq, packed.attempt) = (seq, attempt);
         }
+    }
+
+    /// It is no account's.
+    pub(super) fn disown(&mut self) {
+        self.subject.account = None;
+        if let Some(packed) = self.packed() {
+            packed.account = None;
+        }
+    }
+
+    fn packed(&mut self) -> Option<&mut Packed> {
+        let slot = Arc::get_mut(&mut self.slot).expect("nobody else has it yet");
+        slot.state.get_mut().unwrap_or_else(PoisonError::into_inner).so_far.as_mut()
+    }
+
+    #[cfg(test)]
+    pub(super) const fn seq(&self) -> u64 {
+        self.seq
     }
 
     pub(super) const fn slot(&self) -> &Arc<Slot> {

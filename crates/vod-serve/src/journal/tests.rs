@@ -30,7 +30,7 @@ fn begin_long(journal: &Arc<Journal>, account: Option<&str>, part: u64, len: usi
         ..Subject::default()
     };
     let (_, line) = Connection::new(tokio::io::empty());
-    journal.writer(line).open(&head, subject, jiff::Timestamp::UNIX_EPOCH)
+    journal.writer(line).open(&head, subject, jiff::Timestamp::UNIX_EPOCH, || account != Some("gone"))
 }
 
 fn begin(journal: &Arc<Journal>, account: Option<&str>, part: u64) -> Arc<Open> {
@@ -193,6 +193,39 @@ fn a_reset_forgets_one_account_ends_what_is_under_way_and_lets_numbers_go_on() {
     assert_eq!(tallies.keys().cloned().collect::<Vec<_>>(), [None, Some("a".to_owned()), Some("b".to_owned())]);
     journal.reset(&Whose::Everybody);
     assert!(journal.exchanges().is_empty());
+}
+
+#[test]
+fn what_begins_when_its_account_is_gone_is_nobodys() {
+    let journal = Journal::memory(1);
+    let open = begin(&journal, Some("gone"), 0);
+    assert_eq!((open.subject().account.as_deref(), open.attempt()), (None, 1));
+    open.end(End::Replied);
+    assert!(!journal.knows("gone"));
+    assert_eq!(numbers(&journal.exchanges_of(&Whose::Nobody)), [1]);
+}
+
+#[test]
+fn what_is_dropped_while_its_account_is_reset_is_forgotten_too() {
+    let journal = Journal::memory(1);
+    for whose in [Whose::account("a"), Whose::Everybody] {
+        let open = begin(&journal, Some("a"), 0);
+        let (seq, slot) = (open.seq(), Arc::clone(open.slot()));
+        // It cannot end before this is let go, and nobody else can end it once it is being dropped.
+        let held = slot.state();
+        let dropping = std::thread::spawn(move || drop(open));
+        while journal.state().under_way[&seq].open.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+        journal.reset(&whose);
+        let later = begin(&journal, Some("b"), 0);
+        drop(held);
+        dropping.join().unwrap();
+        assert!(!journal.knows("a"), "{whose:?}");
+        later.end(End::Closed);
+        assert_eq!(numbers(&journal.exchanges()), [seq + 1], "{whose:?}");
+        journal.reset(&Whose::Everybody);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use vod_mock::{
     Config, MemoryStore, Store, VodMock,
     core::{BodyId, Record},
@@ -168,6 +169,72 @@ async fn whoever_was_held_when_an_account_begins_anew_leaves_nothing_there() {
         assert_eq!((answer.unwrap_or_default(), status), (vec![], 200), "it is cut off");
         assert_eq!(state(&api, &a).await, (0, 0, 0, false));
     }
+}
+
+/// A store that keeps whoever would write a part waiting, and says so to two others.
+struct Gate {
+    store: Arc<dyn Store>,
+    waits: Semaphore,
+    opened: Semaphore,
+}
+
+#[async_trait::async_trait]
+impl Store for Gate {
+    async fn load(&self) -> std::io::Result<Vec<Record>> {
+        self.store.load().await
+    }
+
+    async fn append(&self, record: &Record) -> std::io::Result<()> {
+        if matches!(record, Record::Part { .. }) {
+            self.waits.add_permits(2);
+            let _let_through = self.opened.acquire().await;
+        }
+        self.store.append(record).await
+    }
+
+    async fn stage(&self) -> std::io::Result<Box<dyn Staging>> {
+        self.store.stage().await
+    }
+
+    async fn read(&self, body: BodyId, offset: u64, len: usize) -> std::io::Result<bytes::Bytes> {
+        self.store.read(body, offset, len).await
+    }
+
+    async fn discard(&self, body: BodyId) {
+        self.store.discard(body).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_upload_when_its_account_is_given_up_leaves_nothing_to_the_next_of_its_name() {
+    let gate = Arc::new(Gate { store: MemoryStore::new(), waits: Semaphore::new(0), opened: Semaphore::new(0) });
+    let mock = VodMock::start_on(config(), gate.clone()).await.unwrap();
+    let api = Api::of(&mock).await;
+    let (a, file) = (Uploader::new(&mock, &api, "a", json!({})).await, file(0));
+    assert_eq!(a.init(&file).await["code"], 0);
+    let target = a.part_target(&file);
+    let first = async {
+        // It is cut off when what was the account's is forgotten. Only then the upload is let go that the others want.
+        assert_eq!(send(&mock, "POST", &target, &file).await.unwrap_or_default(), b"");
+        gate.opened.add_permits(1);
+    };
+    let second = async {
+        let _first_waits = gate.waits.acquire().await.unwrap();
+        reply(&send(&mock, "POST", &target, &file).await.unwrap())
+    };
+    let given_up = async {
+        let _first_waits = gate.waits.acquire().await.unwrap();
+        // Behind the second request, which has found its account by then.
+        for _ in 0..20 {
+            assert_eq!(api.get("/__vod/health").await.status, 200);
+        }
+        api.delete("/__vod/accounts/a").await.status
+    };
+    let ((), second, status) = tokio::join!(first, second, given_up);
+    assert_eq!((second["code"].as_i64(), status), (Some(-10005), 200));
+    assert_eq!(api.seen("/__vod/uploads").await, json!([]));
+    let next = Uploader::new(&mock, &api, "a", json!({})).await;
+    assert_eq!(state(&api, &next).await, (0, 0, 0, false));
 }
 
 #[tokio::test]

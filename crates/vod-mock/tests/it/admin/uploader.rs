@@ -43,12 +43,17 @@ impl<'a> Uploader<'a> {
         get(self.mock, &self.init_target(file)).await
     }
 
-    /// Sends the file as its one part.
-    pub(crate) async fn part(&self, file: &[u8]) -> Value {
+    /// What sends the file as its one part.
+    pub(crate) fn part_target(&self, file: &[u8]) -> String {
         let (sha, size, md5) = (Sha1::of(file).to_string(), file.len().to_string(), Md5::of(file).to_string());
         let part = [("fileSha", &*sha), ("offset", "0"), ("dataSize", &size), ("dataMd5", &md5)];
         let params = [&[("Action", "UploadPart")][..], &part].concat();
-        post(self.mock, (self.target("POST", &params), file)).await
+        self.target("POST", &params)
+    }
+
+    /// Sends the file as its one part.
+    pub(crate) async fn part(&self, file: &[u8]) -> Value {
+        post(self.mock, (self.part_target(file), file)).await
     }
 
     pub(crate) async fn finish(&self, file: &[u8]) -> Value {
