@@ -1,7 +1,8 @@
 //! The program `vod-client`: its command line, and what it prints.
 //!
 //! - `cli/upload.rs`: `vod-client upload`.
-//!   - `cli/files.rs`: which files are meant; `cli/batch.rs`: one beside the other; `cli/interrupt.rs`: Ctrl-C.
+//!   - `cli/files.rs`: which files are meant; `cli/batch.rs`: one beside the other; `cli/interrupt.rs`: Ctrl-C;
+//!     `cli/plan.rs`: `--dry-run`.
 //! - `cli/sign.rs`: `vod-client sign ugc` and `vod-client sign request`.
 //! - `cli/verify.rs`: `vod-client verify`.
 //! - `cli/explain.rs`: `vod-client explain`.
@@ -25,6 +26,7 @@ mod interrupt;
 mod keys;
 mod output;
 mod patience;
+mod plan;
 mod print;
 mod progress;
 mod sign;

@@ -329,21 +329,24 @@ impl<C: Connect> Uploader<C> {
         observe: impl FnMut(Event) + Send,
     ) -> Result<UploadReport, UploadError> {
         let watch = Stopwatch::start();
-        self.options
-            .check()
-            .and_then(|()| check_places(self.options.family, &facts))
-            .and_then(|()| match &self.credentials.0 {
-                Proof::KeyPair { .. } => check_facts(self.options.family, &facts),
-                // The signature says what the server hears of the file.
-                Proof::Token(_) => Ok(()),
-            })
-            .map_err(|error| UploadError::early(error, watch.elapsed()))?;
+        self.check(&facts).map_err(|error| UploadError::early(error, watch.elapsed()))?;
         if source.is_empty() {
             return Err(UploadError::early(SourceError::Empty, watch.elapsed()));
         }
         let http = Http::new(self.connector.clone(), &self.endpoint, &self.options)
             .map_err(|error| UploadError::early(error, watch.elapsed()))?;
         driver::run(self, &http, Arc::new(source), &facts, watch, observe).await
+    }
+
+    /// All that can be said of an upload before its file is looked at.
+    pub(crate) fn check(&self, facts: &FileFacts) -> Result<(), ConfigError> {
+        self.options.check()?;
+        check_places(self.options.family, facts)?;
+        match &self.credentials.0 {
+            Proof::KeyPair { .. } => check_facts(self.options.family, facts),
+            // The signature says what the server hears of the file.
+            Proof::Token(_) => Ok(()),
+        }
     }
 }
 

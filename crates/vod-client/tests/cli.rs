@@ -4,6 +4,7 @@
 //! - `interrupt`: Ctrl-C.
 //! - `keys`: secrets, from files.
 //! - `many`: several files, against a mock.
+//! - `plan`: `--dry-run`, against a mock.
 //! - `printed`: completions, the manual page, colours.
 //! - `signing`: `sign` and `verify`.
 //! - `upload`: `upload`, before anybody answers.
@@ -18,6 +19,8 @@ mod interrupt;
 mod keys;
 #[path = "cli/many.rs"]
 mod many;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/printed.rs"]
 mod printed;
 #[path = "cli/signing.rs"]

@@ -9,7 +9,7 @@ use std::{
 use futures_util::StreamExt as _;
 use vod_proto::{Action, FileFacts, PartSpan};
 
-use super::{early, interrupt, output::Output, progress::Progress};
+use super::{early, interrupt, output::Output, plan, progress::Progress};
 use crate::{
     error::UploadError,
     event::Event,
@@ -29,6 +29,8 @@ pub(super) struct Batch<F> {
     /// What is said of a file.
     pub(super) facts: F,
     pub(super) output: Output,
+    /// Only tell what would be done.
+    pub(super) dry_run: bool,
 }
 
 /// Where a file is.
@@ -77,6 +79,9 @@ impl<F: Fn(&Path) -> FileFacts> Batch<F> {
 
     async fn one(&self, index: usize, path: &Path, progress: &Progress, stages: &Stages) {
         let shown = self.shown(path);
+        if self.dry_run {
+            return stages.set(index, Stage::Ended(self.plan(index, path).await));
+        }
         let result = self.upload(index, path, progress, stages).await;
         let code = result.as_ref().map_or_else(exit::of, |_| exit::OK);
         progress.suspend(|| match &result {
@@ -96,7 +101,6 @@ impl<F: Fn(&Path) -> FileFacts> Batch<F> {
         let mut bar = progress.begin(path);
         let source = FileSource::open(path).map_err(early)?;
         let total = source.len();
-        let options = Options { seed: seed_of(self.options.seed, index), ..self.options.clone() };
         let output = self.output;
         let observe = |event: Event| {
             if let Event::AttemptStarted { action, span, .. } = &event
@@ -107,9 +111,28 @@ impl<F: Fn(&Path) -> FileFacts> Batch<F> {
             bar.show(&event);
             output.event(path, &event);
         };
-        let result = self.uploader.clone().options(options).upload_observed(source, (self.facts)(path), observe).await;
+        let result = self.uploader_of(index).upload_observed(source, (self.facts)(path), observe).await;
         bar.end(result.is_ok());
         result
+    }
+
+    /// Tells what an upload of the file would do, and says the exit code.
+    async fn plan(&self, index: usize, path: &Path) -> u8 {
+        match plan::make(&self.uploader_of(index), path, &(self.facts)(path)).await {
+            Ok(plan) => {
+                self.output.plan(path, &plan);
+                exit::OK
+            }
+            Err(error) => {
+                self.output.error(self.shown(path), &error);
+                exit::of(&error)
+            }
+        }
+    }
+
+    fn uploader_of(&self, index: usize) -> Uploader {
+        let options = Options { seed: seed_of(self.options.seed, index), ..self.options.clone() };
+        self.uploader.clone().options(options)
     }
 
     /// Of a single file it is clear which one is meant.
@@ -119,7 +142,7 @@ impl<F: Fn(&Path) -> FileFacts> Batch<F> {
 
     fn ended(&self, ends: &[Stage]) -> u8 {
         let codes = || ends.iter().filter_map(|stage| if let Stage::Ended(code) = stage { Some(*code) } else { None });
-        if self.files.len() > 1 {
+        if self.files.len() > 1 && !self.dry_run {
             self.output.remark(&counted(codes()));
         }
         exit::worst(codes())

@@ -9,7 +9,7 @@ use std::{io::Write as _, path::Path};
 use serde::Serialize;
 
 use self::lines::{Line, ResultLine};
-use super::batch::Named;
+use super::{batch::Named, plan::Plan};
 use crate::{
     error::{Seconds, UploadError},
     event::Event,
@@ -40,6 +40,12 @@ impl Output {
             let file = if among_many { format!("{}: ", path.display()) } else { String::new() };
             print(&format!("{file}{}", in_words(report)));
         }
+    }
+
+    /// What an upload of a file would do. It was asked for, so it is said however quiet the rest is.
+    pub(super) fn plan(self, path: &Path, plan: &Plan) {
+        let file = path.to_string_lossy();
+        print(&if self.json { json(&Line::Plan { file: &file, plan }) } else { plan.in_words(path) });
     }
 
     /// A file is not.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, ColorChoice, ValueEnum};
-use vod_proto::{Family, FileFacts, Size, ugc::UploadSignature};
+use vod_proto::{Family, FileFacts, Size, sign::SecretKey, ugc::UploadSignature};
 
 use super::{
     batch::Batch,
@@ -28,6 +28,9 @@ use crate::{
     exit,
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
+
+/// What is missing where no account is named.
+const SECRET_ID: &str = "the secret id";
 
 #[derive(Args)]
 pub(super) struct UploadArgs {
@@ -96,6 +99,10 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// Only tell what would be done: parts, their sizes, and the requests, but for what proves them; needs no keys
+    #[arg(long)]
+    dry_run: bool,
+
     /// Print lines of JSON: one for each event, and one for the result of each file
     #[arg(long)]
     json: bool,
@@ -154,7 +161,7 @@ impl UploadArgs {
         }
         let Some(id) = self.secret_id.clone() else {
             let found = "missing: expected --secret-id or VOD_SECRET_ID, or an upload signature".to_owned();
-            return Err(ConfigError::Setting { name: "the secret id", found });
+            return Err(ConfigError::Setting { name: SECRET_ID, found });
         };
         Ok(Credentials::new(id, self.key.secret_key()?))
     }
@@ -187,18 +194,32 @@ impl UploadArgs {
     /// All that is to be done, once everything has been checked that can be checked without a look at the files.
     fn batch(self, output: Output) -> Result<Batch<impl Fn(&Path) -> FileFacts>, UploadError> {
         let endpoint = self.endpoint.parse::<Endpoint>().map_err(early)?;
-        let credentials = self.credentials().map_err(early)?;
+        let credentials = match self.credentials() {
+            // A plan shows nothing that was made from a key.
+            Err(ConfigError::NoSecretKey(_) | ConfigError::Setting { name: SECRET_ID, .. }) if self.dry_run => {
+                Credentials::new(self.secret_id.as_deref().unwrap_or("unknown"), SecretKey::new("unknown"))
+            }
+            credentials => credentials.map_err(early)?,
+        };
         let files = files::expand(&self.files).map_err(early)?;
         self.check_many(files.len()).map_err(early)?;
         let options = self.options();
-        let Self { facts, notify_url, cover_of, jobs, connection, .. } = self;
+        let Self { facts, notify_url, cover_of, jobs, connection, dry_run, .. } = self;
         let options = connection.apply(options).map_err(early)?;
         let facts = move |path: &Path| FileFacts {
             notify_url: notify_url.clone(),
             cover_of: cover_of.clone(),
             ..facts.facts(path)
         };
-        Ok(Batch { files, jobs: jobs.into(), uploader: Uploader::new(endpoint, credentials), options, facts, output })
+        Ok(Batch {
+            files,
+            jobs: jobs.into(),
+            uploader: Uploader::new(endpoint, credentials),
+            options,
+            facts,
+            output,
+            dry_run,
+        })
     }
 
     fn options(&self) -> Options {

@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vod_proto::{Query, Sha1, ugc::UploadSignature};
+use vod_mock::{Fault, Verdict};
+use vod_proto::{Query, Sha1, sign::SecretKey, ugc::UploadSignature};
 
-use super::{ID, KEY, Ran, VERIFY_KEY, check, key, run_with};
+use super::{ID, KEY, Ran, VERIFY_KEY, check, key, many::Stage, run_with};
 
 struct Files(tempfile::TempDir);
 
@@ -99,4 +100,56 @@ fn without_any_credentials_both_ways_are_named() {
         "",
         "VOD_SECRET_KEY is not set: it holds the secret key, where --secret-key-file",
     );
+}
+
+/// Whatever is printed, however chatty: neither the keys and upload signatures, nor what was made from them.
+#[test]
+fn no_output_of_any_mode_has_a_secret() {
+    let stage = Stage::with(&["a.mp4", "b.mp4"]);
+    let files = Files::new();
+    let (id, secret) = (stage.account.secret_id().to_owned(), stage.account.secret_key().to_owned());
+    let key_file = files.file("key", secret.as_bytes(), 0o600);
+    let key_file = ["--secret-key-file", key_file.to_str().unwrap()];
+    let token_args = ["sign", "ugc", stage.path("a.mp4").to_str().unwrap(), "--secret-id", &id].map(str::to_owned);
+    let token_args: Vec<_> = token_args.iter().map(String::as_str).chain(key_file).collect();
+    let token = run_with(&token_args, &[], "").stdout.trim_end().to_owned();
+    assert!(UploadSignature::decode(&token).is_ok(), "{token}");
+    let token_file = files.file("token", token.as_bytes(), 0o600);
+    let token_file = ["--signature-file", token_file.to_str().unwrap(), "--family", "ugc"];
+
+    let ways: [&[&str]; 4] = [&key_file, &["--family", "ugc"], &["--family", "legacy"], &token_file];
+    let modes: [&[&str]; 5] =
+        [&["--json"], &[], &["--quiet"], &["--dry-run"], &["--dry-run", "--json", "--dialect", "observed"]];
+    let refused = stage.account.fault(Fault::on_any().every(3).before_commit(Verdict::reply(-10002))).may_stay_unused();
+    for way in ways {
+        for mode in modes {
+            for broken in [&[][..], &["--color", "always", "--attempts", "1"]] {
+                let args = stage.args(&["a.mp4"], &[way, mode, broken].concat());
+                let args: Vec<_> = args.iter().map(String::as_str).collect();
+                let by_environment = [("VOD_SECRET_ID", &*id), ("VOD_SECRET_KEY", &*secret)];
+                // Where a file has the secret, the environment has none: what is printed is looked at for both.
+                let env =
+                    if way.iter().any(|flag| flag.ends_with("-file")) { &by_environment[..1] } else { &by_environment };
+                let ran = run_with(&args, env, "");
+                let all = format!("{}{}", ran.stdout, ran.stderr);
+                assert!(!all.contains(&secret) && !all.contains(&token), "{args:?} prints a secret:\n{all}");
+                for proof in all.split("ignature=").skip(1) {
+                    let proof = proof.split(|c: char| c.is_whitespace() || "&\"".contains(c)).next().unwrap();
+                    // What an upload signature says is kept, but for whose it is and what proves it.
+                    let value = Query::parse(&format!("p={proof}")).get("p").unwrap().into_owned();
+                    let read = UploadSignature::decode(&value).ok();
+                    let harmless = read.is_some_and(|token| {
+                        !token.holds(&SecretKey::new(&*secret)) && token.field("s").unwrap().starts_with("redacted-")
+                    });
+                    assert!(harmless || value.starts_with("redacted-"), "{args:?} prints a signature:\n{all}");
+                }
+                assert!(!all.contains("panicked"), "{all}");
+            }
+        }
+    }
+    drop(refused);
+    for args in [&["--help"][..], &["upload", "--help"], &["man"], &["completions", "bash"], &["completions", "zsh"]] {
+        let ran = run_with(args, &[("VOD_SECRET_ID", &id), ("VOD_SECRET_KEY", &secret), ("VOD_SIGNATURE", &token)], "");
+        assert!(ran.code == 0 && !ran.stdout.contains(&id), "{args:?} prints the environment:\n{}", ran.stdout);
+    }
 }

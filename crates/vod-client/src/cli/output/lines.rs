@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use vod_proto::{Action, Code, PartSpan, Sha1};
 
+use super::super::plan::Plan;
 use crate::{error::UploadError, event::Event, exit, report::UploadReport};
 
 /// A line.
@@ -56,6 +57,11 @@ pub(super) enum Line<'a> {
     },
     Finishing {
         file: &'a str,
+    },
+    Plan {
+        file: &'a str,
+        #[serde(flatten)]
+        plan: &'a Plan,
     },
     Result(ResultLine<'a>),
 }

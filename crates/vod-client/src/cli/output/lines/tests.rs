@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
+    cli::plan::PlannedRequest,
     error::{Failure, GaveUp, TransportError},
     report::Outcome,
 };
@@ -24,6 +25,17 @@ const FIELDS: &[(&str, &str)] = &[
     ("held-bytes", "the bytes of those that need no second look"),
     ("action", "the action's name"),
     ("part", "`offset` and `len` of the part, in bytes; null for a request that sends none"),
+    ("size", "the file's size in bytes"),
+    ("endpoint", "where the requests would go"),
+    ("family", "`server`, `ugc` or `legacy`"),
+    ("spans", "`offset` and `len` of the first parts and the last; of all, if they are few"),
+    (
+        "requests",
+        "`action`, `method`, `target` and `body-bytes` of the requests of these parts, and of those before and after \
+         them; what proves them is replaced",
+    ),
+    ("request-count", "how many requests there would be, if the server has nothing of the file"),
+    ("bytes", "the bytes of all their bodies"),
     ("attempt", "the n-th time since the upload was last opened, counted from 1"),
     ("kind", "the kind of the failure, as in [exit-codes.md](exit-codes.md)"),
     ("code", "the code that the server answered last; null where it answered none"),
@@ -53,6 +65,7 @@ const LINES: &[(&str, &str)] = &[
     ("part-done", "the server has this part"),
     ("reopening", "the server is asked again what it has"),
     ("finishing", "every part is there, and the server is asked to put them together"),
+    ("plan", "with `--dry-run`, instead of all other lines, but for the result of a file that cannot be uploaded"),
     ("result", "the file is stored, or is not; each file has one, and it is the last of its lines"),
 ];
 
@@ -78,6 +91,25 @@ fn samples() -> Vec<Value> {
     ];
     let mut lines: Vec<_> =
         events.iter().map(|event| serde_json::to_value(Line::of("a.mp4", event)).unwrap()).collect();
+    let requests = vec![PlannedRequest {
+        action,
+        method: "POST",
+        target: "/v2/index.php?Action=UploadPart".to_owned(),
+        body_bytes: 4,
+    }];
+    let plan = Plan {
+        size: 4,
+        file_sha1: Sha1::of(b""),
+        endpoint: "http://h".to_owned(),
+        family: "server",
+        part_size: 4,
+        parts: 1,
+        spans: vec![part],
+        requests,
+        request_count: 3,
+        bytes: 4,
+    };
+    lines.push(serde_json::to_value(Line::Plan { file: "a.mp4", plan: &plan }).unwrap());
     let report = UploadReport {
         outcome: Outcome::Finished,
         file_id: "7".to_owned(),
