@@ -8,7 +8,7 @@ use std::{
 
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
+    self, ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
@@ -76,8 +76,12 @@ impl Trust {
     /// What a handshake is made with.
     pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, ConfigError> {
         let make = || {
-            let wrong = |error: tokio_rustls::rustls::Error| {
-                let why = format!("{error}: say with --ca FILE whom to trust instead");
+            let wrong = |error: rustls::Error| {
+                let words = match error {
+                    rustls::Error::General(words) => words,
+                    other => other.to_string(),
+                };
+                let why = format!("{words}: say with --ca FILE whom to trust instead");
                 ConfigError::Ca { from: "the system".to_owned(), why }
             };
             let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -60,6 +60,28 @@ async fn the_environment_says_whom_to_trust_and_which_proxy_to_ask_and_flags_say
     assert!(code == Some(3) && said.contains("say so with --ca FILE"), "{code:?} {said}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn whom_the_system_trusts_is_trusted_and_a_system_that_trusts_nobody_is_told_apart() {
+    let mock = VodMock::start_tls().await;
+    let (mut ca, empty) = (tempfile::NamedTempFile::new().unwrap(), tempfile::tempdir().unwrap());
+    let (file, folder) = (ca.path().to_owned(), empty.path().to_str().unwrap());
+    let system = [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", folder)];
+    let (code, said) = run(mock.endpoint(), &[], &system).await;
+    let expected = "trust in the system: No CA certificates were loaded from the system: say with --ca FILE";
+    assert!(code == Some(3) && said.contains(expected), "{code:?} {said}");
+    assert!(mock.exchanges().is_empty());
+    ca.write_all(mock.ca_pem().unwrap().as_bytes()).unwrap();
+    let (code, said) = run(mock.endpoint(), &[], &system).await;
+    assert_eq!(code, Some(0), "{said}");
+    // Who names a CA trusts nobody else, the system's included.
+    let other = VodMock::start_tls().await;
+    let mut named = tempfile::NamedTempFile::new().unwrap();
+    named.write_all(other.ca_pem().unwrap().as_bytes()).unwrap();
+    let (code, said) = run(mock.endpoint(), &["--ca", named.path().to_str().unwrap()], &system).await;
+    assert!(code == Some(3) && said.contains("nobody who is trusted has signed it"), "{code:?} {said}");
+}
+
 #[tokio::test]
 async fn headers_of_a_file_go_with_every_request_and_are_not_shown() {
     let mock = VodMock::start().await;
