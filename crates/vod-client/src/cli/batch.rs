@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use vod_proto::{Action, FileFacts, PartSpan};
 
 use super::{early, interrupt, output::Output, plan, progress::Progress};
@@ -70,11 +70,15 @@ impl<F: Fn(&Path) -> FileFacts> Batch<F> {
         let stopped = tokio::select! {
             biased;
             () = all => false,
-            () = interrupted => true,
+            // Before the uploads are dropped, and their bars with them.
+            () = interrupted.inspect(|()| progress.leave()) => true,
         };
-        progress.clear();
         let ends = stages.all();
-        if stopped { self.interrupted(&ends, argv) } else { self.ended(&ends) }
+        if stopped {
+            return self.interrupted(&ends, argv);
+        }
+        progress.clear();
+        self.ended(&ends)
     }
 
     async fn one(&self, index: usize, path: &Path, progress: &Progress, stages: &Stages) {

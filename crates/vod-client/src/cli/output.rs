@@ -91,6 +91,11 @@ impl Output {
     }
 }
 
+/// Ends a line on stderr that somebody else began.
+pub(super) fn below() {
+    let _ = writeln!(std::io::stderr().lock());
+}
+
 /// Says on stderr why nothing came of it.
 pub(super) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr().lock(), "error: {message}");

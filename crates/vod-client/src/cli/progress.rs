@@ -9,6 +9,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use vod_proto::action::Role;
 
+use super::output;
 use crate::event::Event;
 
 /// A file: what is done of it, its rate, and the time that is left.
@@ -61,12 +62,19 @@ impl Progress {
         self.bars.suspend(print);
     }
 
+    /// Takes all bars away.
     pub(super) fn clear(&self) {
-        if let Some(total) = &self.total {
-            total.finish_and_clear();
-        }
-        // The terminal is gone, or nothing was drawn.
+        // It fails where the terminal is gone.
         let _ = self.bars.clear();
+    }
+
+    /// Leaves all bars as they are, and goes on below them: the terminal has written `^C` behind the last one, and what
+    /// would be cleared is not where it was any more.
+    pub(super) fn leave(&self) {
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+        if self.visible {
+            output::below();
+        }
     }
 }
 
