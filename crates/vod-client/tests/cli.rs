@@ -7,6 +7,7 @@
 //! - `plan`: `--dry-run`, against a mock.
 //! - `printed`: completions, the manual page, colours.
 //! - `signing`: `sign` and `verify`.
+//! - `terminal`: bars.
 //! - `upload`: `upload`, before anybody answers.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -25,6 +26,8 @@ mod plan;
 mod printed;
 #[path = "cli/signing.rs"]
 mod signing;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/upload.rs"]
 mod upload;
 
