@@ -69,7 +69,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Upload a file, or what the service lacks of it
+    /// Upload files, or what the service lacks of them
     Upload(Box<upload::UploadArgs>),
     /// Sign an upload or a request, and print what comes of it
     #[command(subcommand)]

@@ -44,7 +44,7 @@ pub(super) struct UploadArgs {
     jobs: u16,
 
     /// Where to: http://HOST[:PORT] or https://HOST[:PORT]
-    #[arg(long, env = "VOD_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "VOD_ENDPOINT", value_name = "URL", hide_env_values = true)]
     endpoint: String,
 
     /// Which calls the upload is made of
