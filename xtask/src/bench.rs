@@ -2,6 +2,7 @@
 //!
 //! - [`bar`]: the figures to meet, each with its reason, and the arithmetic of a verdict; pure.
 //! - [`mock`]: what is measured of the mock, round by round; [`client`]: what is measured of uploads.
+//! - [`built`]: the programs, and what becomes of the figures.
 //! - [`floor`]: the small server that the mock is measured against; [`frames`]: what an upload is measured against.
 //! - [`load`]: asks a server as fast as it answers, and counts.
 //! - [`requests`]: the requests that it asks.
@@ -13,6 +14,7 @@
 //! in anybody's way.
 
 mod bar;
+mod built;
 mod client;
 mod floor;
 mod frames;

@@ -1,20 +1,17 @@
 //! What is measured of uploads: how long they take beside the same bytes in frames over bare TCP, and what of.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
 
 use super::{
     bar::{self, Bar, median, median_ratio},
+    built::{Built, Outcome},
     process::Server,
-    table::{self, Row, Unit, mib},
+    table::{Row, Unit, mib},
     upload::{self, Upload, Watched},
 };
-use crate::cargo::{self, Failure, Line};
+use crate::cargo::Failure;
 
 /// How many parts are sent at once, in turn.
 const PARALLEL: [usize; 3] = [1, 4, upload::PARALLEL];
@@ -34,12 +31,8 @@ pub(crate) struct Options {
     /// Upload no 10 GiB, which take half a minute
     #[arg(long)]
     skip_10gib: bool,
-    /// Only print: the exit code is 0 whatever bar is missed
-    #[arg(long)]
-    no_verdict: bool,
-    /// Write the figures to this file too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    outcome: Outcome,
 }
 
 /// Where the mock keeps what is uploaded, and what its time may be beside the floor's.
@@ -51,13 +44,6 @@ struct Store {
 
 const STORES: [Store; 2] =
     [Store { name: "digest", bar: bar::UPLOAD_DIGEST }, Store { name: "disk", bar: bar::UPLOAD_DISK }];
-
-/// The programs that are measured, or measure.
-struct Built {
-    mock: Line,
-    client: Line,
-    xtask: Line,
-}
 
 /// What was measured at one number of parts at once, round by round.
 struct Measured {
@@ -71,12 +57,7 @@ struct Measured {
 /// # Errors
 /// Says what could not be built, started or measured.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let [mock, client, xtask] = cargo::build(true, ["vod-mock", "vod-client", "xtask"])?;
-    let built = Built {
-        mock: Line::built(mock, &["--listen", "127.0.0.1:0"]),
-        client: Line::built(client, &[]),
-        xtask: Line::built(xtask, &["bench"]),
-    };
+    let built = Built::new()?;
     let dir = tempfile::tempdir().map_err(|error| Failure(format!("no directory for large files: {error}")))?;
     let file = dir.path().join("file.bin");
     upload::sparse_file(&file, options.mib.into())?;
@@ -97,21 +78,21 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         eprintln!("upload of 10 GiB");
         let large = dir.path().join("10gib.bin");
         upload::sparse_file(&large, 10 << 10)?;
-        let done = built.upload(STORES[0], &large, upload::PARALLEL, dir.path())?;
+        let done = STORES[0].upload(&built, &large, upload::PARALLEL, dir.path())?;
         rows.push(Row::new("10 GiB to digest, 8 at once, wall time", done.wall.as_secs_f64(), Unit::S));
         rows.extend(peaks("10 GiB to digest, 8 at once", &[done]));
     }
-    table::publish(&rows, options.json.as_deref(), options.no_verdict)
+    options.outcome.publish(&rows)
 }
 
-impl Built {
+impl Store {
     /// One upload to a mock that is started for it: what is stored already is not uploaded.
-    fn upload(&self, store: Store, file: &Path, parallel: usize, dir: &Path) -> Result<Upload, Failure> {
+    fn upload(self, built: &Built, file: &Path, parallel: usize, dir: &Path) -> Result<Upload, Failure> {
         // Removed with what is stored when it is dropped.
         let kept = tempfile::tempdir_in(dir).map_err(|error| Failure(format!("no directory for a store: {error}")))?;
-        let mock = self.mock.clone().with(["--store", store.name]);
-        let mock = if store.name == "disk" { mock.with(["--data-dir".as_ref(), kept.path()]) } else { mock };
-        upload::run(&Server::start(&mock)?, &self.client, file, parallel)
+        let mock = built.mock.clone().with(["--store", self.name]);
+        let mock = if self.name == "disk" { mock.with(["--data-dir".as_ref(), kept.path()]) } else { mock };
+        upload::run(&Server::start(&mock)?, &built.client, file, parallel)
     }
 }
 
@@ -122,7 +103,7 @@ impl Measured {
         let Watched { wall, .. } = upload::watched(&send)?;
         self.floor.push(wall.as_secs_f64());
         for (store, uploads) in STORES.into_iter().zip(&mut self.uploads) {
-            uploads.push(built.upload(store, file, self.parallel, dir)?);
+            uploads.push(store.upload(built, file, self.parallel, dir)?);
         }
         Ok(())
     }

@@ -1,19 +1,20 @@
 //! What is measured of the mock.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 
 use super::{
     bar::{self, median, median_ratio},
+    built::{Built, Outcome},
     load::Report,
     process::Server,
     requests,
-    table::{self, Row, Unit, mib},
+    table::{Row, Unit, mib},
     upload::{self, Upload},
 };
 use crate::{
-    cargo::{self, Failure, Line},
+    cargo::{Failure, Line},
     clock::Stopwatch,
 };
 
@@ -45,12 +46,8 @@ pub(crate) struct Options {
     /// Upload no 10 GiB, which take half a minute
     #[arg(long)]
     skip_10gib: bool,
-    /// Only print: the exit code is 0 whatever bar is missed
-    #[arg(long)]
-    no_verdict: bool,
-    /// Write the figures to this file too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    outcome: Outcome,
 }
 
 /// What can be measured alone.
@@ -64,24 +61,12 @@ enum Part {
     Memory,
 }
 
-/// The programs that are measured, or measure.
-struct Built {
-    mock: Line,
-    client: Line,
-    xtask: Line,
-}
-
 /// Measures, prints the table, and says by the exit code whether every bar is met.
 ///
 /// # Errors
 /// Says what could not be built, started or measured.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let [mock, client, xtask] = cargo::build(true, ["vod-mock", "vod-client", "xtask"])?;
-    let built = Built {
-        mock: Line::built(mock, &["--listen", "127.0.0.1:0"]),
-        client: Line::built(client, &[]),
-        xtask: Line::built(xtask, &["bench"]),
-    };
+    let built = Built::new()?;
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     let mut rows = Vec::new();
     if wanted(Part::Rates) {
@@ -93,7 +78,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     if wanted(Part::Memory) {
         rows.extend(memory(&built, options)?);
     }
-    table::publish(&rows, options.json.as_deref(), options.no_verdict)
+    options.outcome.publish(&rows)
 }
 
 /// A server that is asked in every round, and what came of it.
