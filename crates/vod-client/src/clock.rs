@@ -17,16 +17,10 @@ fn wall_time() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// The time of day, since 1970.
-#[expect(clippy::disallowed_methods, reason = "this file is where the client's clock is read")]
-pub(crate) fn since_1970() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
 /// How long ago something was; nothing for what is yet to come.
+#[expect(clippy::disallowed_methods, reason = "this file is where the client's clock is read")]
 pub(crate) fn age(moment: SystemTime) -> Duration {
-    let then = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since_1970().saturating_sub(then)
+    SystemTime::now().duration_since(moment).unwrap_or_default()
 }
 
 /// A seed that nobody chose. Whoever wants a run again passes the seed that the run logged.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::Method;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use vod_proto::{Family, FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, UploadPart, reply::Reply};
+use vod_proto::{FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, UploadPart, reply::Reply};
 
 use crate::{
     clock::Stopwatch,
@@ -33,14 +33,12 @@ pub(crate) async fn run<C: Connect>(
     let early = |error| UploadError::early(error, watch.elapsed());
     signer::check(&uploader.credentials, options).map_err(early)?;
     let total = source.len();
-    // No request of the legacy family says what MD5 a part has.
-    let grid = (options.family != Family::Legacy).then(|| options.part_size());
     let kept = Kept::of(options, &source);
     let digests = match kept.look().await {
         Some(digests) => digests,
         None => {
-            let taken =
-                Digests::take(&source, options.work, grid, |done| observe(Event::Hashing { done, total })).await;
+            let hashing = |done| observe(Event::Hashing { done, total });
+            let taken = Digests::take(&source, options.work, options.md5_grid(), hashing).await;
             let digests = taken.map_err(|error| UploadError::early(error, watch.elapsed()))?;
             kept.keep(&source, digests).await
         }

@@ -49,7 +49,7 @@ pub trait Source: Send + Sync + 'static {
     }
 
     /// What tells it, as it was when it was made, from anything else, so that its digests can be found again in a later
-    /// process. The default says that nothing does.
+    /// process. The default says that nothing does, as of a file that was written to a moment before it was opened.
     fn identity(&self) -> Option<Identity> {
         None
     }
@@ -100,7 +100,7 @@ impl FileSource {
         let file = File::open(&path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let (len, modified) = (metadata.len(), metadata.modified().ok());
-        let identity = identity(&path, &metadata);
+        let identity = Identity::of(&path, &metadata);
         Ok(Self { file, path, len, modified, identity })
     }
 
@@ -115,26 +115,6 @@ impl FileSource {
             return Some(format!("it was {} bytes long and is {} now", self.len, now.len()));
         }
         (now.modified().ok() != self.modified).then(|| "it was written to".to_owned())
-    }
-}
-
-/// None where there is no telling: without a path from the root, or a time of the last change.
-fn identity(path: &Path, metadata: &Metadata) -> Option<Identity> {
-    let path = std::path::absolute(path).ok()?;
-    let len = metadata.len();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
-        let changed = Some((metadata.ctime(), metadata.ctime_nsec()));
-        let place = Some((metadata.dev(), metadata.ino()));
-        Some(Identity { path, len, modified, changed, place })
-    }
-    #[cfg(not(unix))]
-    {
-        let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        let modified = (i64::try_from(modified.as_secs()).ok()?, modified.subsec_nanos().into());
-        Some(Identity { path, len, modified, changed: None, place: None })
     }
 }
 

@@ -223,6 +223,11 @@ impl Options {
         })
     }
 
+    /// The grid of the parts whose MD5s are announced, in bytes. No request of the legacy family says what MD5 a part has.
+    pub(crate) fn md5_grid(&self) -> Option<u64> {
+        (self.family != Family::Legacy).then(|| self.part_size())
+    }
+
     /// The host that is signed.
     #[must_use]
     pub fn sign_host(&self) -> &str {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use vod_proto::{
-    Action, Family, FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, Sha1, UploadPart,
+    Action, FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, Sha1, UploadPart,
     action::Role,
     redact::Redactor,
     reply::{InitReply, NextReply, Reply, Stored},
@@ -64,8 +64,8 @@ pub(super) async fn make(uploader: &Uploader, path: &Path, facts: &FileFacts) ->
         return Err(early(SourceError::Empty));
     }
     signer::check(&uploader.credentials, options).map_err(early)?;
-    let (size, grid) = (source.len(), (options.family != Family::Legacy).then(|| options.part_size()));
-    let digests = Digests::take(&source, options.work, grid, drop).await.map_err(early)?;
+    let size = source.len();
+    let digests = Digests::take(&source, options.work, options.md5_grid(), drop).await.map_err(early)?;
     let file_sha1 = digests.sha1();
     let signer = Signer::new(&uploader.credentials, options, facts, file_sha1).map_err(early)?;
     let init = InitUpload { facts: facts.clone(), file_sha1, file_size: size, part_size: options.part_size() };
@@ -206,7 +206,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use vod_proto::Limits;
+    use vod_proto::{Family, Limits};
 
     use super::*;
     use crate::core::RetryPolicy;

@@ -75,7 +75,7 @@ pub(crate) struct Send {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Init(InitUpload),
-    /// The bytes of a part; their MD5 is taken when they are read, for every attempt anew.
+    /// The bytes of a part, read for every attempt anew, and their MD5.
     Part(PartSpan),
     Finish(FinishUpload),
     /// The bytes that the legacy family's server wants next.

@@ -4,6 +4,8 @@
 //! is about is what it was, to the nanosecond of its last change: whatever is torn, foreign or outdated is as good as
 //! nothing.
 
+#[cfg(not(unix))]
+use std::time::SystemTime;
 use std::{
     fs, io,
     io::Write as _,
@@ -24,8 +26,8 @@ const FORMAT: &str = "vod-client digests 1";
 /// holiday between two tries.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 86_400);
 
-/// How old the last change of a file must be for its digests to be kept. Default 2 s: the clocks of file systems are
-/// that coarse, and a change within the same tick could not be seen.
+/// How old the last change of a file must be when it is opened, for its digests to be kept. Default 2 s: the clocks of
+/// file systems are that coarse, and a change within the same tick, while it is read, could not be seen.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from any other.
@@ -41,6 +43,32 @@ pub struct Identity {
     pub changed: Option<(i64, i64)>,
     /// Its device and its number there; none where the system does not tell.
     pub place: Option<(u64, u64)>,
+}
+
+impl Identity {
+    /// None where there is no telling: without a path from the root or a time of the last change, or so soon after it
+    /// that another could follow unseen.
+    pub(super) fn of(path: &Path, metadata: &fs::Metadata) -> Option<Self> {
+        if clock::age(metadata.modified().ok()?) < SETTLED {
+            return None;
+        }
+        let path = std::path::absolute(path).ok()?;
+        let len = metadata.len();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let modified = (metadata.mtime(), metadata.mtime_nsec());
+            let changed = Some((metadata.ctime(), metadata.ctime_nsec()));
+            let place = Some((metadata.dev(), metadata.ino()));
+            Some(Self { path, len, modified, changed, place })
+        }
+        #[cfg(not(unix))]
+        {
+            let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            let modified = (i64::try_from(modified.as_secs()).ok()?, modified.subsec_nanos().into());
+            Some(Self { path, len, modified, changed: None, place: None })
+        }
+    }
 }
 
 /// A directory of digests.
@@ -69,15 +97,11 @@ impl Cache {
         (entry.identity == *identity).then(|| Digests::known(entry.sha1, identity.len, entry.grid, entry.md5s))
     }
 
-    /// Keeps the digests of a file, if it has been left alone for long enough, and drops entries that are too old.
+    /// Keeps the digests of a file, and drops entries that are too old.
     ///
     /// # Errors
     /// If they cannot be written: the next upload reads the file again.
     pub(crate) fn keep(&self, identity: &Identity, digests: &Digests) -> io::Result<()> {
-        let since = u64::try_from(identity.modified.0).map_or(Duration::ZERO, Duration::from_secs);
-        if clock::since_1970().saturating_sub(since) < SETTLED {
-            return Ok(());
-        }
         fs::create_dir_all(&self.dir)?;
         self.drop_old();
         let (grid, md5s) = digests.parts();
@@ -184,15 +208,15 @@ mod tests {
 
     #[test]
     fn a_file_that_was_just_written_may_change_unseen_and_is_not_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::at(dir.path());
-        let now = i64::try_from(clock::since_1970().as_secs()).unwrap();
-        let fresh = Identity { modified: (now, 0), ..identity() };
-        cache.keep(&fresh, &digests()).unwrap();
-        assert!(cache.look(&fresh).is_none());
-        let settled = Identity { modified: (now - 3, 0), ..identity() };
-        cache.keep(&settled, &digests()).unwrap();
-        assert!(cache.look(&settled).is_some());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let identity = || FileSource::open(file.path()).unwrap().identity();
+        // Asked of the moment at which it is opened: by the time that it was read it may be settled, and have changed.
+        assert_eq!(identity(), None);
+        let written = file.as_file().metadata().unwrap().modified().unwrap();
+        file.as_file().set_modified(written - Duration::from_secs(3)).unwrap();
+        assert!(identity().is_some());
+        file.as_file().set_modified(written + Duration::from_secs(60)).unwrap();
+        assert_eq!(identity(), None, "who knows when that is");
     }
 
     #[test]
@@ -217,6 +241,9 @@ mod tests {
         let path = dir.path().join("a.mp4");
         let written = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
+            // Set back, as by whoever wants to hide it.
+            let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_465_185_768);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
             FileSource::open(&path).unwrap().identity().unwrap()
         };
         let first = written(b"0123");
