@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use vod_proto::{Exchange, Limits, limits::LimitsError, lint::Findings, rules::Profile};
+use vod_proto::{Exchange, Limits, exchange::End, limits::LimitsError, lint::Findings, rules::Profile};
 use vod_serve::{
     Answer, Effects, Engine, Head, Host, Journal, Killer, Listener, Plan, ReplyOut, Server, Stakes, Subject, Transport,
     WallClock,
@@ -364,8 +364,8 @@ impl Host for MockHost {
         self.mind.body_ceiling(subject)
     }
 
-    async fn commit(&self, staged: Staged, effects: Effects) -> Answer {
-        self.mind.commit(staged, effects).await
+    async fn commit(&self, staged: Staged, effects: Effects) -> Result<Answer, End> {
+        Ok(self.mind.commit(staged, effects).await)
     }
 
     fn dress(&self, head: &Head, reply: &mut ReplyOut) {

@@ -98,6 +98,8 @@ pub enum Kept {
     /// Not at all: length and digests are what remains.
     #[default]
     Digest,
+    /// Under their SHA-1, in the `bodies` of the recording that the exchange stands in.
+    File,
 }
 
 /// What was answered.
@@ -109,8 +111,11 @@ pub struct ReplyRecord {
     /// Headers that matter to the protocol, names in lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
-    /// The text of the body.
+    /// The text of the body; empty where `mark` stands for it.
     pub body: String,
+    /// What is known of a body that is too long to stand here, or no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
 }
 
 /// How an exchange ended.
@@ -355,7 +360,7 @@ mod tests {
                 body: Mark { len: 5, sha1: Some(Sha1::of(b"hello")), md5: Some(Md5::of(b"hello")), kept: Kept::Digest },
                 tls: false,
             },
-            reply: Some(ReplyRecord { status: 200, headers: vec![], body: body.to_owned() }),
+            reply: Some(ReplyRecord { status: 200, headers: vec![], body: body.to_owned(), mark: None }),
             end,
             faults: vec![],
             times: Times { first_byte: Some(1), body_done: Some(2), reply_done: Some(3) },

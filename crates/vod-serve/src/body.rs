@@ -65,6 +65,7 @@ pub struct Body {
     /// Under a throttle: the line alone cannot slow down what was read before it, as a short body often is.
     pace: Pace,
     ended: bool,
+    kept: Kept,
 }
 
 impl Body {
@@ -73,7 +74,8 @@ impl Body {
         let aimed = rim.aim(Phase::MidBody, &open, stakes);
         // Most requests have no body, and no timer for one.
         let (left, pace, ended) = (WHOLE, Pace::default(), incoming.is_end_stream());
-        Self { incoming, open, ceiling, len: 0, sha1: None, md5: None, held: None, aimed, left, pace, ended }
+        let kept = Kept::default();
+        Self { incoming, open, ceiling, len: 0, sha1: None, md5: None, held: None, aimed, left, pace, ended, kept }
     }
 
     /// Takes the MD5 along. Call it before the first byte is read.
@@ -181,6 +183,16 @@ impl Body {
         self.sha1.as_deref().cloned().unwrap_or_default().finish()
     }
 
+    /// Notes now what is known of it and when it was read, where an answer may be long in coming.
+    pub fn done(&self) {
+        self.open.body_done(self.mark());
+    }
+
+    /// Says how its bytes are kept. Default: not at all.
+    pub const fn keep(&mut self, kept: Kept) {
+        self.kept = kept;
+    }
+
     /// Reads what is left and throws it away.
     pub(crate) async fn drain(&mut self) -> Result<(), BodyError> {
         while self.next().await?.is_some() {}
@@ -193,7 +205,7 @@ impl Body {
             len: self.len,
             sha1: (self.ended && self.len > 0).then(|| self.sha1()),
             md5: self.md5().filter(|_| self.ended && self.len > 0),
-            kept: Kept::Digest,
+            kept: self.kept,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use vod_proto::exchange::End;
 
 use crate::{
     body::{Body, BodyError},
@@ -60,7 +61,10 @@ pub trait Host: Send + Sync + 'static {
     fn body_ceiling(&self, subject: &Subject) -> u64;
 
     /// Makes it so, and says what to answer. Once begun it is finished, also when the client has gone meanwhile.
-    fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = Answer> + Send;
+    ///
+    /// # Errors
+    /// How the connection ends, where there is no answer.
+    fn commit(&self, staged: Self::Staged, effects: Effects) -> impl Future<Output = Result<Answer, End>> + Send;
 
     /// Adds to a reply what every reply to such a request carries, whoever made it: a fault's reply too.
     fn dress(&self, head: &Head, reply: &mut ReplyOut);

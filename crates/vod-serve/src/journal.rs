@@ -38,7 +38,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use vod_proto::{Exchange, exchange::End, lint::Lacking, redact::Redactor};
 
-pub use file::JournalError;
+pub use file::{FileEnd, JournalError, read};
 pub use follow::{Followed, Follower, Since};
 pub(crate) use open::{Open, Writer};
 pub use tally::{Counted, CountedCode, Tally};
@@ -144,11 +144,17 @@ struct Line {
 /// How a journal is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Builder {
-    seed: u64,
+    key: [u8; 32],
     ceiling: usize,
 }
 
 impl Builder {
+    /// What keys the placeholders of redacted values. Default: drawn from the seed.
+    #[must_use]
+    pub const fn key(self, key: [u8; 32]) -> Self {
+        Self { key, ..self }
+    }
+
     /// How much of memory exchanges may take, in bytes, roughly counted. Default [`KEPT_MOST`].
     #[must_use]
     pub const fn ceiling(self, bytes: usize) -> Self {
@@ -158,7 +164,7 @@ impl Builder {
     /// A journal in memory.
     #[must_use]
     pub fn memory(self) -> Arc<Journal> {
-        Arc::new(Journal::with(self.seed, State::new(self.ceiling), None))
+        Arc::new(Journal::with(self.key, State::new(self.ceiling), None))
     }
 
     /// A journal in memory that also appends to a file. Exchanges that stand in the file already are taken up:
@@ -171,15 +177,16 @@ impl Builder {
         let mut state = State::new(self.ceiling);
         let (file, gap) = JournalFile::open(path, |exchange| state.take_up(exchange))?;
         state.unwritten_before = Lacking::of_somebody(gap);
-        Ok(Arc::new(Journal::with(self.seed, state, Some(file))))
+        Ok(Arc::new(Journal::with(self.key, state, Some(file))))
     }
 }
 
 impl Journal {
     /// How to make a journal other than usual. The seed keys the placeholders of redacted values.
     #[must_use]
-    pub const fn builder(seed: u64) -> Builder {
-        Builder { seed, ceiling: KEPT_MOST }
+    pub fn builder(seed: u64) -> Builder {
+        let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
+        Builder { key: key.into(), ceiling: KEPT_MOST }
     }
 
     /// A journal in memory, as usual; see [`Builder::memory`].
@@ -196,10 +203,9 @@ impl Journal {
         Self::builder(seed).file(path)
     }
 
-    fn with(seed: u64, state: State, file: Option<JournalFile>) -> Self {
-        let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
+    fn with(key: [u8; 32], state: State, file: Option<JournalFile>) -> Self {
         Self {
-            redactor: Redactor::new(key.into()),
+            redactor: Redactor::new(key),
             state: Mutex::new(state),
             file: file.map(Mutex::new),
             unwritable: AtomicU64::new(0),

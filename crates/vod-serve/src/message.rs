@@ -2,13 +2,16 @@
 
 use std::{
     borrow::Cow,
+    pin::Pin,
     sync::{Arc, LazyLock},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 use vod_proto::{
     Action, Code, Family, PartSpan, Query, Sha1,
+    exchange::{End, Mark},
     reply::{self, InitReply, Reply},
 };
 
@@ -172,12 +175,25 @@ fn written(reply: &Reply, family: Family) -> Bytes {
 }
 
 /// What came of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// What is answered.
     pub reply: ReplyOut,
+    /// What comes behind the body of `reply`, where its end is not known yet. A reply that has one is as long as its
+    /// `content-length` says, and chunked where none does.
+    pub tail: Option<Pin<Box<dyn Tail>>>,
     /// Was it done? After a refusal there is no effect that a fault could strike behind.
     pub accepted: bool,
+}
+
+/// The rest of a reply's body, as it comes.
+pub trait Tail: Send + 'static {
+    /// The next bytes, or none at the end. If there is no end, how the connection ends instead: it does so as soon as what came
+    /// before is out.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, End>>>;
+
+    /// What is known of the whole body so far, what stood before the tail included: it takes the text's place in the
+    /// evidence. None where the text says all.
+    fn mark(self: Pin<&Self>) -> Option<Mark>;
 }
 
 /// What is answered.

@@ -1,20 +1,22 @@
-//! The body of a reply: it makes the exchange visible before its last frame, and is cut where a fault says so.
+//! The body of a reply: it makes the exchange visible before its last frame, and is cut where a fault, or its tail, says
+//! so.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use vod_proto::exchange::End;
 
 use crate::{
     fault::Phase,
     journal::Open,
-    message::Stakes,
-    rim::{Aimed, Cut, Rim},
+    message::{Stakes, Tail},
+    rim::{Aimed, Cut, Rim, cut},
     transport::Delivery,
 };
 
@@ -23,6 +25,8 @@ type Striking = Pin<Box<dyn Future<Output = Result<(), Cut>> + Send>>;
 pub(crate) struct ReplyBody {
     /// What is still to be written.
     rest: Bytes,
+    /// What comes behind it.
+    tail: Option<Pin<Box<dyn Tail>>>,
     open: Arc<Open>,
     state: State,
 }
@@ -36,23 +40,49 @@ enum State {
     AwaitFlush(u64, Aimed),
     /// The fault strikes.
     Striking(Striking),
+    /// What came of the tail is handed over; once it is written, for so many flushes, the connection ends so.
+    Breaking(u64, End),
     Done,
 }
 
 impl ReplyBody {
     /// `silent` says that HTTP will not ask for the body, as in the answer to a HEAD request.
-    pub(crate) fn new(bytes: Bytes, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Self {
-        let stakes = Stakes { reply: (!silent).then_some(bytes.len() as u64), ..Stakes::default() };
+    pub(crate) fn new(
+        bytes: Bytes,
+        tail: Option<Pin<Box<dyn Tail>>>,
+        silent: bool,
+        open: Arc<Open>,
+        rim: &Arc<Rim>,
+    ) -> Self {
+        // Of a reply that comes bit by bit nobody knows yet which bytes it has.
+        let has_bytes = !silent && tail.is_none();
+        let stakes = Stakes { reply: has_bytes.then_some(bytes.len() as u64), ..Stakes::default() };
         let aimed = rim.aim(Phase::MidReply, &open, stakes);
         let state = match aimed.and_then(|aimed| Some((usize::try_from(aimed.at()).ok()?, aimed))) {
             Some((at, aimed)) => State::CutAfter(at, aimed),
             None => State::Whole,
         };
-        let mut body = Self { rest: bytes, open, state };
-        if silent || body.rest.is_empty() {
+        let mut body = Self { rest: bytes, tail: tail.filter(|_| !silent), open, state };
+        if silent || body.rest.is_empty() && body.tail.is_none() {
             body.hand_over();
         }
         body
+    }
+
+    /// The next bytes of the tail. Where there are no more, what is known of all that passed is noted.
+    fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, End>>> {
+        let Some(tail) = &mut self.tail else { return Poll::Ready(None) };
+        let next = ready!(tail.as_mut().poll_next(cx));
+        if !matches!(next, Some(Ok(_))) {
+            self.note_tail();
+        }
+        Poll::Ready(next)
+    }
+
+    fn note_tail(&mut self) {
+        if let Some(mark) = self.tail.take().and_then(|tail| tail.as_ref().mark()) {
+            self.open.reply_mark(mark);
+        }
     }
 
     /// The last bytes are about to leave: from here on the exchange can be seen.
@@ -64,6 +94,12 @@ impl ReplyBody {
     }
 }
 
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        self.note_tail();
+    }
+}
+
 impl Body for ReplyBody {
     type Data = Bytes;
     type Error = Cut;
@@ -72,9 +108,32 @@ impl Body for ReplyBody {
         let this = self.get_mut();
         loop {
             match std::mem::replace(&mut this.state, State::Done) {
-                State::Whole => {
+                State::Whole if this.tail.is_none() => {
                     this.hand_over();
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
+                }
+                State::Whole if !this.rest.is_empty() => {
+                    this.state = State::Whole;
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
+                }
+                State::Whole => match this.poll_tail(cx) {
+                    Poll::Pending => {
+                        this.state = State::Whole;
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Some(Ok(bytes))) => {
+                        this.state = State::Whole;
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                    Poll::Ready(Some(Err(end))) => this.state = State::Breaking(this.open.line().flushes(), end),
+                    Poll::Ready(None) => this.hand_over(),
+                },
+                State::Breaking(seen, end) => {
+                    if this.open.line().poll_flushed_since(seen, cx).is_pending() {
+                        this.state = State::Breaking(seen, end);
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Some(Err(cut(&this.open, end))));
                 }
                 State::CutAfter(at, aimed) => {
                     let first = this.rest.split_to(at);
@@ -108,6 +167,6 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        if self.tail.is_some() { SizeHint::default() } else { SizeHint::with_exact(self.rest.len() as u64) }
     }
 }

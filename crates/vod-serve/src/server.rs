@@ -25,7 +25,8 @@ use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 use vod_proto::exchange::End;
 
 use crate::{
-    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock, aside,
+    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Tail, Transport, WallClock,
+    aside,
     body::{Body, BodyError},
     clock::instant,
     door::Shut,
@@ -294,13 +295,13 @@ async fn request_through<H: Host>(
     };
     open.body_done(body.mark());
 
-    let mut reply = match decided {
-        Decided::ByFault(instead) => put(instead, None, &open)?,
+    let (mut reply, tail) = match decided {
+        Decided::ByFault(instead) => (put(instead, None, &open)?, None),
         Decided::ByHost(staged) => settle(shared, &open, beside, staged).await?,
     };
     host.dress(&head, &mut reply);
     open.reply(&reply);
-    Ok(response(reply, head.method == Method::HEAD, open, rim).map(Either::Left))
+    Ok(response(reply, tail, head.method == Method::HEAD, open, rim).map(Either::Left))
 }
 
 /// What a request came to, once its body was read.
@@ -335,7 +336,7 @@ async fn settle<H: Host>(
     open: &Arc<Open>,
     beside: &Beside,
     staged: H::Staged,
-) -> Result<ReplyOut, Cut> {
+) -> Result<(ReplyOut, Option<Pin<Box<dyn Tail>>>), Cut> {
     let Shared { host, rim, .. } = &**shared;
     let stakes = host.stakes(&staged);
     let stakes = at_stake(&**host, rim, Phase::BeforeCommit, open, stakes).await;
@@ -344,21 +345,23 @@ async fn settle<H: Host>(
         host.expire_session(open.subject()).await;
     }
     if let Some(instead) = before.instead {
-        return put(instead, None, open);
+        return Ok((put(instead, None, open)?, None));
     }
-    let Answer { reply, accepted } = commit(Arc::clone(shared), beside, staged, before.effects).await?;
+    let answer = commit(Arc::clone(shared), beside, staged, before.effects).await?;
+    let Answer { reply, tail, accepted } = answer.map_err(|end| cut(open, end))?;
     if !accepted {
-        return Ok(reply);
+        return Ok((reply, tail));
     }
-    let stakes = Stakes { reply: Some(reply.body().len() as u64), ..Stakes::default() };
+    // Of a reply that comes bit by bit nobody knows yet which bytes it has.
+    let stakes = Stakes { reply: tail.is_none().then_some(reply.body().len() as u64), ..Stakes::default() };
     let stakes = at_stake(&**host, rim, Phase::AfterCommit, open, stakes).await;
     let after = rim.strike(Phase::AfterCommit, open, stakes).await?;
     if after.expire_session {
         host.expire_session(open.subject()).await;
     }
     match after.instead {
-        Some(instead) => put(instead, Some(reply), open),
-        None => Ok(reply),
+        Some(instead) => Ok((put(instead, Some(reply), open)?, None)),
+        None => Ok((reply, tail)),
     }
 }
 
@@ -368,7 +371,7 @@ async fn commit<H: Host>(
     beside: &Beside,
     staged: H::Staged,
     effects: Effects,
-) -> Result<Answer, Cut> {
+) -> Result<Result<Answer, End>, Cut> {
     let mut commit = Box::pin(async move { shared.host.commit(staged, effects).await });
     // Most commits wait for nothing: they are over before anybody could drop them.
     if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(commit.as_mut().poll(cx))).await {
@@ -383,9 +386,15 @@ async fn commit<H: Host>(
     answered.await.map_err(|_| Cut::of(End::Closed))
 }
 
-fn response(reply: ReplyOut, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<ReplyBody> {
+fn response(
+    reply: ReplyOut,
+    tail: Option<Pin<Box<dyn Tail>>>,
+    silent: bool,
+    open: Arc<Open>,
+    rim: &Arc<Rim>,
+) -> Response<ReplyBody> {
     let (status, headers, body) = reply.into_parts();
-    let mut response = Response::new(ReplyBody::new(body, silent, open, rim));
+    let mut response = Response::new(ReplyBody::new(body, tail, silent, open, rim));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
         response.headers_mut().append(name, value);

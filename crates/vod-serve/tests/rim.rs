@@ -14,9 +14,12 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
-use vod_proto::exchange::End;
+use vod_proto::{
+    Exchange,
+    exchange::{End, Kept, Mark},
+};
 use vod_serve::{
-    Answer, Effects, Engine, Head, Host, Journal, KillTarget, Killer, Plan, ReplyOut, Server, Stakes, Subject,
+    Answer, Effects, Engine, Head, Host, Journal, KillTarget, Killer, Plan, ReplyOut, Server, Stakes, Subject, Tail,
     Transport, WallClock,
     body::{Body, BodyError},
     fault::Powers,
@@ -27,12 +30,32 @@ use vod_serve::{
 const ASIDE: usize = 4 << 20;
 const PIECE: usize = 64 << 10;
 
-/// Answers everything with code 0, and `/aside` at length.
+/// Answers everything with code 0, `/aside` at length, `/bit-by-bit` in two pieces, and breaks off where the path says so.
 struct Yes;
+
+/// What is left of a reply, piece by piece, and how the connection ends behind it if not in order.
+struct Pieces {
+    left: Vec<&'static [u8]>,
+    then: Option<End>,
+}
+
+impl Tail for Pieces {
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, End>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(self.then.map(Err));
+        }
+        Poll::Ready(Some(Ok(Bytes::from_static(self.left.remove(0)))))
+    }
+
+    fn mark(self: Pin<&Self>) -> Option<Mark> {
+        let read = 2 - self.left.len() as u64;
+        self.then.is_none().then(|| Mark { len: read, kept: Kept::File, ..Mark::default() })
+    }
+}
 
 impl Host for Yes {
     type Caller = ();
-    type Staged = ();
+    type Staged = String;
 
     async fn subject(&self, head: &Head) -> (Subject, ()) {
         let action = head.query.get("Action").map(|action| vod_serve::action(&action));
@@ -43,11 +66,11 @@ impl Host for Yes {
         true
     }
 
-    async fn read(&self, _: &Head, (): (), _: &mut Body) -> Result<(), BodyError> {
-        Ok(())
+    async fn read(&self, head: &Head, (): (), _: &mut Body) -> Result<String, BodyError> {
+        Ok(head.path().to_owned())
     }
 
-    fn stakes(&self, (): &()) -> Stakes {
+    fn stakes(&self, _: &String) -> Stakes {
         Stakes::default()
     }
 
@@ -61,8 +84,17 @@ impl Host for Yes {
         1 << 20
     }
 
-    async fn commit(&self, (): (), _: Effects) -> Answer {
-        Answer { reply: ReplyOut::json(r#"{"code":0}"#.to_owned()), accepted: true }
+    async fn commit(&self, path: String, _: Effects) -> Result<Answer, End> {
+        let answer = |body: &str, tail: Option<Pieces>| {
+            let tail = tail.map(|tail| Box::pin(tail) as Pin<Box<dyn Tail>>);
+            Ok(Answer { reply: ReplyOut::json(body.to_owned()), tail, accepted: true })
+        };
+        match path.as_str() {
+            "/no-answer" => Err(End::Reset),
+            "/bit-by-bit" => answer(r#"{"co"#, Some(Pieces { left: vec![b"de\":", b"0}"], then: None })),
+            "/broken" => answer(r#"{"code"#, Some(Pieces { left: vec![], then: Some(End::Closed) })),
+            _ => answer(r#"{"code":0}"#, None),
+        }
     }
 
     fn dress(&self, _: &Head, _: &mut ReplyOut) {}
@@ -180,6 +212,42 @@ async fn what_was_shown_as_replied_is_corrected_when_the_reply_could_not_be_writ
     assert_eq!(exchanges.len(), 1);
     assert_eq!(exchanges[0].end, End::ClientGone { after: 0 });
     assert!(!exchanges[0].acknowledged());
+}
+
+/// What a client gets that asks for this path, to the end of its connection, and what is on record.
+async fn ask(path: &str) -> (String, Exchange) {
+    let (server, journal) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    let connection = tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::ZERO))));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).await.expect("the pipe is open");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("the answer is text");
+    connection.await.expect("the connection ends");
+    (answer, journal.exchanges().remove(0))
+}
+
+#[tokio::test]
+async fn a_reply_that_comes_bit_by_bit_passes_whole_and_is_on_record_by_its_mark() {
+    let (answer, exchange) = ask("/bit-by-bit").await;
+    assert!(answer.ends_with("\r\n\r\n4\r\n{\"co\r\n4\r\nde\":\r\n2\r\n0}\r\n0\r\n\r\n"), "{answer:?}");
+    let reply = exchange.reply.expect("it was answered");
+    assert_eq!((exchange.end, reply.body.as_str()), (End::Replied, ""));
+    assert_eq!(reply.mark.map(|mark| (mark.len, mark.kept)), Some((2, Kept::File)));
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_does_so_behind_what_came_of_it() {
+    let (answer, exchange) = ask("/broken").await;
+    assert!(answer.ends_with("\r\n\r\n6\r\n{\"code\r\n"), "{answer:?}");
+    let reply = exchange.reply.expect("an answer was begun");
+    assert_eq!((exchange.end, reply.body.as_str(), reply.mark), (End::Closed, "{\"code", None));
+}
+
+#[tokio::test]
+async fn where_there_is_no_answer_the_connection_ends_as_the_host_says() {
+    let (answer, exchange) = ask("/no-answer").await;
+    assert_eq!((answer.as_str(), exchange.end, exchange.reply), ("", End::Reset, None));
 }
 
 /// How an exchange ends whose client has its answer, where the server learns that so late, and stops as soon as it can.

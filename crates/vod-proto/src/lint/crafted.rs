@@ -159,7 +159,7 @@ impl Story {
                 },
                 tls: false,
             },
-            reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned() }),
+            reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned(), mark: None }),
             end: End::Replied,
             faults: vec![],
             times: Times { first_byte: part.map(|_| 1_000), body_done: Some(5_000), reply_done: Some(10_000) },

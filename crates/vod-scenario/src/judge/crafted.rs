@@ -191,7 +191,7 @@ impl Story {
                     kept: Kept::Digest,
                 },
             },
-            reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned() }),
+            reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned(), mark: None }),
             end: End::Replied,
             faults: vec![],
             times: Times { first_byte: None, body_done: None, reply_done: Some(10_000) },

@@ -10,6 +10,32 @@ use vod_proto::{Exchange, exchange::LineError, lint::Gap};
 
 use super::numbers::Numbers;
 
+/// How a journal's file ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileEnd {
+    /// How many bytes of it are whole lines.
+    pub good: u64,
+    /// Half a line follows, as a killed process leaves it.
+    pub torn: bool,
+    /// What the numbers in it leave out.
+    pub gap: Gap,
+}
+
+/// Reads the exchanges in a file one by one, and changes nothing in it. A torn last line is passed over, and told.
+///
+/// # Errors
+/// If the file cannot be read, or holds something that is no journal, with its line.
+pub fn read(path: &Path, take: impl FnMut(Exchange)) -> Result<FileEnd, JournalError> {
+    let file = File::open(path).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+    regular(&file, path)?;
+    read_lines(&mut BufReader::with_capacity(AT_ONCE, file), path, LINE_MOST, take)
+}
+
+fn regular(file: &File, path: &Path) -> Result<(), JournalError> {
+    let metadata = file.metadata().map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+    if metadata.is_file() { Ok(()) } else { Err(JournalError::NotRegular { path: path.to_owned() }) }
+}
+
 /// How much of the file is read at once, in bytes. Default 256 KiB: some 300 lines.
 const AT_ONCE: usize = 256 << 10;
 
@@ -84,15 +110,16 @@ impl JournalFile {
     pub(super) fn open(path: &Path, take_up: impl FnMut(Exchange)) -> Result<(Self, Gap), JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         let file = File::options().read(true).append(true).create(true).open(path).map_err(io)?;
-        if !file.metadata().map_err(io)?.is_file() {
-            return Err(JournalError::NotRegular { path: path.to_owned() });
-        }
+        regular(&file, path)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => JournalError::InUse { path: path.to_owned() },
             TryLockError::Error(source) => io(source),
         })?;
         let mut reader = BufReader::with_capacity(AT_ONCE, file);
-        let (good, gap) = read_lines(&mut reader, path, LINE_MOST, take_up)?;
+        let FileEnd { good, torn, gap } = read_lines(&mut reader, path, LINE_MOST, take_up)?;
+        if torn {
+            tracing::warn!(path = %path.display(), "the journal's last line is torn and was cut off");
+        }
         let mut file = reader.into_inner();
         file.set_len(good).map_err(io)?;
         file.seek(io::SeekFrom::End(0)).map_err(io)?;
@@ -121,7 +148,7 @@ fn read_lines(
     path: &Path,
     line_most: u64,
     mut take_up: impl FnMut(Exchange),
-) -> Result<(u64, Gap), JournalError> {
+) -> Result<FileEnd, JournalError> {
     let io = |source| JournalError::Io { path: path.to_owned(), source };
     let (mut numbers, mut good, mut line) = (Numbers::default(), 0, 0);
     let mut bytes = Vec::new();
@@ -129,7 +156,7 @@ fn read_lines(
         bytes.clear();
         let len = reader.by_ref().take(line_most).read_until(b'\n', &mut bytes).map_err(io)? as u64;
         if len == 0 {
-            return Ok((good, numbers.gap()));
+            return Ok(FileEnd { good, torn: false, gap: numbers.gap() });
         }
         line += 1;
         if bytes.last() != Some(&b'\n') {
@@ -137,8 +164,7 @@ fn read_lines(
                 return Err(JournalError::Long { path: path.to_owned(), line });
             }
             if is_torn(&bytes) {
-                tracing::warn!(path = %path.display(), line, "the journal's last line is torn and was cut off");
-                return Ok((good, numbers.gap()));
+                return Ok(FileEnd { good, torn: true, gap: numbers.gap() });
             }
         }
         let exchange = Exchange::from_line(String::from_utf8_lossy(&bytes).trim_end());
@@ -189,7 +215,10 @@ mod tests {
         let mut read = |text: &str, most| {
             seen.clear();
             let read = read_lines(&mut text.as_bytes(), Path::new("j"), most, |exchange| seen.push(exchange.seq));
-            (read.map(|(good, gap)| (good, gap.evicted, gap.up_to)).map_err(|error| error.to_string()), seen.clone())
+            (
+                read.map(|FileEnd { good, gap, .. }| (good, gap.evicted, gap.up_to)).map_err(|error| error.to_string()),
+                seen.clone(),
+            )
         };
         let longest = LINE.len() as u64 + 1;
         let whole = format!("{LINE}\n{other}\n");

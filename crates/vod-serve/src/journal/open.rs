@@ -169,7 +169,7 @@ impl Open {
     pub(crate) fn body_done(&self, mark: Mark) {
         self.change(|packed| {
             packed.body = mark;
-            packed.times.body_done = Some(micros_since(self.started));
+            packed.times.body_done.get_or_insert_with(|| micros_since(self.started));
         });
     }
 
@@ -183,6 +183,11 @@ impl Open {
                 at_us: micros_since(self.started),
             });
         });
+    }
+
+    /// The answer has passed by, as far as it came.
+    pub(crate) fn reply_mark(&self, mark: Mark) {
+        self.change(|packed| packed.reply_mark(mark));
     }
 
     pub(crate) fn reply(&self, reply: &ReplyOut) {

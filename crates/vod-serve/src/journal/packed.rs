@@ -46,6 +46,8 @@ pub(super) struct Packed {
     tls: bool,
     /// What was answered, if it was.
     status: Option<u16>,
+    /// What is known of a reply's body that is not among the texts.
+    reply_mark: Option<Box<Mark>>,
     /// The code in that.
     code: Option<Code>,
     texts: Texts,
@@ -99,6 +101,7 @@ impl Packed {
             part_number: subject.part_number,
             tls: head.secure,
             status: None,
+            reply_mark: None,
             code: None,
             texts,
         }
@@ -134,10 +137,12 @@ impl Packed {
             part_number: exchange.part_number,
             tls: request.tls,
             status: None,
+            reply_mark: None,
             code: None,
             texts,
         };
-        if let Some(ReplyRecord { status, headers, body }) = reply {
+        if let Some(ReplyRecord { status, headers, body, mark }) = reply {
+            packed.reply_mark = mark.map(Box::new);
             let headers = headers.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str())));
             packed.answer(status, code, headers, &body);
         }
@@ -167,6 +172,12 @@ impl Packed {
         all.push_str(body);
     }
 
+    /// What became known of an answer whose bytes passed by.
+    pub(super) fn reply_mark(&mut self, mark: Mark) {
+        self.texts.all.truncate(self.texts.reply_headers_to);
+        self.reply_mark = Some(Box::new(mark));
+    }
+
     /// It is over: nothing more will come.
     pub(super) fn seal(&mut self) {
         let all = &mut self.texts.all;
@@ -191,6 +202,7 @@ impl Packed {
             status,
             headers: headers(&all[*headers_to..*reply_headers_to]),
             body: all[*reply_headers_to..].to_owned(),
+            mark: self.reply_mark.as_deref().cloned(),
         });
         Exchange {
             v: FORMAT,
@@ -237,7 +249,8 @@ impl Packed {
         /// A fault that struck, with its texts.
         const FAULT: usize = size_of::<FaultMark>() + 64;
         let texts = self.texts.all.capacity() + self.action.as_deref().map_or(0, str::len);
-        AROUND + size_of::<Self>() + texts + self.faults.len() * FAULT
+        let mark = self.reply_mark.as_ref().map_or(0, |_| size_of::<Mark>());
+        AROUND + size_of::<Self>() + texts + mark + self.faults.len() * FAULT
     }
 }
 
@@ -275,7 +288,7 @@ mod tests {
     prop_compose! {
         fn exchange()(
             request in ("[A-Z]{0,5}", "\\PC{0,20}", "\\PC{0,60}", headers(), any::<bool>()),
-            reply in proptest::option::of((any::<u16>(), headers(), "[\\PC\n]{0,60}")),
+            reply in proptest::option::of((any::<u16>(), headers(), "[\\PC\n]{0,60}", any::<bool>())),
             texts in (proptest::option::of("\\PC{0,9}"), proptest::option::of("InitUpload|\\PC{0,9}")),
             numbers in (any::<u64>(), any::<u32>(), proptest::option::of(any::<u64>()), any::<u64>()),
             digests in (any::<bool>(), any::<bool>()),
@@ -303,7 +316,10 @@ mod tests {
                 part_number,
                 attempt,
                 request: RequestRecord { method, host, target, headers, body, tls },
-                reply: reply.map(|(status, headers, body)| ReplyRecord { status, headers, body }),
+                reply: reply.map(|(status, headers, body, long)| {
+                    let mark = long.then(|| Mark { len, sha1, md5: None, kept: Kept::File });
+                    ReplyRecord { status, headers, body, mark }
+                }),
                 end: if tls { End::Replied } else { End::ClientGone { after: len } },
                 faults: vec![fault; faults],
                 times: Times { first_byte: part_number, body_done: None, reply_done: Some(len) },

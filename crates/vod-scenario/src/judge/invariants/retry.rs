@@ -195,6 +195,7 @@ mod tests {
             status: 503,
             headers: vec![("retry-after".to_owned(), "2".to_owned())],
             body: "injected 503".to_owned(),
+            mark: None,
         };
         start(&mut story, 6, 2_400);
         story.assert_broken("attempts-and-gaps", "came 1890 ms after request 6 had failed, 1998 ms is the least");
