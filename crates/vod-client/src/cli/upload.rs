@@ -43,8 +43,13 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "N", default_value_t = 2, hide_default_value = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
 
-    /// Where to: http://HOST[:PORT] or https://HOST[:PORT]
-    #[arg(long, env = "VOD_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "VOD_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true,
+        help = "Where to: http://HOST[:PORT] or https://HOST[:PORT]"
+    )]
     endpoint: String,
 
     /// Which calls the upload is made of

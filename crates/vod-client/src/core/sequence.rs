@@ -58,7 +58,7 @@ enum Why {
 
 /// An upload, as decisions, where the server says after each part which one it wants next.
 ///
-/// It is called like [`Upload`](super::Upload), and has at most one job under way.
+/// It is called like [`Upload`](super::upload::Upload), and has at most one job under way.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     file_sha1: Sha1,

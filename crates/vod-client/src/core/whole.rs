@@ -45,7 +45,7 @@ enum State {
 
 /// An upload of one request, as decisions.
 ///
-/// It is called like [`Upload`](super::Upload), and has at most one job under way.
+/// It is called like [`Upload`](super::upload::Upload), and has at most one job under way.
 #[derive(Debug)]
 pub(crate) struct Whole {
     file: SmallFile,
