@@ -33,6 +33,7 @@ pub(crate) async fn run<C: Connect>(
     let early = |error| UploadError::early(error, watch.elapsed());
     signer::check(&uploader.credentials, options).map_err(early)?;
     let total = source.len();
+    observe(Event::Queued { total });
     let kept = Kept::of(options, &source);
     let digests = match kept.look().await {
         Some(digests) => digests,

@@ -1,16 +1,38 @@
 //! What happens during an upload, for progress bars and logs.
+//!
+//! - `event/stream.rs`: [`Events`], for whoever would rather wait for events than be called with them.
+
+mod stream;
 
 use std::time::Duration;
 
 use vod_proto::{Action, PartSpan, Sha1};
 
-use crate::error::Failure;
+pub use self::stream::Events;
+use crate::{
+    error::{Failure, UploadError},
+    report::UploadReport,
+};
 
 /// Something that happened during an upload.
+///
+/// They are told in this order: [`Queued`](Self::Queued) first; then how the source is read; then
+/// [`Opened`](Self::Opened), which says how many parts wait to be sent; each part's attempts, with the reason and the
+/// delay of those that are made again, until it is acknowledged or skipped ([`PartDone`](Self::PartDone)); at last
+/// [`Finished`](Self::Finished) or [`Failed`](Self::Failed), behind which comes nothing. An upload that is dropped tells
+/// nothing more.
+///
+/// Whoever calls [`Uploader::upload_observed`](crate::Uploader::upload_observed) hears every one of them; [`Events`]
+/// makes a stream of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// So much of the file has gone into its SHA-1.
+    /// The upload was accepted: nothing has been read or sent yet.
+    Queued {
+        /// The source's size in bytes.
+        total: u64,
+    },
+    /// So much of the file has gone into its SHA-1. Not told where the digest cache knows it.
     Hashing {
         /// Bytes so far.
         done: u64,
@@ -72,4 +94,29 @@ pub enum Event {
     /// Every part is there, and the server is asked to put them together. In the legacy family the last part is still
     /// to come: that is how the server is asked. A small file that is sent whole never comes here.
     Finishing,
+    /// The file is stored: the upload is over.
+    Finished {
+        /// What the upload returns.
+        report: Box<UploadReport>,
+    },
+    /// The upload failed: it is over.
+    Failed {
+        /// What the upload returns.
+        error: Box<UploadError>,
+    },
+    /// Of [`Events`] alone: its reader was so far behind that these events were let go.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+impl Event {
+    /// The last event of an upload that ended like this.
+    pub(crate) fn ended(result: &Result<UploadReport, UploadError>) -> Self {
+        match result.clone() {
+            Ok(report) => Self::Finished { report: Box::new(report) },
+            Err(error) => Self::Failed { error: Box::new(error) },
+        }
+    }
 }

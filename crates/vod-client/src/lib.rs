@@ -34,10 +34,10 @@ pub use crate::{
     connection::{Headers, Proxies, Trust},
     core::RetryPolicy,
     error::{ConfigError, Failure, GaveUp, SourceError, TransportError, UploadError},
-    event::Event,
+    event::{Event, Events},
     http::Connect,
     report::{Outcome, UploadReport},
     source::{BytesSource, FileSource, Identity, Source, Work},
     uploader::{Credentials, Dialect, Endpoint, Options, Uploader},
 };
-pub use vod_proto::{Family, FileFacts};
+pub use vod_proto::{Action, Code, Family, FileFacts, PartSpan, Sha1, reply::Rejected, sign::SecretKey};

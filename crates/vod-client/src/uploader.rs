@@ -323,11 +323,23 @@ impl<C: Connect> Uploader<C> {
         self.upload_observed(source, facts, drop).await
     }
 
-    /// The same, and tells what happens meanwhile. `observe` is called between requests: it must not block.
+    /// The same, and tells what happens meanwhile. `observe` is called between requests: it must not block. To wait for
+    /// events elsewhere, hand it [`Events::channel`](crate::Events::channel).
     ///
     /// # Errors
     /// With what failed, and whether the server may have stored the file nevertheless.
     pub async fn upload_observed(
+        &self,
+        source: impl Source,
+        facts: FileFacts,
+        mut observe: impl FnMut(Event) + Send,
+    ) -> Result<UploadReport, UploadError> {
+        let result = self.run(source, facts, &mut observe).await;
+        observe(Event::ended(&result));
+        result
+    }
+
+    async fn run(
         &self,
         source: impl Source,
         facts: FileFacts,

@@ -27,8 +27,11 @@ pub(super) struct Output {
 impl Output {
     /// Something happened during the upload of a file.
     pub(super) fn event(self, path: &Path, event: &Event) {
-        if self.json && !self.quiet {
-            print(&json(&Line::of(&path.to_string_lossy(), event)));
+        if self.json
+            && !self.quiet
+            && let Some(line) = Line::of(&path.to_string_lossy(), event)
+        {
+            print(&json(&line));
         }
     }
 

@@ -100,10 +100,11 @@ pub(super) struct FileBar<'a> {
 impl FileBar<'_> {
     pub(super) fn show(&mut self, event: &Event) {
         match event {
-            Event::Hashing { done, total } => {
+            Event::Queued { total } => {
                 self.size = *total;
-                self.begin("reading", *total, *done);
+                self.begin("reading", *total, 0);
             }
+            Event::Hashing { done, total } => self.begin("reading", *total, *done),
             // What was acknowledged before may be gone: parts are counted again from what it has now.
             Event::Opened { held_bytes, .. } => {
                 self.begin("uploading", self.size, *held_bytes);
@@ -180,7 +181,7 @@ mod tests {
     fn a_bar_counts_parts_and_starts_again_when_the_upload_is_reopened() {
         let progress = Progress::new(false, 1);
         let mut file = progress.begin("a".as_ref());
-        file.show(&Event::Hashing { done: 25, total: 25 });
+        file.show(&Event::Queued { total: 25 });
         file.show(&opened(0));
         assert_eq!(file.bar.position(), 0);
         file.show(&part(20, 5));
@@ -193,7 +194,7 @@ mod tests {
     fn a_file_that_is_sent_whole_fills_the_bar_once() {
         let progress = Progress::new(false, 1);
         let mut file = progress.begin("a".as_ref());
-        file.show(&Event::Hashing { done: 25, total: 25 });
+        file.show(&Event::Queued { total: 25 });
         file.show(&Event::AttemptStarted { action: Action::SmallFileUpload, span: None, attempt: 1 });
         assert_eq!((file.bar.position(), file.bar.message()), (0, "uploading".to_owned()));
         file.show(&part(0, 25));
@@ -207,7 +208,7 @@ mod tests {
         total.set_length(60);
         let begin = |name: &str, size| {
             let mut file = progress.begin(name.as_ref());
-            file.show(&Event::Hashing { done: size, total: size });
+            file.show(&Event::Queued { total: size });
             file
         };
         let (mut a, mut b, mut c) = (begin("a", 25), begin("b", 25), begin("c", 10));

@@ -18,8 +18,8 @@ use vod_proto::{
 
 use super::*;
 use crate::{
-    BytesSource, Credentials, Dialect, Failure, FileFacts, Identity, Options, Outcome, RetryPolicy, TransportError,
-    WallClock, Work,
+    BytesSource, Credentials, Dialect, Events, Failure, FileFacts, Identity, Options, Outcome, RetryPolicy,
+    TransportError, WallClock, Work,
 };
 
 const KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
@@ -666,13 +666,32 @@ async fn events_tell_the_story() {
         .options(options());
     let mut events = Vec::new();
     let source = BytesSource::new(bytes());
-    uploader.upload_observed(source, FileFacts::from_path("a.mp4".as_ref()), |event| events.push(event)).await.unwrap();
-    assert_eq!(events[0], Event::Hashing { done: 250_000, total: 250_000 });
-    assert_eq!(events[1], Event::Hashed { file_sha1: Sha1::of(&bytes()) });
+    let facts = FileFacts::from_path("a.mp4".as_ref());
+    let report = uploader.upload_observed(source, facts, |event| events.push(event)).await.unwrap();
+    assert_eq!(events[0], Event::Queued { total: 250_000 });
+    assert_eq!(events[1], Event::Hashing { done: 250_000, total: 250_000 });
+    assert_eq!(events[2], Event::Hashed { file_sha1: Sha1::of(&bytes()) });
     let count = |which: fn(&Event) -> bool| events.iter().filter(|event| which(event)).count();
     assert_eq!(count(|event| matches!(event, Event::PartDone { skipped: false, .. })), 3);
     assert_eq!(count(|event| matches!(event, Event::AttemptFailed { retry_in: Some(_), .. })), 1);
-    assert_eq!(events.last(), Some(&Event::AttemptStarted { action: Action::FinishUpload, span: None, attempt: 1 }));
+    let finish = Event::AttemptStarted { action: Action::FinishUpload, span: None, attempt: 1 };
+    assert_eq!(events[events.len() - 2..], [finish, Event::Finished { report: Box::new(report) }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_ends_an_upload_is_its_last_event() {
+    let refused = Rejected { code: Code::PROTOCOL_PARAMS, can_retry: Some(false), message: String::new() };
+    let server = Server::default().on(Action::InitUpload, [say(&Reply::Rejected(refused))]);
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector())
+        .options(options());
+    for bytes in [bytes(), Vec::new()] {
+        let (tell, events) = Events::channel();
+        let facts = FileFacts::from_path("a.mp4".as_ref());
+        let error = uploader.upload_observed(BytesSource::new(bytes), facts, tell).await.unwrap_err();
+        let events: Vec<_> = events.into_stream().collect().await;
+        assert_eq!(events.last(), Some(&Event::Failed { error: Box::new(error) }));
+    }
 }
 
 /// The futures of uploads can be spawned, and the uploader shared.

@@ -223,11 +223,11 @@ fn whatever_happens_to_a_file_is_a_line_and_the_last_one_is_its_result() {
     let ran = stage.upload(&["a.mp4"], &["--json"]);
     drop(busy);
     let events: Vec<_> = lines(&ran).iter().map(|line| line["event"].as_str().unwrap().to_owned()).collect();
-    let story = "hashing hashed attempt-started opened attempt-started attempt-failed attempt-started part-done \
+    let story = "queued hashing hashed attempt-started opened attempt-started attempt-failed attempt-started part-done \
                  finishing attempt-started result";
     assert_eq!(events.join(" "), story);
     assert!(lines(&ran).iter().all(|line| line["file"] == stage.path("a.mp4").to_str().unwrap()), "{}", ran.stdout);
-    let failed = &lines(&ran)[5];
+    let failed = &lines(&ran)[6];
     assert_eq!(
         (failed["kind"].as_str(), failed["action"].as_str()),
         (Some("transport"), Some("UploadPart")),

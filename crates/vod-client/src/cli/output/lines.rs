@@ -12,6 +12,10 @@ use crate::{error::UploadError, event::Event, exit, report::UploadReport};
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub(super) enum Line<'a> {
+    Queued {
+        file: &'a str,
+        total: u64,
+    },
     Hashing {
         file: &'a str,
         done: u64,
@@ -67,9 +71,10 @@ pub(super) enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The line of an event.
-    pub(super) fn of(file: &'a str, event: &Event) -> Self {
-        match event {
+    /// The line of an event; how an upload ended is told by the result of its file.
+    pub(super) fn of(file: &'a str, event: &Event) -> Option<Self> {
+        Some(match event {
+            Event::Queued { total } => Self::Queued { file, total: *total },
             Event::Hashing { done, total } => Self::Hashing { file, done: *done, total: *total },
             Event::Hashed { file_sha1 } => Self::Hashed { file, file_sha1: *file_sha1 },
             Event::Opened { part_size, parts, listed, held_bytes } => {
@@ -93,7 +98,9 @@ impl<'a> Line<'a> {
                 Self::Reopening { file, kind: because.kind(), code: because.code(), message: because.to_string() }
             }
             Event::Finishing => Self::Finishing { file },
-        }
+            Event::Finished { .. } | Event::Failed { .. } => return None,
+            Event::Missed { .. } => unreachable!("whoever is called misses nothing"),
+        })
     }
 }
 

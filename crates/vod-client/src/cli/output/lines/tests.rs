@@ -57,6 +57,7 @@ const FIELDS: &[(&str, &str)] = &[
 
 /// When each line is printed.
 const LINES: &[(&str, &str)] = &[
+    ("queued", "the upload was accepted: nothing has been read or sent yet"),
     ("hashing", "so much of the file has been read"),
     ("hashed", "the upload's identity is known"),
     ("opened", "the server opened the upload, or told what it has of it"),
@@ -74,6 +75,7 @@ fn samples() -> Vec<Value> {
         Failure::Exhausted { why: GaveUp::Attempts, last: Some(Box::new(Failure::Transport(TransportError::Reset))) };
     let (action, part) = (Action::UploadPart, PartSpan { offset: 1_048_576, len: 4 });
     let events = [
+        Event::Queued { total: 1_048_580 },
         Event::Hashing { done: 4, total: 1_048_580 },
         Event::Hashed { file_sha1: Sha1::of(b"") },
         Event::Opened { part_size: 1_048_576, parts: 2, listed: 1, held_bytes: 0 },
@@ -90,7 +92,7 @@ fn samples() -> Vec<Value> {
         Event::Finishing,
     ];
     let mut lines: Vec<_> =
-        events.iter().map(|event| serde_json::to_value(Line::of("a.mp4", event)).unwrap()).collect();
+        events.iter().map(|event| serde_json::to_value(Line::of("a.mp4", event).unwrap()).unwrap()).collect();
     let requests = vec![PlannedRequest {
         action,
         method: "POST",
@@ -164,7 +166,7 @@ fn the_page_of_lines_has_every_line_and_field_that_is_printed() {
 #[test]
 fn a_line_begins_with_its_event_and_its_file() {
     let part = PartSpan { offset: 0, len: 4 };
-    let line = Line::of("a.mp4", &Event::PartDone { span: part, skipped: true });
+    let line = Line::of("a.mp4", &Event::PartDone { span: part, skipped: true }).unwrap();
     expect_test::expect![[r#"{"event":"part-done","file":"a.mp4","part":{"offset":0,"len":4},"skipped":true}"#]]
         .assert_eq(&serde_json::to_string(&line).unwrap());
     let line = Line::Result(ResultLine::interrupted(false, "interrupted"));
