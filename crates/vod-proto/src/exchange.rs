@@ -296,11 +296,17 @@ impl Exchange {
         }
     }
 
-    /// Reads one line of a journal.
+    /// Reads one line of a journal. Where it is [sealed](seal), it must be as it was written; one that is not is taken at its
+    /// word, for somebody may have written it by hand.
     ///
     /// # Errors
     /// Says what is wrong with the line, and which format it has if this version cannot read it.
     pub fn from_line(line: &str) -> Result<Self, LineError> {
+        if let Some((before, sum)) = split_seal(line)
+            && sum != checksum(before)
+        {
+            return Err(LineError::Changed);
+        }
         #[derive(Deserialize)]
         struct Version {
             v: u32,
@@ -323,12 +329,41 @@ impl Exchange {
     }
 }
 
+/// What stands before the checksum of a sealed line.
+const SEAL: &str = ",\"sum\":\"";
+
+/// Seals a line: adds a checksum (CRC-32, eight hexadecimal digits) of all that stands before it, as the last member of the
+/// object, so that a byte that changed in the file is found out. A line that is no object stays as it is.
+pub fn seal(line: &mut String) {
+    if !line.ends_with('}') {
+        return;
+    }
+    line.pop();
+    let sum = checksum(line);
+    line.push_str(SEAL);
+    line.push_str(&sum);
+    line.push_str("\"}");
+}
+
+/// What a sealed line says before its seal, and the checksum it claims; none for a line without.
+fn split_seal(line: &str) -> Option<(&str, &str)> {
+    let (before, sum) = line.strip_suffix("\"}")?.split_at_checked(line.len().checked_sub(2 + 8)?)?;
+    Some((before.strip_suffix(SEAL)?, sum))
+}
+
+fn checksum(text: &str) -> String {
+    hex::encode(crc32fast::hash(text.as_bytes()).to_be_bytes())
+}
+
 /// A line that is no exchange.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// Not JSON, or not of this shape.
     #[error("not an exchange: {0}")]
     Json(#[from] serde_json::Error),
+    /// Not as it was written.
+    #[error("not as it was written: its checksum, `sum`, says otherwise")]
+    Changed,
     /// Written by another version of these tools.
     #[error("an exchange of format {found}: this version reads format {FORMAT}")]
     Version {
@@ -373,6 +408,28 @@ mod tests {
         let line = exchange.to_line().unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(Exchange::from_line(&line).unwrap(), exchange);
+    }
+
+    #[test]
+    fn a_sealed_line_reads_back_and_no_byte_of_it_changes_unseen() {
+        let exchange = part(End::Replied, r#"{"code":0}"#);
+        let plain = exchange.to_line().unwrap();
+        let mut line = plain.clone();
+        seal(&mut line);
+        assert_eq!(Exchange::from_line(&line).unwrap(), exchange);
+        assert_eq!(line.len(), plain.len() + ",\"sum\":\"12345678\"".len());
+        for at in 0..line.len() {
+            for flip in [1, 2, 16, 32] {
+                let mut bytes = line.clone().into_bytes();
+                bytes[at] ^= flip;
+                let Ok(changed) = String::from_utf8(bytes) else { continue };
+                // What is not refused says what it said: then the change is in the name of the checksum.
+                if let Ok(read) = Exchange::from_line(&changed) {
+                    assert_eq!(read, exchange, "{changed}");
+                }
+            }
+            assert!(Exchange::from_line(&line[..at]).is_err(), "{}", &line[..at]);
+        }
     }
 
     #[test]

@@ -36,7 +36,12 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
-use vod_proto::{Exchange, exchange::End, lint::Lacking, redact::Redactor};
+use vod_proto::{
+    Exchange,
+    exchange::{End, seal},
+    lint::Lacking,
+    redact::Redactor,
+};
 
 pub use file::{FileEnd, JournalError, read};
 pub use follow::{Followed, Follower, Since};
@@ -492,7 +497,10 @@ impl State {
 
 fn line(exchange: &Exchange) -> Option<Line> {
     match exchange.to_line() {
-        Ok(text) => Some(Line { seq: exchange.seq, text: text + "\n" }),
+        Ok(mut text) => {
+            seal(&mut text);
+            Some(Line { seq: exchange.seq, text: text + "\n" })
+        }
         Err(error) => {
             tracing::error!(%error, seq = exchange.seq, "the journal's file lacks an exchange: it is no JSON");
             None

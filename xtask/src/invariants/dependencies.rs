@@ -7,9 +7,10 @@ use crate::cargo::{Failure, Line};
 /// What a package must not reach over any number of normal dependencies, on any platform.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("vod-proto", &["tokio", "hyper", "rand", "reqwest"]),
-    ("vod-client", &["vod-serve", "vod-mock"]),
-    ("vod-serve", &["vod-mock", "vod-client"]),
-    ("vod-mock", &["vod-client"]),
+    ("vod-client", &["vod-serve", "vod-mock", "vod-proxy"]),
+    ("vod-serve", &["vod-mock", "vod-proxy", "vod-client"]),
+    ("vod-mock", &["vod-proxy", "vod-client"]),
+    ("vod-proxy", &["vod-mock", "vod-client"]),
 ];
 
 /// A dependency that is there: were the question put wrongly, this one would be missed too.

@@ -317,7 +317,7 @@ mod tests {
                 attempt,
                 request: RequestRecord { method, host, target, headers, body, tls },
                 reply: reply.map(|(status, headers, body, long)| {
-                    let mark = long.then(|| Mark { len, sha1, md5: None, kept: Kept::File });
+                    let mark = long.then_some(Mark { len, sha1, md5: None, kept: Kept::File });
                     ReplyRecord { status, headers, body, mark }
                 }),
                 end: if tls { End::Replied } else { End::ClientGone { after: len } },

@@ -1,0 +1,51 @@
+//! The `vod-proxy` command line. What was asked for goes to stdout, everything else to stderr.
+
+mod verify;
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::exit;
+
+/// Records sessions of the VOD multipart upload protocol, and replays them offline.
+#[derive(Debug, Parser)]
+#[command(name = "vod-proxy", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says whether a recording is whole: its versions, its checksums, its bodies, its end
+    Verify(verify::Args),
+}
+
+/// Runs the command line. `args` begins with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(args) {
+        Ok(Cli { command }) => ExitCode::from(match command {
+            Command::Verify(args) => verify::run(&args),
+        }),
+        Err(error) => {
+            // Help and version go to stdout with code 0, mistakes to stderr with code 2.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE))
+        }
+    }
+}
+
+/// A line for people, or for a program that reads on. Whoever does not read it any more misses nothing.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn complain(error: impl Display) {
+    let _ = writeln!(io::stderr(), "vod-proxy: {error}");
+}

@@ -1,0 +1,8 @@
+//! The exit codes of `vod-proxy`.
+
+/// It did what was asked, and found nothing wrong.
+pub const DONE: u8 = 0;
+/// What was looked at is not as it should be: a recording is damaged or incomplete.
+pub const FOUND: u8 = 1;
+/// The command line, or a file it names, cannot be used.
+pub const USAGE: u8 = 2;

@@ -1,0 +1,10 @@
+//! Records real sessions, replays them offline, and says what a client did wrong in them.
+//!
+//! - [`recording`]: a recording on disk: what it holds, how it is read, and what is wrong with a damaged one.
+//! - [`cli`]: the `vod-proxy` command line; [`exit`]: its exit codes.
+
+pub mod cli;
+pub mod exit;
+pub mod recording;
+
+pub use recording::{Manifest, Recording, RecordingError};
