@@ -137,7 +137,7 @@ pub struct ParsedReply {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Not JSON at all.
-    #[error("not JSON ({why}): {start:?}")]
+    #[error("expected a JSON object, found what is no JSON ({why}): {start:?}")]
     NotJson {
         /// The parser's complaint, with line and column.
         why: String,
@@ -180,11 +180,16 @@ const KNOWN_FIELDS: [&str; 12] = [
 impl Reply {
     /// Reads the reply to an action.
     ///
-    /// Numbers may be numeric strings, `dataLen` and `dataSize` stand for each other, unknown fields are noted.
+    /// Numbers may be numeric strings, `dataLen` and `dataSize` stand for each other, unknown fields are noted, a byte
+    /// order mark is not.
     ///
     /// # Errors
     /// Says which field is missing or wrong, or that the text is no JSON object.
     pub fn parse(action: Action, text: &str) -> Result<ParsedReply, Malformed> {
+        let text = without_mark(text);
+        if text.trim_ascii().is_empty() {
+            return Err(Malformed::NotAnObject { found: "nothing" });
+        }
         let value: Value = serde_json::from_str(text)
             .map_err(|error| Malformed::NotJson { why: error.to_string(), start: text.chars().take(60).collect() })?;
         let Value::Object(object) = value else { return Err(Malformed::NotAnObject { found: kind(&value) }) };
@@ -202,7 +207,8 @@ impl Reply {
             (Role::Next, Code::OK) => Self::Next(next_reply(&fields)?),
             _ => Self::Rejected(Rejected {
                 code,
-                can_retry: fields.get("canRetry").and_then(as_flag),
+                // The legacy family knows no such field: there the table alone decides.
+                can_retry: fields.get("canRetry").filter(|_| action.role() != Role::Next).and_then(as_flag),
                 message: fields.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
             }),
         };
@@ -252,8 +258,13 @@ pub fn code_of(text: &str) -> Option<Code> {
         }
     }
 
-    let Coded(code) = serde_json::from_str(text).ok()?;
+    let Coded(code) = serde_json::from_str(without_mark(text)).ok()?;
     code.as_ref().and_then(as_integer).map(Code)
+}
+
+/// A text without the byte order mark that some write before it, as RFC 8259 allows readers to ignore it.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn listed_parts(fields: &BTreeMap<String, Value>) -> Result<Vec<ListedPart>, Malformed> {
@@ -430,17 +441,38 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_a_reply() {
+        let text = "\u{feff}{\"code\":0}";
+        check(Action::UploadPart, text, expect!["Part"]);
+        assert_eq!(code_of(text), Some(Code::OK));
+        check(Action::UploadPart, "\u{feff}", expect!["error: expected a JSON object, found nothing"]);
+    }
+
+    #[test]
+    fn the_legacy_family_knows_no_can_retry() {
+        let text = r#"{"code":-25985,"message":"no","canRetry":1}"#;
+        check(
+            Action::MultipartUploadVodFile,
+            text,
+            expect![[r#"Rejected(Rejected { code: Code(-25985), can_retry: None, message: "no" })"#]],
+        );
+        check(
+            Action::UploadPart,
+            text,
+            expect![[r#"Rejected(Rejected { code: Code(-25985), can_retry: Some(true), message: "no" })"#]],
+        );
+    }
+
+    #[test]
     fn what_is_no_reply_says_where_it_goes_wrong() {
         check(
             Action::InitUpload,
             "<html>",
-            expect![[r#"error: not JSON (expected value at line 1 column 1): "<html>""#]],
+            expect![[
+                r#"error: expected a JSON object, found what is no JSON (expected value at line 1 column 1): "<html>""#
+            ]],
         );
-        check(
-            Action::InitUpload,
-            "",
-            expect![[r#"error: not JSON (EOF while parsing a value at line 1 column 0): """#]],
-        );
+        check(Action::InitUpload, "", expect!["error: expected a JSON object, found nothing"]);
         check(Action::InitUpload, "[]", expect!["error: expected a JSON object, found an array"]);
         check(Action::InitUpload, r#"{"code":null}"#, expect!["error: field code: expected an integer, found null"]);
         check(
