@@ -24,6 +24,7 @@ pub use self::retry::RetryPolicy;
 pub(crate) use self::{
     dice::{CallId, Dice},
     machine::Machine,
+    parts::PART_SIZE_MAX,
     retry::{Delivery, Trouble},
     upload::{Answered, Job, Plan, Send, Step, What},
 };

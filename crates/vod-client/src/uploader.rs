@@ -11,7 +11,7 @@ use vod_proto::{
 use crate::{
     clock::{self, Stopwatch, WallClock},
     connection::{Headers, Proxies, Trust, port_can_be_read},
-    core::RetryPolicy,
+    core::{PART_SIZE_MAX, RetryPolicy},
     driver,
     error::{ConfigError, SourceError, UploadError},
     event::Event,
@@ -121,8 +121,6 @@ pub enum Dialect {
     Observed,
 }
 
-/// The largest grid that may be asked for: with the most parts in flight it is 4 GiB of memory.
-const PART_SIZE_MAX: u64 = 64 << 20;
 /// The most parts in flight. More connections than this get in each other's way on any link.
 const PARALLEL_MAX: usize = 64;
 

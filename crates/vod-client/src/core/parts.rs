@@ -14,6 +14,10 @@ use crate::error::Failure;
 /// finer grid would have us allocate by its word.
 const PARTS_MAX: u64 = 1_000_000;
 
+/// The longest part in bytes, 64 MiB. Parts are read into memory: with the most in flight they take 4 GiB, and a reply
+/// that claims a coarser grid would have us take more by its word.
+pub(crate) const PART_SIZE_MAX: u64 = 64 << 20;
+
 /// Where one part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -73,9 +77,10 @@ pub(crate) struct Parts {
 impl Parts {
     /// Lays out a file, with nothing on the server.
     pub(crate) fn fresh(file_size: u64, part_size: u64) -> Result<Self, Failure> {
-        let layout = Layout::new(file_size, part_size).filter(|layout| layout.count() <= PARTS_MAX);
-        let layout = layout.ok_or_else(|| {
-            Failure::Malformed(format!("parts of {part_size} bytes: expected at most {PARTS_MAX} parts"))
+        let fits = |layout: &Layout| layout.count() <= PARTS_MAX && part_size.min(file_size) <= PART_SIZE_MAX;
+        let layout = Layout::new(file_size, part_size).filter(fits).ok_or_else(|| {
+            let expected = format!("expected at most {PARTS_MAX} parts, of at most {PART_SIZE_MAX} bytes");
+            Failure::Malformed(format!("parts of {part_size} bytes: {expected}"))
         })?;
         Ok(Self {
             layout,
@@ -281,6 +286,9 @@ mod tests {
     fn a_grid_that_would_exhaust_memory_is_refused() {
         assert!(matches!(Parts::fresh(1 << 40, 1), Err(Failure::Malformed(_))));
         assert!(matches!(Parts::fresh(10, 0), Err(Failure::Malformed(_))));
+        assert!(matches!(Parts::fresh(1 << 40, PART_SIZE_MAX + 1), Err(Failure::Malformed(_))));
+        assert!(Parts::fresh(1 << 40, PART_SIZE_MAX).is_ok());
+        assert!(Parts::fresh(PART_SIZE_MAX, 1 << 40).is_ok(), "no part of it is longer than the file");
         assert!(Parts::fresh(1_000_000, 1).is_ok());
     }
 
