@@ -218,6 +218,12 @@ impl Journal {
         }
     }
 
+    /// What removes secrets from everything that stands here.
+    #[must_use]
+    pub const fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     /// The exchanges kept in memory, in order of arrival, as values of one's own; see [`kept`](Self::kept).
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {

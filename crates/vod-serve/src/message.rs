@@ -32,7 +32,9 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn of(Parts { method, uri, headers, .. }: Parts, secure: bool) -> Self {
+    /// Reads a head as it came.
+    #[must_use]
+    pub fn of(Parts { method, uri, headers, .. }: Parts, secure: bool) -> Self {
         // A request sent as if to a proxy names scheme and host, and perhaps a password: only what follows matters.
         let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let query = target.query().map(Query::parse).unwrap_or_default();
