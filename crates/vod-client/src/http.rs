@@ -1,8 +1,10 @@
 //! One request over HTTP/1.1, and what came of it. Nothing is retried here.
 //!
 //! - `http/dial.rs`: connections through proxies and over TLS, on top of any transport.
+//! - `http/shared.rs`: connections that uploads have in common.
 
 mod dial;
+mod shared;
 
 use std::{
     convert::Infallible,
@@ -31,6 +33,7 @@ use tower_service::Service;
 use vod_proto::{Action, reply::Reply};
 
 use self::dial::Dial;
+pub(crate) use self::shared::Shared;
 use crate::{
     clock::Stopwatch,
     connection::{Headers, Proxy},
@@ -116,8 +119,10 @@ impl<C: Connect> Http<C> {
         let authorization = proxy.as_ref().filter(|_| !secure(&server)).and_then(|proxy| proxy.authorization.clone());
         let connector = Dial::new(connector, tls, proxy.clone());
         let client = Client::builder(TokioExecutor::new())
-            // Whether a request may be sent again is decided in one place, and that is not the pool.
-            .retry_canceled_requests(false)
+            // Whether a request may be sent again is decided in one place, and that is not the pool. But one that met a
+            // kept connection whose server had left meanwhile was not sent, not a byte of it: it takes the next
+            // connection, and no attempt was made.
+            .retry_canceled_requests(true)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.pool_idle_timeout)
             .http1_max_buf_size(CONNECTION_BUFFER)

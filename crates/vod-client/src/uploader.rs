@@ -15,7 +15,7 @@ use crate::{
     driver,
     error::{ConfigError, SourceError, UploadError},
     event::Event,
-    http::{Connect, Http},
+    http::{Connect, Http, Shared},
     report::UploadReport,
     source::{Source, Work},
 };
@@ -171,7 +171,7 @@ pub struct Options {
     /// the first retransmission, with some to spare.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Default 15 s, so that the longest retry wait does not cost a connection;
-    /// none keeps it until the upload ends.
+    /// none keeps it as long as the uploader, or a clone of it.
     pub pool_idle_timeout: Option<Duration>,
     /// Whose certificates are believed. Default [`Trust::system`].
     pub trust: Trust,
@@ -256,8 +256,10 @@ impl Options {
 
 /// Uploads files to one endpoint, signed with one key pair or upload signature.
 ///
-/// Each upload has its own connections, which end with it; nothing is kept between uploads, because the server knows
-/// what it has. To stop an upload, drop its future; the next upload of the same file resumes it.
+/// All uploads of an uploader and of its clones share their connections, so that a thousand small files do not open a
+/// thousand of them; but not across runtimes, because a connection lives in the one it was opened in. Nothing else is
+/// kept between uploads: the server knows what it has. To stop an upload, drop its future; the next upload of the same
+/// file resumes it.
 ///
 /// ```no_run
 /// use vod_client::{Credentials, FileFacts, FileSource, Uploader};
@@ -277,6 +279,7 @@ pub struct Uploader<C = HttpConnector> {
     pub(crate) credentials: Credentials,
     pub(crate) options: Options,
     connector: C,
+    connections: Shared<C>,
 }
 
 /// The kernel's send buffer for each connection. What lies there counts as accepted: with the megabytes that Linux
@@ -302,13 +305,22 @@ impl<C: Connect> Uploader<C> {
     /// is called with the URL of whoever comes next, the server or its proxy.
     #[must_use]
     pub fn with_connector(endpoint: Endpoint, credentials: Credentials, connector: C) -> Self {
-        Self { endpoint, credentials, options: Options::default(), connector }
+        Self { endpoint, credentials, options: Options::default(), connector, connections: Shared::default() }
     }
 
-    /// Sets how uploads are done.
+    /// Sets how uploads are done. They get connections of their own, because these may lead another way.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
+        self.connections = Shared::default();
+        self
+    }
+
+    /// Sets [`Options::seed`] alone, and keeps the connections: for uploads side by side, which should not draw the same
+    /// nonces and wait the same jitter.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = seed;
         self
     }
 
@@ -348,7 +360,9 @@ impl<C: Connect> Uploader<C> {
         if source.is_empty() {
             return Err(UploadError::early(SourceError::Empty, watch.elapsed()));
         }
-        let http = Http::new(self.connector.clone(), &self.endpoint, &self.options)
+        let http = self
+            .connections
+            .of_this_runtime(|| Http::new(self.connector.clone(), &self.endpoint, &self.options))
             .map_err(|error| UploadError::early(error, watch.elapsed()))?;
         driver::run(self, &http, Arc::new(source), &facts, watch, observe).await
     }

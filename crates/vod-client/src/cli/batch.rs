@@ -16,7 +16,7 @@ use crate::{
     exit,
     report::UploadReport,
     source::{FileSource, Source as _},
-    uploader::{Options, Uploader},
+    uploader::Uploader,
 };
 
 /// What is to be done.
@@ -24,8 +24,8 @@ pub(super) struct Batch<F> {
     pub(super) files: Vec<PathBuf>,
     /// How many files at once.
     pub(super) jobs: usize,
+    /// Its connections are those of all files.
     pub(super) uploader: Uploader,
-    pub(super) options: Options,
     /// What is said of a file.
     pub(super) facts: F,
     pub(super) output: Output,
@@ -135,8 +135,7 @@ impl<F: Fn(&Path) -> FileFacts> Batch<F> {
     }
 
     fn uploader_of(&self, index: usize) -> Uploader {
-        let options = Options { seed: seed_of(self.options.seed, index), ..self.options.clone() };
-        self.uploader.clone().options(options)
+        self.uploader.clone().seed(seed_of(self.uploader.options.seed, index))
     }
 
     /// Of a single file it is clear which one is meant.

@@ -219,8 +219,7 @@ impl UploadArgs {
         Ok(Batch {
             files,
             jobs: jobs.into(),
-            uploader: Uploader::new(endpoint, credentials),
-            options,
+            uploader: Uploader::new(endpoint, credentials).options(options),
             facts,
             output,
             dry_run,

@@ -1,6 +1,17 @@
 //! Whole uploads against a tiny server over pipes in memory, on a paused clock: nothing here takes real time.
+//!
+//! - `tests/connections.rs`: what several uploads have in common.
 
-use std::{collections::VecDeque, sync::Mutex, time::Duration};
+mod connections;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::http::{Request as HttpRequest, Response, Uri};
 use expect_test::expect;
@@ -25,7 +36,11 @@ use crate::{
 const KEY: &str = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA";
 
 /// One end of a pipe, as a connection.
-struct Pipe(TokioIo<DuplexStream>);
+struct Pipe {
+    io: TokioIo<DuplexStream>,
+    /// The other end is closed, which whoever looks next will notice.
+    left: Arc<AtomicBool>,
+}
 
 impl connect::Connection for Pipe {
     fn connected(&self) -> connect::Connected {
@@ -39,7 +54,10 @@ impl hyper::rt::Read for Pipe {
         cx: &mut std::task::Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_read(cx, buffer)
+        if self.left.load(Ordering::Relaxed) {
+            return std::task::Poll::Ready(Ok(()));
+        }
+        std::pin::Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
@@ -49,21 +67,21 @@ impl hyper::rt::Write for Pipe {
         cx: &mut std::task::Context<'_>,
         bytes: &[u8],
     ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut self.0).poll_write(cx, bytes)
+        std::pin::Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_flush(cx)
+        std::pin::Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_shutdown(cx)
+        std::pin::Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -99,6 +117,8 @@ struct Inner {
     held: Vec<u8>,
     /// Connections that are refused before one is taken.
     refuse: u32,
+    /// Every connection that was taken.
+    taken: Vec<Arc<AtomicBool>>,
 }
 
 impl Server {
@@ -119,6 +139,16 @@ impl Server {
             query.get("offset").map_or(action.clone(), |offset| format!("{action}@{offset}"))
         });
         short.collect::<Vec<_>>().join(" ")
+    }
+
+    /// How many connections were opened.
+    fn opened(&self) -> usize {
+        self.0.lock().unwrap().taken.len()
+    }
+
+    /// Closes every connection that there is.
+    fn leave_all(&self) {
+        self.0.lock().unwrap().taken.iter().for_each(|left| left.store(true, Ordering::Relaxed));
     }
 
     async fn serve(self, io: DuplexStream) {
@@ -218,7 +248,9 @@ impl Server {
             }
             let (ours, theirs) = tokio::io::duplex(16 * 1024);
             tokio::spawn(server.clone().serve(theirs));
-            Ok(Pipe(TokioIo::new(ours)))
+            let left = Arc::<AtomicBool>::default();
+            server.0.lock().unwrap().taken.push(Arc::clone(&left));
+            Ok(Pipe { io: TokioIo::new(ours), left })
         }))
     }
 }

@@ -1,6 +1,12 @@
 //! Several files against a mock: each has its own end, and one's failure does not stop the others.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+};
 
 use serde_json::Value;
 use vod_mock::{
@@ -152,6 +158,29 @@ fn as_many_files_are_under_way_at_once_as_was_asked_for() {
         assert_eq!(most, expected, "{more:?}");
     }
     check(&run_with(&["upload", "a", "--jobs", "0"], &[], ""), 2, "", "0 is not in 1..=64");
+}
+
+/// How many connections the mock took so far, as it tells of itself; the one that asks is one of them.
+fn connections(mock: &VodMock) -> u64 {
+    let mut stream = TcpStream::connect(mock.endpoint().rsplit_once('/').unwrap().1).unwrap();
+    stream.write_all(b"GET /__vod/metrics HTTP/1.1\r\nHost: mock\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let sample = page.lines().find_map(|line| line.strip_prefix("vod_mock_connections_total "));
+    sample.unwrap_or_else(|| panic!("not counted: {page}")).parse().unwrap()
+}
+
+#[test]
+fn a_thousand_small_files_share_a_few_connections() {
+    let names: Vec<_> = (0..1000).map(|n| format!("{n}.mp4")).collect();
+    let stage = Stage::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let before = connections(&stage.mock);
+    let ran = stage.upload(&["*.mp4"], &["--jobs", "8", "--quiet"]);
+    check(&ran, 0, "", "");
+    assert_eq!((stage.stored().len(), stage.account.exchanges().len()), (1000, 3000));
+    // Each of eight has one request under way at any time. Now and then one finds the last connection not free yet.
+    let opened = connections(&stage.mock) - before - 1;
+    assert!((1..=40).contains(&opened), "{opened} connections were opened");
 }
 
 #[test]
