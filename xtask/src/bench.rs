@@ -7,7 +7,7 @@
 //! - [`load`]: asks a server as fast as it answers, and counts.
 //! - [`requests`]: the requests that it asks.
 //! - [`process`]: a server as a process of its own, and what the system tells of it.
-//! - [`upload`]: a large file, uploaded by the client's binary.
+//! - [`upload`]: a large file or many small ones, uploaded by the client's binary.
 //! - [`table`]: what is printed and written of it all.
 //!
 //! The server, the floor and the load are processes of their own, built with optimisation; what directs them is not

@@ -42,6 +42,10 @@ pub(crate) const UPLOAD_DIGEST: Bar = Bar::AtMost(1.15);
 /// The same to the disk store, which also writes what it takes.
 pub(crate) const UPLOAD_DISK: Bar = Bar::AtMost(1.4);
 
+/// Connections that a thousand small files take, eight at once. Eight would do; some are opened because a request came
+/// a moment before the connection of the last was free again. One for each file would be a storm.
+pub(crate) const SMALL_CONNECTIONS: Bar = Bar::AtMost(64.0);
+
 /// The peak for a file of ten times the size, against that for the smaller. The same would be 1; pages that the
 /// allocator happens to keep, and the evidence of ten times as many requests, are not the file.
 pub(crate) const SAME_PEAK: Bar = Bar::AtMost(1.5);

@@ -1,4 +1,5 @@
-//! What is measured of uploads: how long they take beside the same bytes in frames over bare TCP, and what of.
+//! What is measured of uploads: how long they take beside the same bytes in frames over bare TCP, and what of; and how
+//! many connections a thousand small files take.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -16,6 +17,12 @@ use crate::cargo::Failure;
 /// How many parts are sent at once, in turn.
 const PARALLEL: [usize; 3] = [1, 4, upload::PARALLEL];
 
+/// How many small files there are.
+const FILES: usize = 1000;
+
+/// How many small files are uploaded at once.
+const JOBS: usize = 8;
+
 /// How it is measured.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
@@ -31,6 +38,9 @@ pub(crate) struct Options {
     /// Upload no 10 GiB, which take half a minute
     #[arg(long)]
     skip_10gib: bool,
+    /// Measure small files alone
+    #[arg(long, conflicts_with_all = ["mib", "parallel", "skip_10gib"])]
+    only_small: bool,
     #[command(flatten)]
     outcome: Outcome,
 }
@@ -58,8 +68,18 @@ struct Measured {
 /// Says what could not be built, started or measured.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let built = Built::new()?;
-    let dir = tempfile::tempdir().map_err(|error| Failure(format!("no directory for large files: {error}")))?;
-    let file = dir.path().join("file.bin");
+    let dir = tempfile::tempdir().map_err(|error| Failure(format!("no directory for files: {error}")))?;
+    let mut rows = Vec::new();
+    if !options.only_small {
+        rows.extend(large(&built, options, dir.path())?);
+    }
+    rows.extend(small(&built, options, dir.path())?);
+    options.outcome.publish(&rows)
+}
+
+/// One large file at a time.
+fn large(built: &Built, options: &Options, dir: &Path) -> Result<Vec<Row>, Failure> {
+    let file = dir.join("file.bin");
     upload::sparse_file(&file, options.mib.into())?;
     let receiver = Server::start(&built.xtask.clone().with(["receive"]))?;
     let wanted = options.parallel.map_or(PARALLEL.to_vec(), |only| vec![only.into()]);
@@ -70,19 +90,48 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
         for measured in &mut all {
-            measured.round(&built, &receiver, &file, dir.path())?;
+            measured.round(built, &receiver, &file, dir)?;
         }
     }
     let mut rows: Vec<_> = all.iter().flat_map(Measured::rows).collect();
     if !options.skip_10gib {
         eprintln!("upload of 10 GiB");
-        let large = dir.path().join("10gib.bin");
+        let large = dir.join("10gib.bin");
         upload::sparse_file(&large, 10 << 10)?;
-        let done = STORES[0].upload(&built, &large, upload::PARALLEL, dir.path())?;
+        let done = STORES[0].upload(built, &large, upload::PARALLEL, dir)?;
         rows.push(Row::new("10 GiB to digest, 8 at once, wall time", done.wall.as_secs_f64(), Unit::S));
         rows.extend(peaks("10 GiB to digest, 8 at once", &[done]));
     }
-    options.outcome.publish(&rows)
+    Ok(rows)
+}
+
+/// Many small files, several at once.
+fn small(built: &Built, options: &Options, dir: &Path) -> Result<Vec<Row>, Failure> {
+    let pattern = upload::small_files(&dir.join("small"), FILES)?;
+    let (mut rates, mut opened, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        eprintln!("small files, round {round} of {}", options.rounds);
+        let mock = Server::start(&built.mock.clone().with(["--store", "digest"]))?;
+        let (upload, connections) = upload::run_many(&mock, &built.client, (&pattern, FILES), JOBS)?;
+        rates.push(count(FILES) / upload.wall.as_secs_f64());
+        opened.push(connections);
+        uploads.push(upload);
+    }
+    let what = "1,000 small files, 8 at once";
+    let mut rows = vec![Row::new(format!("{what}, files"), median(&rates).unwrap_or(f64::NAN), Unit::PerSecond)];
+    if let Some(cpu) = median(&seconds(&uploads, |upload| upload.cpu)) {
+        rows.push(Row::new(format!("{what}, processor time of both ends"), cpu, Unit::S));
+    }
+    // The worst round counts: what happens rarely is a storm all the same.
+    let most = opened.into_iter().max().and_then(|most| usize::try_from(most).ok()).map_or(f64::NAN, count);
+    rows.push(Row::new(format!("{what}, connections opened"), most, Unit::Count).held_to(bar::SMALL_CONNECTIONS));
+    rows.extend(peaks(what, &uploads));
+    Ok(rows)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files and connections are thousands at most")]
+fn count(number: usize) -> f64 {
+    number as f64
 }
 
 impl Store {

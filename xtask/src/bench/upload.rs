@@ -1,10 +1,10 @@
-//! A large file, uploaded by the client's binary while the memory of both ends is watched.
+//! Files, uploaded by the client's binary while the memory of both ends is watched: a large one, or many small ones.
 
 use std::{
     fs::File,
     io,
     os::unix::fs::FileExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How many parts are sent at once. The bar says eight.
 pub(super) const PARALLEL: usize = 8;
+
+/// The bytes of a small file.
+const SMALL: usize = 4096;
 
 const MIB: u64 = 1 << 20;
 
@@ -53,18 +56,51 @@ pub(super) fn sparse_file(path: &Path, mib: u64) -> Result<(), Failure> {
     made().map_err(|error: io::Error| Failure(format!("{} cannot be made: {error}", path.display())))
 }
 
+/// Makes so many small files in a directory, and gives back the pattern that they match. No two are the same.
+pub(super) fn small_files(dir: &Path, count: usize) -> Result<PathBuf, Failure> {
+    let made = || {
+        std::fs::create_dir(dir)?;
+        (0..count).try_for_each(|n| std::fs::write(dir.join(format!("{n}.bin")), format!("{n:>SMALL$}")))
+    };
+    made().map_err(|error: io::Error| Failure(format!("{} cannot be made: {error}", dir.display())))?;
+    Ok(dir.join("*.bin"))
+}
+
 /// Uploads a file, so many parts at once, and checks that it was stored.
 ///
 /// # Errors
 /// Says that the client failed, or that the mock stored nothing.
 pub(super) fn run(mock: &Server, client: &Line, file: &Path, parallel: usize) -> Result<Upload, Failure> {
+    let parallel = parallel.to_string();
+    let client = client.clone().with(["upload", "--parallel", &parallel, "--name", "benchmark", "--type", "bin"]);
+    stored(mock, client.with([file]), 1)
+}
+
+/// Uploads all files that match a pattern, so many at once, and checks that they were stored. Also tells how many
+/// connections the mock took.
+///
+/// # Errors
+/// Says that the client failed, or that the mock stored fewer or more.
+pub(super) fn run_many(
+    mock: &Server,
+    client: &Line,
+    (pattern, count): (&Path, usize),
+    jobs: usize,
+) -> Result<(Upload, u64), Failure> {
+    let before = connections(mock)?;
+    let client = client.clone().with(["upload", "--jobs", &jobs.to_string(), "--type", "bin"]);
+    let upload = stored(mock, client.with([pattern]), count)?;
+    // Two of them asked how it went.
+    Ok((upload, (connections(mock)? - before).saturating_sub(2)))
+}
+
+/// Runs an upload of so many files to its end.
+fn stored(mock: &Server, client: Line, files: usize) -> Result<Upload, Failure> {
     let endpoint = format!("http://{}", mock.addr());
     let client = client
-        .clone()
-        .with(["upload", "--endpoint", &endpoint, "--no-proxy", "--parallel", &parallel.to_string(), "--quiet"])
-        // It is read every time: that is part of what is measured.
-        .with(["--name", "benchmark", "--type", "bin", "--no-digest-cache"])
-        .with([file])
+        .with(["--endpoint", &endpoint, "--no-proxy", "--quiet"])
+        // Files are read every time: that is part of what is measured.
+        .with(["--no-digest-cache"])
         .env("VOD_SECRET_ID", requests::SECRET_ID)
         .env("VOD_SECRET_KEY", requests::SECRET_KEY);
     let before = mock.cpu();
@@ -72,11 +108,19 @@ pub(super) fn run(mock: &Server, client: &Line, file: &Path, parallel: usize) ->
     let mock_cpu = mock.cpu().zip(before).map(|(after, before)| after - before);
     let cpu = cpu.zip(mock_cpu).map(|(client, mock)| client + mock);
     let mock_peak = mock.peak();
-    let uploads = mock.get("/__vod/uploads")?;
-    if states(&uploads) != ["stored"] {
-        return Err(Failure(format!("the mock stored no file, or more than one: {uploads}")));
+    let states = states(&mock.get("/__vod/uploads")?);
+    if states.len() != files || states.iter().any(|state| state != "stored") {
+        return Err(Failure(format!("the mock should have stored {files}, and these are its uploads: {states:?}")));
     }
     Ok(Upload { wall, cpu, mock_peak, client_peak })
+}
+
+/// How many connections a mock took since it was started, the one that asks included.
+fn connections(mock: &Server) -> Result<u64, Failure> {
+    let metrics = mock.get("/__vod/metrics")?;
+    let sample = metrics.lines().find_map(|line| line.strip_prefix("vod_mock_connections_total "));
+    let count = sample.and_then(|sample| sample.parse().ok());
+    count.ok_or_else(|| Failure(format!("the mock does not tell its connections: {metrics}")))
 }
 
 /// What a process took that ran to its end.
