@@ -12,6 +12,7 @@
 //! - [`verdict`]: what a judgement comes to, also where evidence is missing.
 //! - [`event`]: what the service tells an application's own server of a file.
 //! - [`exchange`], [`redact`]: a request and what came of it, and what is removed before it is kept.
+//! - [`timeline`]: a list of exchanges as people read it.
 //!
 //! Nothing here opens a socket or a file, reads a clock or draws a random number.
 //! `clippy.toml` beside this crate's manifest and `cargo xtask ci` prove it.
@@ -34,6 +35,7 @@ pub mod retry;
 pub mod rules;
 pub mod sign;
 mod size;
+pub mod timeline;
 pub mod ugc;
 pub mod verdict;
 

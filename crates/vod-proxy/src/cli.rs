@@ -1,5 +1,10 @@
 //! The `vod-proxy` command line. What was asked for goes to stdout, everything else to stderr.
 
+mod diff;
+mod exchanges;
+mod export;
+mod lint;
+mod show;
 mod verify;
 
 use std::{
@@ -23,6 +28,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows what happened: a table of uploads, and a timeline
+    Show(show::Args),
+    /// Says which rules of the protocol the client broke, and which exchanges prove it
+    Lint(lint::Args),
+    /// Says what differs between two recordings: what was asked how often, and what was answered
+    Diff(diff::Args),
+    /// Writes the exchanges in the format of other tools
+    Export(export::Args),
     /// Says whether a recording is whole: its versions, its checksums, its bodies, its end
     Verify(verify::Args),
 }
@@ -31,6 +44,10 @@ enum Command {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(args) {
         Ok(Cli { command }) => ExitCode::from(match command {
+            Command::Show(args) => show::run(&args),
+            Command::Lint(args) => lint::run(&args),
+            Command::Diff(args) => diff::run(&args),
+            Command::Export(args) => export::run(&args),
             Command::Verify(args) => verify::run(&args),
         }),
         Err(error) => {

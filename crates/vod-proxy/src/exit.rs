@@ -2,7 +2,9 @@
 
 /// It did what was asked, and found nothing wrong.
 pub const DONE: u8 = 0;
-/// What was looked at is not as it should be: a recording is damaged or incomplete.
+/// What was looked at is not as it should be: a recording is damaged or incomplete, a rule was broken, two recordings differ.
 pub const FOUND: u8 = 1;
 /// The command line, or a file it names, cannot be used.
 pub const USAGE: u8 = 2;
+/// Nothing wrong was found, but exchanges are missing that might prove it.
+pub const INCONCLUSIVE: u8 = 3;

@@ -2,10 +2,13 @@
 //!
 //! - [`recording`]: a recording on disk: what it holds, how it is read, and what is wrong with a damaged one.
 //! - [`subject()`]: who and what a request is about, for a server that knows no account.
+//! - [`look`]: what became of each upload, and what differs between two lists of exchanges; [`har`]: for other tools.
 //! - [`cli`]: the `vod-proxy` command line; [`exit`]: its exit codes.
 
 pub mod cli;
 pub mod exit;
+pub mod har;
+pub mod look;
 pub mod recording;
 mod subject;
 

@@ -23,7 +23,7 @@ use std::{
 use vod_proto::Exchange;
 use vod_serve::journal::{self, FileEnd, JournalError};
 
-pub use bodies::Bodies;
+pub use bodies::{Bodies, Draft};
 pub use manifest::{FORMAT, KeptBodies, Manifest, ManifestError, Redaction, Source};
 pub use verify::Checked;
 

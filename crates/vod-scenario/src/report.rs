@@ -2,7 +2,7 @@
 
 mod timeline;
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Write as _};
 
 use crate::{
     evidence::Evidence,
@@ -145,11 +145,6 @@ pub fn summary(runs: &[Run]) -> String {
         let _ = write!(out, "\n  {:<12} {}", run.verdict().to_string(), run.repeat());
     }
     out
-}
-
-/// Bytes as people read them.
-fn bytes(number: u64) -> impl Display {
-    crate::format::Size::new(number)
 }
 
 #[cfg(test)]
