@@ -162,7 +162,13 @@ pub struct Options {
     /// Where reading and hashing is done. Default [`Work::Pool`].
     pub work: Work,
     /// How long a request may be without any byte moving, in either direction. Default 30 s: a slow link moves
-    /// something in that time, a dead one nothing.
+    /// something in that time, a dead one nothing. Then the attempt fails with
+    /// [`TransportError::Stalled`](crate::TransportError::Stalled), and may be made again. How long a part takes
+    /// altogether has no limit: at 32 KiB/s one of 1 MiB is left alone for all its 32 s.
+    ///
+    /// A byte of a part moves when the system takes it, which keeps some 512 KiB for itself, and the head of a reply
+    /// when all of it is there. So the slowest link that is left alone for sure makes 20 KiB/s, and an answer that
+    /// takes the server longer than this is asked about.
     ///
     /// What a proxy has taken in counts as moved: behind one that swallows whole parts and passes them on over a slow
     /// link, allow for the time that a part takes there.

@@ -2,11 +2,14 @@
 //!
 //! - `net`, `pipe`: the network; connections can be refused, closed, reset, and taken away from the dead.
 //! - `story`: one telling of a story.
+//! - `dropped`: tests that drop an upload wherever it waits, and resume it.
 //! - `trace`: what a telling looked like, line by line.
 //!
 //! A story is told twice, each time from nothing, and the two traces must be equal:
 //! only then does a failure found by chance come again with its seed.
 
+#[cfg(test)]
+mod dropped;
 mod net;
 mod pipe;
 mod story;

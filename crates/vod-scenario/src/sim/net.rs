@@ -56,6 +56,12 @@ impl Net {
         self.state().connections.iter().filter(|(_, connection)| connection.is_held()).count()
     }
 
+    /// How many connections a client has not let go of.
+    #[cfg(test)]
+    pub(super) fn held_by(&self, client: usize) -> usize {
+        self.state().connections.iter().filter(|(of, connection)| *of == client && connection.is_held_here()).count()
+    }
+
     fn connect(&self, client: usize) -> io::Result<TokioIo<End>> {
         let mut state = self.state();
         let (near, far) = Pipe::connect();

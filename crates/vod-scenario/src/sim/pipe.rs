@@ -124,6 +124,12 @@ impl Hold {
     pub(super) fn is_held(&self) -> bool {
         self.pipe.strong_count() > 0
     }
+
+    /// Is this end still held, and not taken away?
+    #[cfg(test)]
+    pub(super) fn is_held_here(&self) -> bool {
+        self.pipe.upgrade().is_some_and(|pipe| !pipe.state().dead[self.side])
+    }
 }
 
 impl End {
