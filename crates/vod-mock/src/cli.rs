@@ -3,8 +3,6 @@
 //! The first line on stdout is JSON and says where it listens; everything for people goes to stderr.
 
 mod admin;
-mod ready;
-mod tls;
 
 use std::{
     ffi::OsString,
@@ -17,14 +15,18 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use vod_proto::{Limits, Size, lint::Findings, rules::Profile};
-use vod_serve::{Journal, KillTarget, Plan, Port, clock::fresh_seed, journal::JournalError, tls::CaError};
+use vod_serve::{
+    Journal, KillTarget, Plan, Port,
+    clock::fresh_seed,
+    journal::JournalError,
+    program::{ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened},
+};
 
-use self::{admin::AdminArgs, ready::ReadyFile, tls::TlsArgs};
+use self::admin::AdminArgs;
 use crate::{
     Accounts, AdminPlace, Auth, BadToken, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError,
-    Store, exit, kill::StdioKiller, open_files, shorten::shortened, store::DiskError,
+    Store, exit, kill::StdioKiller, store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.
@@ -174,12 +176,10 @@ enum Failure {
     Unwritable(u64),
     #[error("cannot write the findings to {path}: {source}")]
     Findings { path: PathBuf, source: io::Error },
-    #[error("cannot write the ready file {path}: {source}")]
-    Ready { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Ca(#[from] CaError),
-    #[error("there is no home directory to keep the CA in: say where with --tls-dir")]
-    NoHome,
+    Ready(#[from] ReadyFileError),
+    #[error(transparent)]
+    Tls(#[from] TlsArgsError),
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
 }
@@ -197,15 +197,15 @@ impl Failure {
             | Self::KillsMemory
             | Self::AdminWithoutToken(_)
             | Self::AdminToken { .. }
-            | Self::NoHome
+            | Self::Tls(TlsArgsError::NoHome)
             | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
             Self::Disk(_)
             | Self::Journal(_)
             | Self::Unwritable(_)
             | Self::Findings { .. }
-            | Self::Ready { .. }
-            | Self::Ca(_) => exit::STORE,
+            | Self::Ready(_)
+            | Self::Tls(TlsArgsError::Ca(_)) => exit::STORE,
         }
     }
 }
@@ -224,7 +224,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
     // A log that cannot be written is not to be written about: the mock would die of a full disk.
     let _ = log.with_writer(io::stderr).log_internal_errors(false).try_init();
-    open_files::raise();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(run(args))) {
         Ok(()) => ExitCode::from(exit::STOPPED),
@@ -409,24 +409,4 @@ fn no_findings(path: &Path) -> Result<(), Failure> {
 
 fn write_findings(path: &Path, findings: &Findings) -> io::Result<()> {
     std::fs::write(path, serde_json::to_string(findings)? + "\n")
-}
-
-/// Listens for Ctrl-C and SIGTERM from now on, and waits for either.
-fn asked_to_stop() -> impl Future<Output = ()> {
-    let [interrupted, terminated] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    async {
-        tokio::select! {
-            biased;
-            () = heard(terminated) => {}
-            () = heard(interrupted) => {}
-        }
-    }
-}
-
-/// Never, where a signal cannot be listened for.
-async fn heard(signal: io::Result<Signal>) {
-    match signal {
-        Ok(mut signal) => _ = signal.recv().await,
-        Err(_) => std::future::pending().await,
-    }
 }

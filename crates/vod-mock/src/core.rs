@@ -16,7 +16,7 @@ pub use upload::{Finish, InitDecision, KeptPart, NextCheck, PartCheck, Session, 
 
 use vod_proto::{Code, reply::Rejected};
 
-use crate::shorten::shortened;
+use vod_serve::program::shortened;
 
 /// A refusal with the `canRetry` that belongs to its code. Of a long message the middle is left out.
 #[must_use]

@@ -273,12 +273,9 @@ mod kill;
 mod mind;
 mod mock;
 mod namespace;
-mod open_files;
 mod rates;
 mod requests;
-mod shorten;
 pub mod store;
-mod tls;
 mod view;
 mod vod_mock;
 
@@ -288,13 +285,13 @@ pub use callbacks::{CallbackPolicy, Caller, Delivery};
 pub use mock::{Config, Mock, OpenError, UnknownAccount};
 pub use requests::Auth;
 pub use store::{DigestStore, DiskStore, MemoryStore, Store};
-pub use tls::Tls;
 pub use view::{UploadState, UploadView};
 pub use vod_mock::{Exchanges, Expectation, PlantedFault, Requests, Scope, TestAccount, Times, VodMock, When};
 pub use vod_proto::{Action, Code, Exchange, Limits, Sha1, exchange::End, lint::Findings, rules::Profile};
 pub use vod_serve::{
     Journal, Killer, Plan, Subject, WallClock,
     fault::{Aim, Fate, Fault, ListLie, Phase, ReplyFault, Spread, Throttle, Verdict},
+    tls::Tls,
 };
 // For what is rarer than that: a test needs no other crate of this workspace.
 pub use {vod_proto, vod_serve};

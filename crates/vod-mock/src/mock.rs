@@ -11,7 +11,7 @@ use vod_serve::{
     fault::{Fate, PlanError, Powers},
     host::AsideBody,
     journal::Whose,
-    tls::{Ca, Leaf, TlsListener, TlsTransport},
+    tls::{Ca, Leaf, Tls, TlsListener, TlsTransport},
     traffic::Traffic,
 };
 
@@ -24,7 +24,6 @@ use crate::{
     namespace::ActiveAccount,
     requests::Auth,
     store::Store,
-    tls::Tls,
     view::UploadView,
 };
 

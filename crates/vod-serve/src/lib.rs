@@ -7,6 +7,7 @@
 //! - [`fault`]: what is injected, when it strikes, and the account of what struck.
 //! - [`journal`]: every request and what came of it, redacted, in memory and as lines of JSON.
 //! - [`traffic`]: what came in that no exchange tells of.
+//! - [`program`]: what every program that serves needs, beside what it serves.
 //! - [`kill`]: how a fault asks for a process to be killed.
 //! - [`clock`]: the only place where this crate reads a clock or draws a seed.
 //!
@@ -21,6 +22,7 @@ pub mod host;
 pub mod journal;
 pub mod kill;
 mod message;
+pub mod program;
 mod reply_body;
 mod rim;
 mod server;

@@ -2,18 +2,21 @@
 //!
 //! - [`Ca`]: the certificate that clients trust, in memory or in a directory, where every start finds the same.
 //! - [`Leaf`]: a certificate for some [`HostName`]s with its key, ready to serve; made anew at every start.
+//! - [`Tls`]: whose certificate a server shows, and for which hosts.
 //! - [`TlsListener`], [`TlsTransport`]: shake hands as a connection's own first act, so that nobody waits for another.
 //!
 //! Only HTTP/1.1 is offered (ALPN): on HTTP/2 a fault that resets a connection would strike the neighbours too.
 //! Keys are kept in no type that can be printed, and leave memory only for the CA's own key file.
 
 mod ca;
+mod identity;
 mod name;
 mod transport;
 
 use std::{io, path::PathBuf};
 
 pub use ca::{CERTIFICATE_FILE, Ca, CaError, KEY_FILE, Leaf};
+pub use identity::Tls;
 pub use name::{HostName, NotAHost};
 pub use transport::{HANDSHAKE_TIMEOUT, TlsTransport};
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::shorten::shortened;
+use vod_serve::program::shortened;
 
 /// How many names an error lists of what was expected. Default 20: who looks for a misspelt name finds it in a screenful.
 const NAMED_MOST: usize = 20;

@@ -54,8 +54,8 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
-    /// Another mock writes to it.
-    #[error("the journal {path} is in use by another mock")]
+    /// Another server writes to it.
+    #[error("the journal {path} is in use by another server")]
     InUse {
         /// Which file.
         path: PathBuf,

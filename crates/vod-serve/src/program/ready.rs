@@ -1,4 +1,4 @@
-//! The file that says that the mock is ready, for those who cannot read its stdout.
+//! The file that says that a server is ready, for those who cannot read its stdout.
 
 use std::{
     fs::{self, Permissions},
@@ -7,17 +7,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Failure;
+/// A ready file that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the ready file {path}: {source}")]
+pub struct ReadyFileError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
 
 /// A ready file that is there; dropping this removes it.
-pub(super) struct ReadyFile {
+pub struct ReadyFile {
     path: PathBuf,
     line: String,
 }
 
 impl ReadyFile {
-    /// Makes sure that none of an earlier run is there: a mock that is killed leaves its own behind.
-    pub(super) fn clear(path: &Path) -> Result<(), Failure> {
+    /// Makes sure that none of an earlier run is there: a server that is killed leaves its own behind.
+    ///
+    /// # Errors
+    /// If it cannot be taken away, or something else is there.
+    pub fn clear(path: &Path) -> Result<(), ReadyFileError> {
         let cleared = match fs::symlink_metadata(path) {
             Ok(old) if old.is_file() => fs::remove_file(path),
             // A pipe, a device or a link is somebody else's, and would be replaced by the file.
@@ -25,11 +36,14 @@ impl ReadyFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         };
-        cleared.map_err(|source| Failure::Ready { path: path.to_owned(), source })
+        cleared.map_err(|source| ReadyFileError { path: path.to_owned(), source })
     }
 
     /// Writes the line, so that nobody sees half of it.
-    pub(super) fn write(path: PathBuf, line: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(path: PathBuf, line: &str) -> Result<Self, ReadyFileError> {
         let write = || {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let mut new = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(dir)?;
@@ -38,7 +52,7 @@ impl ReadyFile {
         };
         match write() {
             Ok(()) => Ok(Self { path, line: line.to_owned() }),
-            Err(source) => Err(Failure::Ready { path, source: plain(source) }),
+            Err(source) => Err(ReadyFileError { path, source: plain(source) }),
         }
     }
 }
@@ -50,7 +64,7 @@ fn plain(error: io::Error) -> io::Error {
 
 impl Drop for ReadyFile {
     fn drop(&mut self) {
-        // Another mock may have written its own meanwhile. If this one cannot be removed there is nobody to tell.
+        // Another server may have written its own meanwhile. If this one cannot be removed there is nobody to tell.
         if fs::read_to_string(&self.path).is_ok_and(|line| line == self.line) {
             let _ = fs::remove_file(&self.path);
         }

@@ -7,7 +7,8 @@ const BEGINNING: usize = 600;
 const END: usize = 400;
 
 /// Leaves out the middle of a long text: errors repeat what they were sent, which may be a megabyte.
-pub(crate) fn shortened(text: String) -> String {
+#[must_use]
+pub fn shortened(text: String) -> String {
     if text.len() <= BEGINNING + END {
         return text;
     }

@@ -6,16 +6,26 @@ use std::{
     sync::Arc,
 };
 
-use vod_serve::{
+use crate::{
     WallClock,
-    tls::{CERTIFICATE_FILE, Ca, HostName, shared_dir},
+    tls::{CERTIFICATE_FILE, Ca, CaError, HostName, Tls, shared_dir},
 };
 
-use super::Failure;
-use crate::Tls;
+/// What the flags about TLS ask for that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsArgsError {
+    /// The CA cannot be used.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// Nobody said where to keep it, and there is no home.
+    #[error("there is no home directory to keep the CA in: say where with --tls-dir")]
+    NoHome,
+}
 
-#[derive(clap::Args)]
-pub(super) struct TlsArgs {
+/// The flags about TLS.
+
+#[derive(Debug, clap::Args)]
+pub struct TlsArgs {
     /// Speak TLS, with a certificate of a local CA; the first line of stdout names the file that clients must trust
     #[arg(long)]
     tls: bool,
@@ -31,12 +41,15 @@ pub(super) struct TlsArgs {
 
 impl TlsArgs {
     /// Opens the CA, if TLS is to be spoken. Returns it with the whole path of the file that clients must trust.
-    pub(super) fn open(self, listening: IpAddr, data_dir: Option<&Path>) -> Result<Option<(Tls, PathBuf)>, Failure> {
+    ///
+    /// # Errors
+    /// If the CA cannot be used, or there is no place for it.
+    pub fn open(self, listening: IpAddr, data_dir: Option<&Path>) -> Result<Option<(Tls, PathBuf)>, TlsArgsError> {
         if !self.tls {
             return Ok(None);
         }
         let beside_data = || data_dir.map(|dir| dir.join("tls"));
-        let dir = self.tls_dir.or_else(beside_data).or_else(shared_dir).ok_or(Failure::NoHome)?;
+        let dir = self.tls_dir.or_else(beside_data).or_else(shared_dir).ok_or(TlsArgsError::NoHome)?;
         let mut tls = Tls::with_ca(Arc::new(Ca::open(&dir, WallClock::system().now())?));
         if !self.tls_name.is_empty() {
             tls.names = self.tls_name;

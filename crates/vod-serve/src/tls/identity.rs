@@ -1,18 +1,16 @@
-//! Whose certificate a mock shows, and for which hosts.
+//! Whose certificate a server shows, and for which hosts.
 
 use std::sync::Arc;
 
+use super::{Ca, HostName, Leaf};
+use crate::WallClock;
 use vod_proto::SIGN_HOSTS;
-use vod_serve::{
-    WallClock,
-    tls::{Ca, HostName, Leaf},
-};
 
-/// How a mock speaks TLS.
+/// How a server speaks TLS.
 ///
-/// Certificates are dated by the machine's clock, whatever time it is for the mock: clients judge them by their own.
+/// Certificates are dated by the machine's clock, whatever time it is for the server: clients judge them by their own.
 pub struct Tls {
-    /// Who signs the certificate that the mock shows. Default: a new CA, for this mock alone.
+    /// Who signs the certificate that the server shows. Default: a new CA, for this server alone.
     pub ca: Arc<Ca>,
     /// The hosts that clients believe they talk to, beside `localhost`, `127.0.0.1` and `::1`.
     /// Default: the hosts of the service, so that a client whose resolver is told to come here notices nothing.
@@ -28,7 +26,8 @@ impl Tls {
     }
 
     /// The certificate to show.
-    pub(crate) fn leaf(&self) -> Leaf {
+    #[must_use]
+    pub fn leaf(&self) -> Leaf {
         let mut names = self.names.clone();
         names.extend(HostName::loopback());
         names.sort();

@@ -4,7 +4,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the limit to the most that the system allows. Shells hand down a low one, 1024 as a rule, for the sake of
 /// programs that cannot count further.
-pub(crate) fn raise() {
+pub fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
