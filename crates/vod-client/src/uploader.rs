@@ -252,6 +252,9 @@ impl Options {
         if self.retry.attempts == 0 {
             return wrong("attempts", "0: expected at least 1".to_owned());
         }
+        if self.retry.failed_parts == 0 {
+            return wrong("failed parts", "0: expected at least 1 before no further one is begun".to_owned());
+        }
         if !(Duration::from_secs(1)..=TOKEN_LIFE_MAX).contains(&self.token_life) {
             let found = format!("{} s: expected 1 s to 90 days", self.token_life.as_secs_f64());
             return wrong("the life of the upload signature", found);

@@ -3,6 +3,7 @@
 //! - `exit_codes`: the page of exit codes; `explain`.
 //! - `interrupt`: Ctrl-C.
 //! - `keys`: secrets, from files.
+//! - `limits`: the page of retries.
 //! - `many`: several files, against a mock.
 //! - `plan`: `--dry-run`, against a mock.
 //! - `printed`: completions, the manual page, colours.
@@ -18,6 +19,8 @@ mod exit_codes;
 mod interrupt;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/many.rs"]
 mod many;
 #[path = "cli/plan.rs"]

@@ -23,9 +23,21 @@ pub(super) struct PatienceArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
     retry_delay_max: Duration,
 
-    /// How many retries the whole upload may spend; each request that succeeds at once gives a fifth of one back
+    /// How many retries the whole upload may spend
     #[arg(long, value_name = "N", default_value_t = 50)]
     retry_budget: u32,
+
+    /// What each request that succeeds at once gives back to the budget, in hundredths of a retry
+    #[arg(long, value_name = "PERCENT", default_value_t = 20)]
+    retry_refund: u32,
+
+    /// How often the upload is opened again because its finish was refused or its session is gone
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    reopenings: u32,
+
+    /// How many parts may fail before no further one is begun
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    failed_parts: usize,
 
     /// How much of a server's Retry-After is honoured
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
@@ -54,10 +66,12 @@ impl PatienceArgs {
             delay_base: self.retry_delay,
             delay_max: self.retry_delay_max,
             budget: self.retry_budget,
+            refund_percent: self.retry_refund,
+            reopenings: self.reopenings,
+            failed_parts: self.failed_parts,
             retry_after_max: self.retry_after_max,
             quota_patience: self.quota_patience,
             deadline: self.deadline,
-            ..usual
         }
     }
 }
@@ -96,6 +110,9 @@ mod tests {
             ("--retry-delay-max", "1m", RetryPolicy { delay_max: millis(60_000), ..usual.clone() }),
             ("--retry-delay-max", "5ms", RetryPolicy { delay_min: millis(5), delay_max: millis(5), ..usual.clone() }),
             ("--retry-budget", "0", RetryPolicy { budget: 0, ..usual.clone() }),
+            ("--retry-refund", "100", RetryPolicy { refund_percent: 100, ..usual.clone() }),
+            ("--reopenings", "0", RetryPolicy { reopenings: 0, ..usual.clone() }),
+            ("--failed-parts", "1", RetryPolicy { failed_parts: 1, ..usual.clone() }),
             ("--retry-after-max", "1s", RetryPolicy { retry_after_max: millis(1000), ..usual.clone() }),
             ("--quota-patience", "1s", RetryPolicy { quota_patience: millis(1000), ..usual.clone() }),
             ("--deadline", "10m", RetryPolicy { deadline: Some(millis(600_000)), ..usual.clone() }),

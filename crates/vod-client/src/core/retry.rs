@@ -43,6 +43,15 @@ pub struct RetryPolicy {
     pub deadline: Option<Duration>,
     /// How much of a `Retry-After` is honoured. Default 60 s, the window of every documented rate limit.
     pub retry_after_max: Duration,
+    /// How often an upload is opened again because its finish was refused or its session is gone.
+    ///
+    /// Default 2, so that a server that loses what it acknowledged is helped once and once more, and not for ever.
+    pub reopenings: u32,
+    /// How many parts may fail before no further one is begun; at least 1.
+    ///
+    /// Default 16: one part's failure must not stop the others, but a server that fails sixteen of them would fail a
+    /// hundred thousand, one useless request after the other.
+    pub failed_parts: usize,
     /// How long one request may wait for the server's quota (code 4400); such waits are charged to nobody.
     /// Default 15 min: rate limits are by the minute, so a quota that has not recovered by then will not.
     pub quota_patience: Duration,
@@ -59,6 +68,8 @@ impl Default for RetryPolicy {
             refund_percent: 20,
             deadline: None,
             retry_after_max: Duration::from_secs(60),
+            reopenings: 2,
+            failed_parts: 16,
             quota_patience: Duration::from_secs(15 * 60),
         }
     }

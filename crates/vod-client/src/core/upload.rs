@@ -26,17 +26,9 @@ use crate::{
     report::{Outcome, UploadReport},
 };
 
-/// How often an upload may be opened again because its finish was refused or its session vanished.
-/// Twice, so that a server that loses what it acknowledges is helped once and once more, and not for ever.
-const REOPENED_MAX: u32 = 2;
-
 /// How many times in a row the server must miss the session of one request before it is believed.
 /// Once may be a failed read of a session that is there (both have the same code).
 const VANISHED_AFTER: u32 = 2;
-
-/// How many parts may fail before no further one is begun. One part's failure must not stop the others, but a server
-/// that fails sixteen of them would fail a hundred thousand, one useless request after the other.
-const FAILED_PARTS_MAX: usize = 16;
 
 /// What is to be uploaded, and how.
 #[derive(Clone, Debug)]
@@ -163,7 +155,7 @@ pub(crate) struct Upload {
     earlier: Option<Parts>,
     /// How often the opening request has been answered.
     round: u32,
-    /// How often the upload was reopened for one of the reasons that [`REOPENED_MAX`] bounds.
+    /// How often the upload was reopened for one of the reasons that [`RetryPolicy::reopenings`] bounds.
     reopened: u32,
     /// The finish's attempts; they go on while an unclear one is resolved.
     finish: Tries,
@@ -223,7 +215,7 @@ impl Upload {
                     return self.send(self.family.open(), 0, what, attempt);
                 }
                 State::SendParts { parts, in_flight, vanished } => {
-                    let stopped = vanished.is_some() || parts.failed().len() >= FAILED_PARTS_MAX;
+                    let stopped = vanished.is_some() || parts.failed().len() >= self.retry.policy.failed_parts;
                     let free = !stopped && *in_flight < self.parallel;
                     if free && let Some(next) = parts.next(now) {
                         *in_flight += 1;
@@ -438,7 +430,7 @@ impl Upload {
             }
         };
         let attempt = trying.tries.started;
-        let session_gone = trying.vanished >= VANISHED_AFTER && self.reopened < REOPENED_MAX;
+        let session_gone = trying.vanished >= VANISHED_AFTER && self.reopened < self.retry.policy.reopenings;
         if after != After::Never && (session_gone || vanished.is_some()) {
             // The upload is opened again once the others have come back; then this part is looked at afresh.
             vanished.get_or_insert_with(|| failure.clone());
@@ -478,7 +470,7 @@ impl Upload {
                     None
                 };
                 if let Some(why) = reason
-                    && self.reopened < REOPENED_MAX
+                    && self.reopened < self.retry.policy.reopenings
                 {
                     let verdict = Verdict::Stop(failure.clone());
                     self.note_failed(self.family.finish(), None, tries.started, failure.clone(), &verdict, now);
