@@ -35,7 +35,9 @@ pub(crate) async fn run<C: Connect>(
     let total = source.len();
     observe(Event::Queued { total });
     let kept = Kept::of(options, &source);
-    let digests = match kept.look().await {
+    let found = kept.look().await;
+    let cached = found.is_some();
+    let digests = match found {
         Some(digests) => digests,
         None => {
             let hashing = |done| observe(Event::Hashing { done, total });
@@ -45,7 +47,7 @@ pub(crate) async fn run<C: Connect>(
         }
     };
     let file_sha1 = digests.sha1();
-    observe(Event::Hashed { file_sha1 });
+    observe(Event::Hashed { file_sha1, cached });
     let signer = Signer::new(&uploader.credentials, options, facts, file_sha1).map_err(early)?;
 
     let mut upload = Machine::new(Plan {

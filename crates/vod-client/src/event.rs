@@ -43,6 +43,8 @@ pub enum Event {
     Hashed {
         /// The SHA-1 of the whole file.
         file_sha1: Sha1,
+        /// The digest cache knew it: the file was not read.
+        cached: bool,
     },
     /// The server opened the upload, or told what it has of it. In the legacy family, whenever it goes on elsewhere
     /// than behind the part it was sent.

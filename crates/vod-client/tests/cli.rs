@@ -1,5 +1,6 @@
 //! The binary as people and scripts meet it: what it prints where, its exit codes, and what it never prints.
 //!
+//! - `digests`: what is resumed is not read again.
 //! - `exit_codes`: the page of exit codes; `explain`.
 //! - `interrupt`: Ctrl-C.
 //! - `keys`: secrets, from files.
@@ -13,6 +14,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "cli/digests.rs"]
+mod digests;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/interrupt.rs"]

@@ -702,7 +702,7 @@ async fn events_tell_the_story() {
     let report = uploader.upload_observed(source, facts, |event| events.push(event)).await.unwrap();
     assert_eq!(events[0], Event::Queued { total: 250_000 });
     assert_eq!(events[1], Event::Hashing { done: 250_000, total: 250_000 });
-    assert_eq!(events[2], Event::Hashed { file_sha1: Sha1::of(&bytes()) });
+    assert_eq!(events[2], Event::Hashed { file_sha1: Sha1::of(&bytes()), cached: false });
     let count = |which: fn(&Event) -> bool| events.iter().filter(|event| which(event)).count();
     assert_eq!(count(|event| matches!(event, Event::PartDone { skipped: false, .. })), 3);
     assert_eq!(count(|event| matches!(event, Event::AttemptFailed { retry_in: Some(_), .. })), 1);

@@ -24,6 +24,7 @@ pub(super) enum Line<'a> {
     Hashed {
         file: &'a str,
         file_sha1: Sha1,
+        cached: bool,
     },
     Opened {
         file: &'a str,
@@ -76,7 +77,7 @@ impl<'a> Line<'a> {
         Some(match event {
             Event::Queued { total } => Self::Queued { file, total: *total },
             Event::Hashing { done, total } => Self::Hashing { file, done: *done, total: *total },
-            Event::Hashed { file_sha1 } => Self::Hashed { file, file_sha1: *file_sha1 },
+            Event::Hashed { file_sha1, cached } => Self::Hashed { file, file_sha1: *file_sha1, cached: *cached },
             Event::Opened { part_size, parts, listed, held_bytes } => {
                 Self::Opened { file, part_size: *part_size, parts: *parts, listed: *listed, held_bytes: *held_bytes }
             }

@@ -19,6 +19,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("done", "bytes read so far, for the SHA-1"),
     ("total", "the file's size in bytes"),
     ("file-sha1", "the SHA-1 of the whole file, in hexadecimal digits"),
+    ("cached", "true if the digest cache knew it, so that the file was not read"),
     ("part-size", "the grid in force, in bytes"),
     ("parts", "how many parts the file has"),
     ("listed", "how many of them the server says it has"),
@@ -77,7 +78,7 @@ fn samples() -> Vec<Value> {
     let events = [
         Event::Queued { total: 1_048_580 },
         Event::Hashing { done: 4, total: 1_048_580 },
-        Event::Hashed { file_sha1: Sha1::of(b"") },
+        Event::Hashed { file_sha1: Sha1::of(b""), cached: false },
         Event::Opened { part_size: 1_048_576, parts: 2, listed: 1, held_bytes: 0 },
         Event::AttemptStarted { action, span: Some(part), attempt: 1 },
         Event::AttemptFailed {
