@@ -51,8 +51,8 @@ use crate::{
 #[command(
     name = "vod-client",
     version,
-    after_help = "Secrets are read from the environment variables VOD_SECRET_KEY, VOD_VERIFY_KEY and VOD_SIGNATURE or from \
-                  files, never from arguments, which every process of the machine can read.\n\
+    after_help = "Secrets are read from the environment variables VOD_SECRET_KEY, VOD_TOKEN, VOD_VERIFY_KEY and \
+                  VOD_SIGNATURE or from files, never from arguments, which every process of the machine can read.\n\
                   RUST_LOG sets what is logged to stderr (default: warn; error below a progress bar).\n\
                   Exit codes: 0 done, 2 usage, 3 configuration, 4 local file, 5 rejected, 6 network or retries spent, \
                   7 unreadable reply, 8 failed but may be stored, 9 forged, 10 expired, 130 interrupted; \

@@ -24,6 +24,8 @@ pub(crate) const UID: &str = "1";
 pub(crate) struct Signer<'a> {
     options: &'a Options,
     secret_id: String,
+    /// Of temporary keys.
+    token: Option<&'a str>,
     how: How<'a>,
 }
 
@@ -50,6 +52,10 @@ impl<'a> Signer<'a> {
         facts: &FileFacts,
         file_sha1: Sha1,
     ) -> Result<Self, ConfigError> {
+        let token = match &credentials.0 {
+            Proof::KeyPair { token, .. } => token.as_deref(),
+            Proof::Token(_) => None,
+        };
         let (secret_id, how) = match (&credentials.0, options.family) {
             (Proof::Token(text), _) => {
                 let token = Token::read(text, options)?;
@@ -59,14 +65,14 @@ impl<'a> Signer<'a> {
                 }
                 (token.secret_id, How::Token(text.clone()))
             }
-            (Proof::KeyPair { secret_id, secret_key }, Family::Ugc) => {
+            (Proof::KeyPair { secret_id, secret_key, .. }, Family::Ugc) => {
                 (secret_id.clone(), How::Token(make_token(secret_id, secret_key, options, facts, file_sha1, UID)))
             }
-            (Proof::KeyPair { secret_id, secret_key }, Family::Server | Family::Legacy) => {
+            (Proof::KeyPair { secret_id, secret_key, .. }, Family::Server | Family::Legacy) => {
                 (secret_id.clone(), How::Requests(secret_key))
             }
         };
-        Ok(Self { options, secret_id, how })
+        Ok(Self { options, secret_id, token, how })
     }
 
     /// Completes a request with what proves it, which comes last.
@@ -95,6 +101,9 @@ impl<'a> Signer<'a> {
         query.push("Timestamp", seconds(self.options));
         query.push("Nonce", nonce);
         query.push("SecretId", &self.secret_id);
+        if let Some(token) = self.token {
+            query.push("Token", token);
+        }
     }
 }
 
@@ -116,6 +125,10 @@ pub(crate) fn make_token(
 /// Checks all that can be said of the credentials before the file is read, which may take minutes.
 pub(crate) fn check(credentials: &Credentials, options: &Options) -> Result<(), ConfigError> {
     match &credentials.0 {
+        Proof::KeyPair { token: Some(_), .. } if options.family == Family::Ugc => {
+            let found = "given: the ugc family has no place for it in its upload signatures".to_owned();
+            Err(ConfigError::Setting { name: "the token of temporary keys", found })
+        }
         Proof::KeyPair { .. } => Ok(()),
         Proof::Token(text) => Token::read(text, options).map(drop),
     }

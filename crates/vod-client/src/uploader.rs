@@ -26,7 +26,12 @@ pub struct Credentials(pub(crate) Proof);
 
 #[derive(Clone)]
 pub(crate) enum Proof {
-    KeyPair { secret_id: String, secret_key: SecretKey },
+    /// With the token that belongs to it, if it is a temporary one.
+    KeyPair {
+        secret_id: String,
+        secret_key: SecretKey,
+        token: Option<String>,
+    },
     Token(String),
 }
 
@@ -36,7 +41,16 @@ impl Credentials {
     /// In the UGC family one upload signature is made from it when an upload starts, and kept to its end.
     #[must_use]
     pub fn new(secret_id: impl Into<String>, secret_key: SecretKey) -> Self {
-        Self(Proof::KeyPair { secret_id: secret_id.into(), secret_key })
+        Self(Proof::KeyPair { secret_id: secret_id.into(), secret_key, token: None })
+    }
+
+    /// A temporary key pair, and the token that belongs to it: a secret, which goes with every request as `Token` and is
+    /// signed like the rest. In the UGC family, whose upload signatures have no field for it, nothing is sent.
+    ///
+    /// Source: `docs/protocol.md`, *Parameters*.
+    #[must_use]
+    pub fn temporary(secret_id: impl Into<String>, secret_key: SecretKey, token: impl Into<String>) -> Self {
+        Self(Proof::KeyPair { secret_id: secret_id.into(), secret_key, token: Some(token.into()) })
     }
 
     /// An upload signature that was made elsewhere, for the UGC family alone.

@@ -17,6 +17,8 @@ use crate::error::ConfigError;
 
 /// The environment variable that holds the secret key.
 const SECRET_KEY: &str = "VOD_SECRET_KEY";
+/// The environment variable that holds the token of temporary keys.
+const TOKEN: &str = "VOD_TOKEN";
 /// The environment variable that holds the verify key.
 const VERIFY_KEY: &str = "VOD_VERIFY_KEY";
 /// The environment variable that holds an upload signature.
@@ -37,6 +39,21 @@ impl SecretKeyArgs {
     pub(super) fn secret_key(&self) -> Result<SecretKey, ConfigError> {
         let key = secret("--secret-key-file", self.secret_key_file.as_deref(), SECRET_KEY)?;
         key.map(SecretKey::new).ok_or(ConfigError::NoSecretKey(SECRET_KEY))
+    }
+}
+
+#[derive(Args)]
+pub(super) struct TokenArgs {
+    /// The file that holds the token of temporary keys, instead of the environment variable VOD_TOKEN; nobody else may
+    /// read it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// The token; none where the key pair is no temporary one.
+    pub(super) fn token(&self) -> Result<Option<String>, ConfigError> {
+        secret("--token-file", self.token_file.as_deref(), TOKEN)
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     early,
     facts::FactsArgs,
     files,
-    keys::{SecretKeyArgs, SignatureArgs},
+    keys::{SecretKeyArgs, SignatureArgs, TokenArgs},
     output::Output,
     patience::PatienceArgs,
     progress::Progress,
@@ -62,6 +62,9 @@ pub(super) struct UploadArgs {
 
     #[command(flatten)]
     key: SecretKeyArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
 
     #[command(flatten)]
     signature: SignatureArgs,
@@ -168,7 +171,11 @@ impl UploadArgs {
             let found = "missing: expected --secret-id or VOD_SECRET_ID, or an upload signature".to_owned();
             return Err(ConfigError::Setting { name: SECRET_ID, found });
         };
-        Ok(Credentials::new(id, self.key.secret_key()?))
+        let key = self.key.secret_key()?;
+        Ok(match self.token.token()? {
+            Some(token) => Credentials::temporary(id, key, token),
+            None => Credentials::new(id, key),
+        })
     }
 }
 

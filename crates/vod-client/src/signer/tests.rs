@@ -83,6 +83,33 @@ fn check_requests(family: Family, dialect: Dialect, facts: &FileFacts, requests:
 }
 
 #[test]
+fn the_token_of_temporary_keys_goes_with_every_request_and_is_signed() {
+    let temporary = Credentials::temporary("AKIDtemporary", key(), "a+b/c=");
+    let (finish, next) = (FinishUpload { file_sha1: file_sha1() }, PartSpan { offset: 0, len: 600_000 });
+    let next = NextPart { facts: facts(), file_sha1: file_sha1(), file_size: 600_000, span: next };
+    for (family, request) in [(Family::Server, Request::Finish(finish)), (Family::Legacy, Request::Next(next))] {
+        for dialect in [Dialect::Documented, Dialect::Observed] {
+            let options = options(family, dialect);
+            let signer = Signer::new(&temporary, &options, &facts(), file_sha1()).unwrap();
+            let Line { method, target, .. } = signer.line(&request, 1);
+            let (path, query) = Query::split_target(&target);
+            assert_eq!(query.get("Token").as_deref(), Some("a+b/c="), "{target}");
+            let holds = |query| sign::request_holds(&key(), method, &[options.sign_host()], path, query);
+            assert!(holds(&query), "{target}");
+            assert!(!holds(&Query::parse(&query.to_string().replace("a%2Bb", "ab"))), "it is not signed: {target}");
+        }
+    }
+}
+
+#[test]
+fn an_upload_signature_has_no_place_for_the_token_of_temporary_keys() {
+    let temporary = Credentials::temporary("AKIDtemporary", key(), "the-token");
+    let refused = super::check(&temporary, &options(Family::Ugc, Dialect::Documented)).unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("token of temporary keys is given: the ugc family") && !told.contains("the-token"), "{told}");
+}
+
+#[test]
 fn server_documented() {
     check(
         Family::Server,

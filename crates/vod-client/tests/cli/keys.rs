@@ -102,6 +102,35 @@ fn without_any_credentials_both_ways_are_named() {
     );
 }
 
+#[test]
+fn the_token_of_temporary_keys_comes_from_the_environment_or_a_file_and_is_never_printed() {
+    let (stage, files) = (Stage::with(&["a.mp4", "b.mp4"]), Files::new());
+    let token = "the-token-of-temporary-keys";
+    let file = files.file("token", token.as_bytes(), 0o600);
+    let keys = [("VOD_SECRET_ID", stage.account.secret_id()), ("VOD_SECRET_KEY", stage.account.secret_key())];
+    let in_environment = [&keys[..], &[("VOD_TOKEN", token)]].concat();
+    let by_file = ["--token-file", file.to_str().unwrap()];
+    for (video, flags, env) in [("a.mp4", &[][..], &in_environment[..]), ("b.mp4", &by_file, &keys)] {
+        let before = stage.account.exchanges().len();
+        for mode in [&["--dry-run"][..], &["--dry-run", "--json"], &["--json"]] {
+            let args = stage.args(&[video], &[flags, mode].concat());
+            let ran = run_with(&args.iter().map(String::as_str).collect::<Vec<_>>(), env, "");
+            assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+            assert!(!ran.stdout.contains(token) && !ran.stderr.contains(token), "{}{}", ran.stdout, ran.stderr);
+        }
+        let sent: Vec<_> = stage.account.exchanges().iter().skip(before).map(|e| e.request.target.clone()).collect();
+        assert_eq!(sent.len(), 3, "{sent:?}");
+        assert!(sent.iter().all(|target| target.contains("&Token=redacted-")), "{sent:?}");
+    }
+    let args = stage.args(&["a.mp4"], &["--family", "ugc"]);
+    let ran = run_with(&args.iter().map(String::as_str).collect::<Vec<_>>(), &in_environment, "");
+    check(&ran, 3, "", "the token of temporary keys is given: the ugc family has no place for it");
+    let open = files.file("open", token.as_bytes(), 0o644);
+    let args = stage.args(&["a.mp4"], &["--token-file", open.to_str().unwrap()]);
+    let ran = run_with(&args.iter().map(String::as_str).collect::<Vec<_>>(), &keys, "");
+    check(&ran, 3, "", "others can read (mode 644)");
+}
+
 /// Whatever is printed, however chatty: neither the keys and upload signatures, nor what was made from them.
 #[test]
 fn no_output_of_any_mode_has_a_secret() {
