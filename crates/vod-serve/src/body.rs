@@ -56,7 +56,9 @@ pub struct Body {
     len: u64,
     /// From the first byte on.
     sha1: Option<Box<Sha1Hasher>>,
-    md5: Option<Box<Md5Hasher>>,
+    hashing: Option<Box<Md5Hasher>>,
+    /// Known at the end.
+    md5: Option<Md5>,
     /// What came, but stands behind the byte that a fault strikes at.
     held: Option<Bytes>,
     aimed: Option<Aimed>,
@@ -75,12 +77,26 @@ impl Body {
         // Most requests have no body, and no timer for one.
         let (left, pace, ended) = (WHOLE, Pace::default(), incoming.is_end_stream());
         let kept = Kept::default();
-        Self { incoming, open, ceiling, len: 0, sha1: None, md5: None, held: None, aimed, left, pace, ended, kept }
+        Self {
+            incoming,
+            open,
+            ceiling,
+            len: 0,
+            sha1: None,
+            hashing: None,
+            md5: None,
+            held: None,
+            aimed,
+            left,
+            pace,
+            ended,
+            kept,
+        }
     }
 
     /// Takes the MD5 along. Call it before the first byte is read.
     pub fn take_md5(&mut self) {
-        self.md5 = Some(Box::default());
+        self.hashing = Some(Box::default());
     }
 
     /// The next bytes, or none at the end.
@@ -93,7 +109,10 @@ impl Body {
         if self.incoming.size_hint().lower() > 0 || self.held.is_some() {
             self.strike().await?;
         }
-        let Some(mut bytes) = self.receive().await? else { return Ok(None) };
+        let Some(mut bytes) = self.receive().await? else {
+            self.md5 = self.hashing.take().map(|hasher| hasher.finish()).or(self.md5);
+            return Ok(None);
+        };
         self.strike().await?;
         let most = self.allowed().await;
         // The byte lies behind what was handed on.
@@ -113,7 +132,7 @@ impl Body {
             return Err(BodyError::TooLong(self.ceiling));
         }
         self.sha1.get_or_insert_default().update(&bytes);
-        if let Some(md5) = &mut self.md5 {
+        if let Some(md5) = &mut self.hashing {
             md5.update(&bytes);
         }
         Ok(Some(bytes))
@@ -171,10 +190,10 @@ impl Body {
         self.len == 0
     }
 
-    /// The MD5 of what was read, where it was asked for.
+    /// The MD5 of the whole, where it was asked for, once [`Body::next`] has said that this was the end.
     #[must_use]
-    pub fn md5(&self) -> Option<Md5> {
-        self.md5.as_deref().cloned().map(Md5Hasher::finish)
+    pub const fn md5(&self) -> Option<Md5> {
+        self.md5
     }
 
     /// The SHA-1 of what was read.
@@ -204,7 +223,7 @@ impl Body {
         Mark {
             len: self.len,
             sha1: (self.ended && self.len > 0).then(|| self.sha1()),
-            md5: self.md5().filter(|_| self.ended && self.len > 0),
+            md5: self.md5.filter(|_| self.len > 0),
             kept: self.kept,
         }
     }
