@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use vod_proto::{
     Md5, Sha1,
     digest::{Md5Hasher, Sha1Hasher},
-    exchange::{Kept, Mark},
+    exchange::{End, Kept, Mark},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     fault::Phase,
     journal::Open,
     message::Stakes,
-    rim::{Aimed, Cut, Rim},
+    rim::{Aimed, Cut, Rim, cut},
     transport::Pace,
 };
 
@@ -41,7 +41,7 @@ pub enum BodyError {
     /// The body is longer than this server reads.
     #[error("the body is longer than the ceiling of {0} bytes")]
     TooLong(u64),
-    /// A fault cut the connection.
+    /// A fault cut the connection, or the host did.
     #[error(transparent)]
     Cut(#[from] Cut),
 }
@@ -210,6 +210,13 @@ impl Body {
     /// Says how its bytes are kept. Default: not at all.
     pub const fn keep(&mut self, kept: Kept) {
         self.kept = kept;
+    }
+
+    /// Ends the exchange here, in the middle of its body, and the connection with it: what to return for a host that will
+    /// not read on.
+    #[must_use]
+    pub fn break_off(&self, end: End) -> BodyError {
+        BodyError::Cut(cut(&self.open, end))
     }
 
     /// Reads what is left and throws it away.

@@ -185,6 +185,22 @@ pub struct Answer {
     pub tail: Option<Pin<Box<dyn Tail>>>,
     /// Was it done? After a refusal there is no effect that a fault could strike behind.
     pub accepted: bool,
+    /// Who wants to know whether it was given away.
+    pub receipt: Option<Box<dyn Receipt>>,
+}
+
+/// Hears whether an answer was given away. Dropped without a word, it was not: a fault took its place or cut it off, or the
+/// client was gone.
+pub trait Receipt: Send + 'static {
+    /// All of it was handed over to the transport.
+    fn handed_over(self: Box<Self>);
+}
+
+/// What belongs to a reply beside its head and the beginning of its body.
+#[derive(Default)]
+pub(crate) struct Behind {
+    pub(crate) tail: Option<Pin<Box<dyn Tail>>>,
+    pub(crate) receipt: Option<Box<dyn Receipt>>,
 }
 
 /// The rest of a reply's body, as it comes.

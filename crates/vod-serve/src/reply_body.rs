@@ -15,7 +15,7 @@ use vod_proto::exchange::End;
 use crate::{
     fault::Phase,
     journal::Open,
-    message::{Stakes, Tail},
+    message::{Behind, Receipt, Stakes, Tail},
     rim::{Aimed, Cut, Rim, cut},
     transport::Delivery,
 };
@@ -27,6 +27,9 @@ pub(crate) struct ReplyBody {
     rest: Bytes,
     /// What comes behind it.
     tail: Option<Pin<Box<dyn Tail>>>,
+    receipt: Option<Box<dyn Receipt>>,
+    /// How many bytes are still to come, where that was announced beside a tail: HTTP asks for no more than those.
+    to_come: Option<u64>,
     open: Arc<Open>,
     state: State,
 }
@@ -46,10 +49,11 @@ enum State {
 }
 
 impl ReplyBody {
-    /// `silent` says that HTTP will not ask for the body, as in the answer to a HEAD request.
+    /// `announced` is the length that the head tells of all of it. `silent` says that HTTP will not ask for the body, as in the answer to a HEAD request.
     pub(crate) fn new(
         bytes: Bytes,
-        tail: Option<Pin<Box<dyn Tail>>>,
+        announced: Option<u64>,
+        Behind { tail, receipt }: Behind,
         silent: bool,
         open: Arc<Open>,
         rim: &Arc<Rim>,
@@ -62,7 +66,8 @@ impl ReplyBody {
             Some((at, aimed)) => State::CutAfter(at, aimed),
             None => State::Whole,
         };
-        let mut body = Self { rest: bytes, tail: tail.filter(|_| !silent), open, state };
+        let to_come = announced.filter(|_| tail.is_some());
+        let mut body = Self { rest: bytes, tail: tail.filter(|_| !silent), receipt, to_come, open, state };
         if silent || body.rest.is_empty() && body.tail.is_none() {
             body.hand_over();
         }
@@ -85,9 +90,23 @@ impl ReplyBody {
         }
     }
 
+    /// A piece of a reply with a tail. The last that was announced is the last that is asked for.
+    fn piece(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.state = State::Whole;
+        self.to_come = self.to_come.map(|to_come| to_come.saturating_sub(bytes.len() as u64));
+        if self.to_come == Some(0) {
+            self.note_tail();
+            self.hand_over();
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
     /// The last bytes are about to leave: from here on the exchange can be seen.
     fn hand_over(&mut self) {
         self.open.publish();
+        if let Some(receipt) = self.receipt.take() {
+            receipt.handed_over();
+        }
         let delivery: Arc<dyn Delivery> = self.open.clone();
         self.open.line().tell_when_flushed(delivery);
         self.state = State::Done;
@@ -113,18 +132,15 @@ impl Body for ReplyBody {
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
                 }
                 State::Whole if !this.rest.is_empty() => {
-                    this.state = State::Whole;
-                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
+                    let rest = std::mem::take(&mut this.rest);
+                    return this.piece(rest);
                 }
                 State::Whole => match this.poll_tail(cx) {
                     Poll::Pending => {
                         this.state = State::Whole;
                         return Poll::Pending;
                     }
-                    Poll::Ready(Some(Ok(bytes))) => {
-                        this.state = State::Whole;
-                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                    }
+                    Poll::Ready(Some(Ok(bytes))) => return this.piece(bytes),
                     Poll::Ready(Some(Err(end))) => this.state = State::Breaking(this.open.line().flushes(), end),
                     Poll::Ready(None) => this.hand_over(),
                 },

@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::future::{FusedFuture as _, FutureExt as _};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
@@ -25,13 +25,13 @@ use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 use vod_proto::exchange::End;
 
 use crate::{
-    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Tail, Transport, WallClock,
-    aside,
+    Answer, Cut, Effects, Engine, Head, Host, Journal, Killer, Listener, ReplyOut, Stakes, Transport, WallClock, aside,
     body::{Body, BodyError},
     clock::instant,
     door::Shut,
     fault::{Instead, Phase},
     journal::{Open, Writer},
+    message::Behind,
     reply_body::ReplyBody,
     rim::{Rim, SETTLED_WITHIN, cut},
     traffic::Traffic,
@@ -295,13 +295,13 @@ async fn request_through<H: Host>(
     };
     open.body_done(body.mark());
 
-    let (mut reply, tail) = match decided {
-        Decided::ByFault(instead) => (put(instead, None, &open)?, None),
+    let (mut reply, behind) = match decided {
+        Decided::ByFault(instead) => (put(instead, None, &open)?, Behind::default()),
         Decided::ByHost(staged) => settle(shared, &open, beside, staged).await?,
     };
     host.dress(&head, &mut reply);
     open.reply(&reply);
-    Ok(response(reply, tail, head.method == Method::HEAD, open, rim).map(Either::Left))
+    Ok(response(reply, behind, head.method == Method::HEAD, open, rim).map(Either::Left))
 }
 
 /// What a request came to, once its body was read.
@@ -336,7 +336,7 @@ async fn settle<H: Host>(
     open: &Arc<Open>,
     beside: &Beside,
     staged: H::Staged,
-) -> Result<(ReplyOut, Option<Pin<Box<dyn Tail>>>), Cut> {
+) -> Result<(ReplyOut, Behind), Cut> {
     let Shared { host, rim, .. } = &**shared;
     let stakes = host.stakes(&staged);
     let stakes = at_stake(&**host, rim, Phase::BeforeCommit, open, stakes).await;
@@ -345,23 +345,24 @@ async fn settle<H: Host>(
         host.expire_session(open.subject()).await;
     }
     if let Some(instead) = before.instead {
-        return Ok((put(instead, None, open)?, None));
+        return Ok((put(instead, None, open)?, Behind::default()));
     }
     let answer = commit(Arc::clone(shared), beside, staged, before.effects).await?;
-    let Answer { reply, tail, accepted } = answer.map_err(|end| cut(open, end))?;
+    let Answer { reply, tail, accepted, receipt } = answer.map_err(|end| cut(open, end))?;
+    let behind = Behind { tail, receipt };
     if !accepted {
-        return Ok((reply, tail));
+        return Ok((reply, behind));
     }
     // Of a reply that comes bit by bit nobody knows yet which bytes it has.
-    let stakes = Stakes { reply: tail.is_none().then_some(reply.body().len() as u64), ..Stakes::default() };
+    let stakes = Stakes { reply: behind.tail.is_none().then_some(reply.body().len() as u64), ..Stakes::default() };
     let stakes = at_stake(&**host, rim, Phase::AfterCommit, open, stakes).await;
     let after = rim.strike(Phase::AfterCommit, open, stakes).await?;
     if after.expire_session {
         host.expire_session(open.subject()).await;
     }
     match after.instead {
-        Some(instead) => Ok((put(instead, Some(reply), open)?, None)),
-        None => Ok((reply, tail)),
+        Some(instead) => Ok((put(instead, Some(reply), open)?, Behind::default())),
+        None => Ok((reply, behind)),
     }
 }
 
@@ -386,15 +387,11 @@ async fn commit<H: Host>(
     answered.await.map_err(|_| Cut::of(End::Closed))
 }
 
-fn response(
-    reply: ReplyOut,
-    tail: Option<Pin<Box<dyn Tail>>>,
-    silent: bool,
-    open: Arc<Open>,
-    rim: &Arc<Rim>,
-) -> Response<ReplyBody> {
+fn response(reply: ReplyOut, behind: Behind, silent: bool, open: Arc<Open>, rim: &Arc<Rim>) -> Response<ReplyBody> {
     let (status, headers, body) = reply.into_parts();
-    let mut response = Response::new(ReplyBody::new(body, tail, silent, open, rim));
+    let announced = headers.iter().find(|(name, _)| *name == header::CONTENT_LENGTH);
+    let announced = announced.and_then(|(_, value)| value.to_str().ok()?.parse().ok());
+    let mut response = Response::new(ReplyBody::new(body, announced, behind, silent, open, rim));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
         response.headers_mut().append(name, value);

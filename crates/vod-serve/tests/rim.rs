@@ -3,14 +3,17 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
@@ -19,8 +22,8 @@ use vod_proto::{
     exchange::{End, Kept, Mark},
 };
 use vod_serve::{
-    Answer, Effects, Engine, Head, Host, Journal, KillTarget, Killer, Plan, ReplyOut, Server, Stakes, Subject, Tail,
-    Transport, WallClock,
+    Answer, Effects, Engine, Head, Host, Journal, KillTarget, Killer, Plan, Receipt, ReplyOut, Server, Stakes, Subject,
+    Tail, Transport, WallClock,
     body::{Body, BodyError},
     fault::Powers,
     host::AsideBody,
@@ -31,7 +34,19 @@ const ASIDE: usize = 4 << 20;
 const PIECE: usize = 64 << 10;
 
 /// Answers everything with code 0, `/aside` at length, `/bit-by-bit` in two pieces, and breaks off where the path says so.
-struct Yes;
+#[derive(Default)]
+struct Yes {
+    /// How many answers were given away.
+    given: Arc<AtomicU64>,
+}
+
+struct Given(Arc<AtomicU64>);
+
+impl Receipt for Given {
+    fn handed_over(self: Box<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 /// What is left of a reply, piece by piece, and how the connection ends behind it if not in order.
 struct Pieces {
@@ -66,7 +81,11 @@ impl Host for Yes {
         true
     }
 
-    async fn read(&self, head: &Head, (): (), _: &mut Body) -> Result<String, BodyError> {
+    async fn read(&self, head: &Head, (): (), body: &mut Body) -> Result<String, BodyError> {
+        if head.path() == "/half-a-body" {
+            body.next().await?;
+            return Err(body.break_off(End::Reset));
+        }
         Ok(head.path().to_owned())
     }
 
@@ -87,9 +106,17 @@ impl Host for Yes {
     async fn commit(&self, path: String, _: Effects) -> Result<Answer, End> {
         let answer = |body: &str, tail: Option<Pieces>| {
             let tail = tail.map(|tail| Box::pin(tail) as Pin<Box<dyn Tail>>);
-            Ok(Answer { reply: ReplyOut::json(body.to_owned()), tail, accepted: true })
+            let receipt: Option<Box<dyn Receipt>> = Some(Box::new(Given(Arc::clone(&self.given))));
+            Ok(Answer { reply: ReplyOut::json(body.to_owned()), tail, accepted: true, receipt })
         };
         match path.as_str() {
+            "/announced" => {
+                let answered = answer(r#"{"co"#, Some(Pieces { left: vec![b"de\":", b"0}"], then: None }));
+                answered.map(|mut answer: Answer| {
+                    answer.reply.headers.push((header::CONTENT_LENGTH, 10.into()));
+                    answer
+                })
+            }
             "/no-answer" => Err(End::Reset),
             "/bit-by-bit" => answer(r#"{"co"#, Some(Pieces { left: vec![b"de\":", b"0}"], then: None })),
             "/broken" => answer(r#"{"code"#, Some(Pieces { left: vec![], then: Some(End::Closed) })),
@@ -179,7 +206,7 @@ fn server_with(plan: Plan) -> (Server<Yes>, Arc<Journal>) {
         Arc::new(Engine::new(plan, 1, Powers { kills: true, ..Powers::default() }).expect("a plan that can strike"));
     let killer: Option<Arc<dyn Killer>> = Some(Arc::new(Nobody));
     let (clock, traffic) = (WallClock::system(), Arc::default());
-    let server = Server::new(Arc::new(Yes), engine, Arc::clone(&journal), clock, killer, traffic);
+    let server = Server::new(Arc::<Yes>::default(), engine, Arc::clone(&journal), clock, killer, traffic);
     (server, journal)
 }
 
@@ -248,6 +275,56 @@ async fn a_reply_that_breaks_off_does_so_behind_what_came_of_it() {
 async fn where_there_is_no_answer_the_connection_ends_as_the_host_says() {
     let (answer, exchange) = ask("/no-answer").await;
     assert_eq!((answer.as_str(), exchange.end, exchange.reply), ("", End::Reset, None));
+}
+
+#[tokio::test]
+async fn a_reply_that_comes_bit_by_bit_may_announce_how_long_it_is() {
+    let (answer, exchange) = ask("/announced").await;
+    assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\n{\"code\":0}"), "{answer:?}");
+    let mark = exchange.reply.and_then(|reply| reply.mark).map(|mark| mark.len);
+    assert_eq!((exchange.end, mark), (End::Replied, Some(2)));
+}
+
+#[tokio::test]
+async fn a_host_may_break_off_in_the_middle_of_a_body() {
+    let (server, journal) = server();
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    let request = b"POST /half-a-body HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf";
+    client.write_all(request).await.expect("the pipe is open");
+    server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::ZERO))).await;
+    let exchange = journal.exchanges().remove(0);
+    assert_eq!((exchange.end, exchange.request.body.len, exchange.reply), (End::Reset, 4, None));
+}
+
+/// How many answers a host hears of as given away, of one request on a server with this fault.
+async fn given(path: &str, fault: &str) -> u64 {
+    let plan = if fault.is_empty() { Plan::default() } else { toml::from_str(fault).expect("the plan is TOML") };
+    let host = Arc::<Yes>::default();
+    let engine = Arc::new(Engine::new(plan, 1, Powers::default()).expect("a plan that can strike"));
+    let server = Server::new(Arc::clone(&host), engine, Journal::memory(1), WallClock::system(), None, Arc::default());
+    let (mut client, pipe) = tokio::io::duplex(4096);
+    let served = tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::ZERO))));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).await.expect("the pipe is open");
+    client.read_to_end(&mut Vec::new()).await.expect("the pipe is open");
+    served.await.expect("the connection ends");
+    host.given.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn a_host_hears_whether_its_answer_was_given_away() {
+    for path in ["/", "/bit-by-bit", "/announced"] {
+        assert_eq!(given(path, "").await, 1, "{path}");
+    }
+    assert_eq!(given("/broken", "").await, 0, "it broke off");
+    for fault in [
+        "phase = \"before-commit\"\ndo = { http = { status = 503 } }",
+        "phase = \"after-commit\"\ndo = \"reset\"",
+        "phase = \"after-commit\"\ndo = { http = { status = 503 } }",
+        "phase = \"mid-reply\"\nat = 3\ndo = \"close\"",
+    ] {
+        assert_eq!(given("/", &format!("[[fault]]\nid = \"f\"\n{fault}\n")).await, 0, "{fault}");
+    }
 }
 
 /// How an exchange ends whose client has its answer, where the server learns that so late, and stops as soon as it can.

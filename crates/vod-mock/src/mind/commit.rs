@@ -23,7 +23,7 @@ impl Mind {
     /// Makes it so, and says what came of it.
     pub(crate) async fn commit(&self, staged: Staged, effects: Effects) -> Answer {
         let (family, reply) = match staged.what {
-            What::Decided(reply) => return Answer { reply, tail: None, accepted: false },
+            What::Decided(reply) => return Answer { reply, tail: None, accepted: false, receipt: None },
             What::Report => (Family::Server, Ok(Reply::Part)),
             What::Init(asker, asked) => (asker.action.family(), self.init(&asker, &asked, effects).await),
             What::Part(asker, asked, received) => {
@@ -39,7 +39,7 @@ impl Mind {
         };
         let accepted = reply.is_ok();
         let reply = ReplyOut::of(&reply.unwrap_or_else(Reply::Rejected), family);
-        Answer { reply, tail: None, accepted }
+        Answer { reply, tail: None, accepted, receipt: None }
     }
 
     async fn init(&self, asker: &Asker, asked: &InitUpload, effects: Effects) -> Result<Reply, Rejected> {
