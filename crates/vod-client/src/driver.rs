@@ -34,7 +34,7 @@ pub(crate) async fn run<C: Connect>(
     signer::check(&uploader.credentials, options).map_err(early)?;
     let total = source.len();
     observe(Event::Queued { total });
-    let kept = Kept::of(options, &source);
+    let kept = Kept::of(options, &source).await;
     let found = kept.look().await;
     let cached = found.is_some();
     let digests = match found {
@@ -96,9 +96,16 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(options: &Options, source: &Arc<dyn Source>) -> Self {
-        let place = options.digest_cache.as_deref().map(Cache::at).zip(source.identity());
-        Self { place, work: options.work }
+    async fn of(options: &Options, source: &Arc<dyn Source>) -> Self {
+        let work = options.work;
+        let place = match options.digest_cache.as_deref().map(Cache::at) {
+            Some(cache) => {
+                let source = Arc::clone(source);
+                work.run(move || source.identity()).await.map(|identity| (cache, identity))
+            }
+            None => None,
+        };
+        Self { place, work }
     }
 
     async fn with<R: Send + 'static>(&self, act: impl FnOnce(Cache, Identity) -> R + Send + 'static) -> Option<R> {

@@ -247,6 +247,9 @@ pub enum ConfigError {
     /// The runtime could not be started.
     #[error("cannot start: {0}")]
     Start(String),
+    /// [`blocking::Uploader`](crate::blocking::Uploader) was called where nothing may block.
+    #[error("blocking::Uploader was called within an asynchronous runtime: there, await vod_client::Uploader::upload")]
+    WithinRuntime,
 }
 
 /// An upload that did not succeed: what was tried, how often, for how long, and what came of it.

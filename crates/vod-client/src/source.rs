@@ -22,11 +22,49 @@ pub use self::cache::Identity;
 pub(crate) use self::{cache::Cache, digests::Digests, parts::Parts};
 use crate::error::SourceError;
 
-/// What can be uploaded.
+/// What can be uploaded: bytes that can be read at any place, as often as it takes.
 ///
-/// Its methods may block: with [`Work::Pool`] they are called where that is allowed.
+/// [`FileSource`] and [`BytesSource`] are sources; so is whatever says how long it is and fills a buffer. Here a film that
+/// lies behind a header which is not to be uploaded:
+///
+/// ```
+/// use std::io;
+/// use vod_client::{FileSource, Source, SourceError};
+///
+/// struct Behind {
+///     header: u64,
+///     file: FileSource,
+/// }
+///
+/// impl Source for Behind {
+///     fn len(&self) -> u64 {
+///         self.file.len() - self.header
+///     }
+///
+///     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+///         self.file.read_at(self.header + offset, buffer)
+///     }
+///
+///     fn check_unchanged(&self) -> Result<(), SourceError> {
+///         self.file.check_unchanged()
+///     }
+///     // No identity: the file's is that of other bytes.
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("film.bin");
+/// # std::fs::write(&path, b"header, film")?;
+/// let film = Behind { header: 8, file: FileSource::open(&path)? };
+/// let mut bytes = [0; 4];
+/// film.read_at(0, &mut bytes)?;
+/// assert_eq!((film.len(), &bytes), (4, b"film"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Its methods may block, but for [`len`](Self::len): with [`Work::Pool`] they are called on threads where that is
+/// allowed, several at once.
 pub trait Source: Send + Sync + 'static {
-    /// The length in bytes, as it was when the source was made.
+    /// The length in bytes, as it was when the source was made. It is asked often, and where nothing may block.
     fn len(&self) -> u64;
 
     /// Is there nothing in it?
@@ -55,23 +93,31 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-impl<S: Source + ?Sized> Source for Arc<S> {
-    fn len(&self) -> u64 {
-        (**self).len()
-    }
+/// What points at a source is one.
+macro_rules! points_at_a_source {
+    ($pointer:ident) => {
+        impl<S: Source + ?Sized> Source for $pointer<S> {
+            fn len(&self) -> u64 {
+                (**self).len()
+            }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        (**self).read_at(offset, buffer)
-    }
+            fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+                (**self).read_at(offset, buffer)
+            }
 
-    fn check_unchanged(&self) -> Result<(), SourceError> {
-        (**self).check_unchanged()
-    }
+            fn check_unchanged(&self) -> Result<(), SourceError> {
+                (**self).check_unchanged()
+            }
 
-    fn identity(&self) -> Option<Identity> {
-        (**self).identity()
-    }
+            fn identity(&self) -> Option<Identity> {
+                (**self).identity()
+            }
+        }
+    };
 }
+
+points_at_a_source!(Arc);
+points_at_a_source!(Box);
 
 /// A file on disk.
 #[derive(Debug)]

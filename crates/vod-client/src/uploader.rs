@@ -285,8 +285,7 @@ impl Options {
 /// file resumes it.
 ///
 /// ```no_run
-/// use vod_client::{Credentials, FileFacts, FileSource, Uploader};
-/// use vod_proto::sign::SecretKey;
+/// use vod_client::{Credentials, FileFacts, FileSource, SecretKey, Uploader};
 ///
 /// # async fn upload() -> Result<(), Box<dyn std::error::Error>> {
 /// let credentials = Credentials::new("AKID…", SecretKey::new(std::env::var("VOD_SECRET_KEY")?));

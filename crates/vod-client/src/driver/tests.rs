@@ -665,6 +665,54 @@ async fn what_was_read_once_is_not_read_again_unless_the_server_refused_it() {
     assert_eq!(upload(Server::default()).await, (true, hashed_and_sent), "as if for the first time");
 }
 
+/// A source that must not be read on the thread that serves the sockets.
+struct Elsewhere(BytesSource, std::thread::ThreadId, Mutex<Vec<&'static str>>);
+
+impl Elsewhere {
+    fn called(&self, what: &'static str) {
+        assert_ne!(std::thread::current().id(), self.1, "{what} may block, and is called where nothing may");
+        let mut called = self.2.lock().unwrap();
+        if !called.contains(&what) {
+            called.push(what);
+        }
+    }
+}
+
+impl Source for Elsewhere {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.called("read_at");
+        self.0.read_at(offset, buffer)
+    }
+
+    fn check_unchanged(&self) -> Result<(), SourceError> {
+        self.called("check_unchanged");
+        Ok(())
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.called("identity");
+        None
+    }
+}
+
+#[tokio::test]
+async fn whatever_of_a_source_may_block_is_called_elsewhere() {
+    let cache = tempfile::tempdir().unwrap();
+    let source = Arc::new(Elsewhere(BytesSource::new(bytes()), std::thread::current().id(), Mutex::default()));
+    let server = Server::default();
+    let credentials = Credentials::new("id", SecretKey::new(KEY));
+    let options = Options { work: Work::Pool, digest_cache: Some(cache.path().to_owned()), ..options() };
+    let uploader = Uploader::with_connector("http://mock.test".parse().unwrap(), credentials, server.connector());
+    let facts = FileFacts::from_path("a.mp4".as_ref());
+    uploader.options(options).upload(Arc::clone(&source), facts).await.unwrap();
+    let called = source.2.lock().unwrap().clone();
+    assert_eq!(called, ["identity", "read_at", "check_unchanged"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_empty_source_is_refused_before_anything_is_sent() {
     let server = Server::default();
