@@ -18,7 +18,7 @@ use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, Journal, MemoryStore, Mo
 use vod_proto::{Family, FileFacts, PartSpan, action::Role, sign::SecretKey};
 use vod_serve::journal::Whose;
 
-use super::net::Net;
+use super::net::{Net, SimConnector};
 use crate::{
     format::{self, Size},
     source::{self, SourceFacts},
@@ -85,6 +85,8 @@ struct Case {
     family: Family,
     work: Work,
     when: When,
+    /// Is the file uploaded again by the same uploader, over what it has left of connections?
+    same: bool,
 }
 
 struct Stage {
@@ -110,21 +112,28 @@ impl Stage {
         Self { case, bytes, facts, net, mock, journal, epoch }
     }
 
-    /// An uploader of its own, with its connections, as every process has one.
-    async fn upload(&self, seed: u64, observe: impl FnMut(Event) + Send) -> Result<UploadReport, UploadError> {
+    /// An uploader with connections of its own.
+    fn uploader(&self, client: usize) -> Uploader<SimConnector> {
         let options = Options {
             family: self.case.family,
             part_size: Some(PART),
             parallel: 2,
-            seed,
+            seed: 1,
             work: self.case.work,
             clock: vod_client::WallClock::fixed(self.epoch),
             ..Options::default()
         };
         let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
-        let connector = self.net.connector(usize::try_from(seed).unwrap());
-        let uploader =
-            Uploader::with_connector("http://mock.sim".parse().unwrap(), credentials, connector).options(options);
+        let connector = self.net.connector(client);
+        Uploader::with_connector("http://mock.sim".parse().unwrap(), credentials, connector).options(options)
+    }
+
+    /// Uploads the file, and lets go of the uploader.
+    async fn upload(
+        &self,
+        uploader: Uploader<SimConnector>,
+        observe: impl FnMut(Event) + Send,
+    ) -> Result<UploadReport, UploadError> {
         let source = BytesSource::new(self.bytes.clone());
         uploader.upload_observed(source, FileFacts::from_path("a.mp4".as_ref()), observe).await
     }
@@ -159,29 +168,36 @@ fn drop_after(polls: u32, case: Case) -> bool {
                 known.lock().unwrap().push(span);
             }
         };
-        let ended = polled(stage.upload(1, observe), polls, case.when).await;
+        let uploader = stage.uploader(1);
+        let kept = case.same.then(|| uploader.clone().seed(2));
+        let ended = polled(stage.upload(uploader, observe), polls, case.when).await;
         dropped.store(true, Ordering::Relaxed);
 
-        // Its connections are let go of as soon as their tasks have had a turn, with whatever was half sent on them.
-        for _ in 0..TURNS {
-            tokio::task::yield_now().await;
+        if !case.same {
+            // Its connections are let go of as soon as their tasks have had a turn, with whatever was half sent on them.
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(stage.net.held_by(1), 0, "{told}: connections go on");
         }
-        assert_eq!(stage.net.held_by(1), 0, "{told}: connections go on");
 
-        // Nothing is left of it: no task, no connection, no further request.
+        // Nothing goes on: no request follows, and without the uploader no task and no connection is left.
         tokio::time::sleep(MOMENT).await;
-        assert_eq!(stage.net.open(), 0, "{told}: connections are left");
-        assert_eq!(tasks(), without_clients, "{told}: tasks are left");
         let last = stage.journal.last_seq();
-        tokio::time::sleep(SETTLED).await;
-        assert_eq!(stage.journal.last_seq(), last, "{told}: requests come after the drop");
+        if !case.same {
+            assert_eq!(stage.net.open(), 0, "{told}: connections are left");
+            assert_eq!(tasks(), without_clients, "{told}: tasks are left");
+            tokio::time::sleep(SETTLED).await;
+            assert_eq!(stage.journal.last_seq(), last, "{told}: requests come after the drop");
+        }
 
         // What the mock acknowledged, and so all that the client knows of, is not sent again.
         let acknowledged = stage.parts_behind(0, true);
         for span in known.into_inner().unwrap() {
             assert!(acknowledged.contains(&span), "{told}: {span} was told to be there");
         }
-        let report = stage.upload(2, drop).await.unwrap_or_else(|error| panic!("{told}: {error}"));
+        let uploader = kept.unwrap_or_else(|| stage.uploader(2).seed(2));
+        let report = stage.upload(uploader, drop).await.unwrap_or_else(|error| panic!("{told}: {error}"));
         let mut again = stage.parts_behind(last, false);
         if case.family == Family::Legacy && again.first().is_some_and(|span| span.offset == 0) {
             // With its first part the family asks what there is.
@@ -215,7 +231,7 @@ fn check(case: Case) {
 #[track_caller]
 fn check_inline(family: Family) {
     for when in [When::AtOnce, When::Woken, When::Between] {
-        check(Case { family, work: Work::Inline, when });
+        check(Case { family, work: Work::Inline, when, same: false });
     }
 }
 
@@ -237,6 +253,14 @@ fn an_upload_of_the_legacy_family_is_resumed_wherever_it_was_dropped() {
 #[test]
 fn an_upload_that_reads_on_other_threads_is_resumed_wherever_it_was_dropped() {
     for family in Family::ALL {
-        check(Case { family, work: Work::Pool, when: When::AtOnce });
+        check(Case { family, work: Work::Pool, when: When::AtOnce, same: false });
+    }
+}
+
+#[test]
+fn an_upload_that_was_dropped_is_resumed_over_the_connections_that_it_left() {
+    for (family, when) in [(Family::Server, When::Between), (Family::Legacy, When::Between), (Family::Ugc, When::Woken)]
+    {
+        check(Case { family, work: Work::Inline, when, same: true });
     }
 }
