@@ -2,6 +2,7 @@
 //!
 //! - `digests`: what is resumed is not read again.
 //! - `exit_codes`: the page of exit codes; `explain`.
+//! - `fate`: failures that may hide a stored file.
 //! - `interrupt`: Ctrl-C.
 //! - `keys`: secrets, from files.
 //! - `limits`: the page of retries.
@@ -18,6 +19,8 @@
 mod digests;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
+#[path = "cli/fate.rs"]
+mod fate;
 #[path = "cli/interrupt.rs"]
 mod interrupt;
 #[path = "cli/keys.rs"]
