@@ -4,13 +4,14 @@ mod diff;
 mod exchanges;
 mod export;
 mod lint;
+mod replay;
 mod show;
 mod verify;
 
 use std::{
     ffi::OsString,
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -28,6 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Answers from a recording, without asking anybody
+    Replay(replay::Args),
     /// Shows what happened: a table of uploads, and a timeline
     Show(show::Args),
     /// Says which rules of the protocol the client broke, and which exchanges prove it
@@ -42,8 +45,13 @@ enum Command {
 
 /// Runs the command line. `args` begins with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
+    // A log that cannot be written is not to be written about: a server would die of a full disk.
+    let _ = log.with_writer(io::stderr).log_internal_errors(false).try_init();
     match Cli::try_parse_from(args) {
         Ok(Cli { command }) => ExitCode::from(match command {
+            Command::Replay(args) => replay::run(args),
             Command::Show(args) => show::run(&args),
             Command::Lint(args) => lint::run(&args),
             Command::Diff(args) => diff::run(&args),

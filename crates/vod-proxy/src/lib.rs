@@ -2,6 +2,7 @@
 //!
 //! - [`recording`]: a recording on disk: what it holds, how it is read, and what is wrong with a damaged one.
 //! - [`subject()`]: who and what a request is about, for a server that knows no account.
+//! - [`replay`]: answers from a recording, offline.
 //! - [`look`]: what became of each upload, and what differs between two lists of exchanges; [`har`]: for other tools.
 //! - [`cli`]: the `vod-proxy` command line; [`exit`]: its exit codes.
 
@@ -10,7 +11,9 @@ pub mod exit;
 pub mod har;
 pub mod look;
 pub mod recording;
+pub mod replay;
 mod subject;
 
 pub use recording::{Manifest, Recording, RecordingError};
+pub use replay::{Replay, ReplayConfig, ReplayError, ReplayServer, Timing};
 pub use subject::subject;

@@ -1,0 +1,158 @@
+//! The mind of a replay: reads a request, asks the script, gives the answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body_util::{BodyExt as _, Empty};
+use vod_proto::exchange::End;
+use vod_serve::{
+    Answer, Effects, Head, Host, Journal, Receipt, ReplyOut, Stakes, Subject,
+    body::{Body, BodyError},
+    host::AsideBody,
+};
+
+use super::{
+    answer,
+    asked::{Asked, Seen},
+    miss::{Miss, Misses},
+    script::{Script, is_silent},
+    timing::Timing,
+};
+use crate::{recording::Bodies, subject};
+
+pub(super) struct ReplayHost {
+    pub(super) script: Arc<Mutex<Script>>,
+    pub(super) misses: Mutex<Misses>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) bodies: Bodies,
+    pub(super) timing: Timing,
+    /// Is there somebody who kills clients, as they were killed when this was recorded?
+    pub(super) kills: bool,
+}
+
+/// A request that was read, and its body.
+pub(super) struct Read {
+    asked: Asked,
+    seen: Seen,
+}
+
+/// An answer that was taken from the script, and is put back unless somebody gets it.
+struct Taken {
+    script: Arc<Mutex<Script>>,
+    at: Option<usize>,
+}
+
+impl Receipt for Taken {
+    fn handed_over(mut self: Box<Self>) {
+        self.at = None;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            lock(&self.script).give_back(at);
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ReplayHost {
+    fn missed(&self, miss: &Miss) -> Answer {
+        tracing::warn!("{miss}");
+        lock(&self.misses).note(miss);
+        let mut reply = ReplyOut::json(miss.to_json());
+        reply.status = 501;
+        // A page of another origin may read it too, or its developer would never see why.
+        reply.headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
+        Answer { reply, tail: None, accepted: false, receipt: None }
+    }
+}
+
+impl Host for ReplayHost {
+    type Caller = Asked;
+    type Staged = Read;
+
+    async fn subject(&self, head: &Head) -> (Subject, Asked) {
+        let redactor = self.journal.redactor();
+        let mut subject = subject(head, redactor);
+        let script = lock(&self.script);
+        let asked = script.read(head.method.as_str(), &head.host(), &redactor.target(head.target()));
+        if let Some(part) = subject.part {
+            subject.part_number = script.part_number(subject.action.as_deref(), subject.file_sha1, part);
+        }
+        drop(script);
+        (subject, asked)
+    }
+
+    fn is_known(&self, _: &Asked) -> bool {
+        true
+    }
+
+    async fn read(&self, _: &Head, asked: Asked, body: &mut Body) -> Result<Read, BodyError> {
+        let breaks_off = lock(&self.script).breaks_off(&asked);
+        if let Some(after) = breaks_off {
+            while body.len() < after && body.next().await?.is_some() {}
+            // Somebody else may have taken it meanwhile; then this one is read on.
+            let mut script = lock(&self.script);
+            if body.len() >= after
+                && script.breaks_off(&asked).is_some()
+                && let Ok(turn) = script.next(&asked, None)
+            {
+                return Err(body.break_off(turn.exchange.end));
+            }
+        }
+        while body.next().await?.is_some() {}
+        let seen = Seen { len: body.len(), sha1: (!body.is_empty()).then(|| body.sha1()) };
+        Ok(Read { asked, seen })
+    }
+
+    fn stakes(&self, _: &Read) -> Stakes {
+        Stakes::default()
+    }
+
+    async fn has_session(&self, _: &Subject) -> bool {
+        false
+    }
+
+    async fn expire_session(&self, _: &Subject) {}
+
+    fn body_ceiling(&self, _: &Subject) -> u64 {
+        u64::MAX
+    }
+
+    async fn commit(&self, Read { asked, seen }: Read, _: Effects) -> Result<Answer, End> {
+        let turn = lock(&self.script).next(&asked, Some(seen));
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(miss) => return Ok(self.missed(&miss)),
+        };
+        if is_silent(&turn.exchange) {
+            return if self.kills { Ok(answer::nothing()) } else { Err(End::Closed) };
+        }
+        let mut taken = Box::new(Taken { script: Arc::clone(&self.script), at: Some(turn.at) });
+        let wait = self.timing.wait(&turn.exchange);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        if turn.exchange.end != End::Replied {
+            // It is a failure that is given here, and nothing that anybody gets whole.
+            taken.at = None;
+        }
+        answer::recorded(&turn.exchange, &self.bodies, taken).await
+    }
+
+    fn dress(&self, _: &Head, _: &mut ReplyOut) {}
+
+    fn is_aside(&self, _: &str) -> bool {
+        false
+    }
+
+    async fn aside(&self, _: http::Request<hyper::body::Incoming>) -> http::Response<AsideBody> {
+        http::Response::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync())
+    }
+}

@@ -1,0 +1,210 @@
+//! The core of a replay: which recorded exchange answers a request, or why none does. It does no I/O and reads no clock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use vod_proto::{
+    Exchange, PartSpan,
+    exchange::{End, Mark},
+};
+
+use super::{
+    asked::{Asked, Key, Reading, Seen},
+    miss::{Miss, Nearest, Why},
+    numbers::Numbers,
+};
+
+/// The exchanges of a recording, and which of them were used.
+#[derive(Debug)]
+pub(super) struct Script {
+    recorded: Vec<Arc<Exchange>>,
+    turns: BTreeMap<Key, Turns>,
+    /// How often each was used.
+    used: Vec<u32>,
+    reading: Reading,
+    numbers: Numbers,
+}
+
+/// The exchanges of one role, by their places in the recording.
+#[derive(Debug, Default)]
+struct Turns {
+    all: Vec<usize>,
+    left: BTreeSet<usize>,
+}
+
+/// The exchange that answers a request.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) at: usize,
+    pub(super) exchange: Arc<Exchange>,
+}
+
+/// What a recording says about how its requests are to be read, beside what stands in its exchanges.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    /// Parameters that are secrets beside those of the protocol.
+    pub(super) secrets: Vec<String>,
+}
+
+/// Nobody was there any more to get an answer.
+pub(super) const fn is_silent(exchange: &Exchange) -> bool {
+    matches!(exchange.end, End::ClientGone { .. } | End::Killed)
+}
+
+/// After how many bytes of the request's body the exchange ended without an answer, if it did within the body.
+pub(super) fn broke_off(exchange: &Exchange) -> Option<u64> {
+    let broken = matches!(exchange.end, End::Reset | End::Closed | End::Timeout) && exchange.reply.is_none();
+    (broken && !was_read(exchange)).then_some(exchange.request.body.len)
+}
+
+/// Was the body of its request read to the end?
+fn was_read(exchange: &Exchange) -> bool {
+    let header = |wanted: &str| exchange.request.headers.iter().find(|(name, _)| name == wanted);
+    let Mark { len, sha1, .. } = exchange.request.body;
+    if sha1.is_some() {
+        return true;
+    }
+    match header("content-length").and_then(|(_, value)| value.parse::<u64>().ok()) {
+        Some(announced) => announced <= len,
+        None => len == 0 && header("transfer-encoding").is_none(),
+    }
+}
+
+impl Script {
+    /// A script of these exchanges, in this order.
+    pub(super) fn new(exchanges: impl IntoIterator<Item = Exchange>, rules: Rules) -> Self {
+        let recorded: Vec<_> = exchanges.into_iter().map(Arc::new).collect();
+        let everything = Reading { accounts: true, hosts: true, secrets: rules.secrets };
+        let mut keys: Vec<_> = recorded.iter().map(|exchange| read(&everything, exchange).key).collect();
+        let several = |of: fn(&Key) -> Option<&String>| {
+            let mut different = keys.iter().filter_map(of);
+            different.next().is_some_and(|first| different.any(|other| other != first))
+        };
+        // Where there is but one, another may take its place: a test has credentials of its own.
+        let accounts = several(|key| key.account.as_ref());
+        let hosts = several(|key| key.host.as_ref());
+        for key in &mut keys {
+            key.account.take_if(|_| !accounts);
+            key.host.take_if(|_| !hosts);
+        }
+        let mut turns = BTreeMap::<_, Turns>::new();
+        for (at, key) in keys.into_iter().enumerate() {
+            let turns = turns.entry(key).or_default();
+            turns.all.push(at);
+            turns.left.insert(at);
+        }
+        let numbers = Numbers::of(recorded.iter().map(|exchange| &**exchange));
+        let used = vec![0; recorded.len()];
+        Self { recorded, turns, used, reading: Reading { accounts, hosts, ..everything }, numbers }
+    }
+
+    /// Reads a request whose target is redacted already.
+    pub(super) fn read(&self, method: &str, host: &str, target: &str) -> Asked {
+        self.reading.read(method, host, target)
+    }
+
+    /// The number of the part that a request sends, from 1, as far as the recording tells.
+    pub(super) fn part_number(
+        &self,
+        action: Option<&str>,
+        upload: Option<vod_proto::Sha1>,
+        part: PartSpan,
+    ) -> Option<u64> {
+        self.numbers.number(action?.parse().ok(), upload, part)
+    }
+
+    /// After how many bytes of its body the request breaks off that comes now, if it does.
+    pub(super) fn breaks_off(&self, asked: &Asked) -> Option<u64> {
+        let at = self.answering(self.turns.get(&asked.key)?)?;
+        let recorded = &self.recorded[at];
+        asked.differences(&read(&self.reading, recorded)).is_empty().then(|| broke_off(recorded))?
+    }
+
+    /// What answers a request. Of a body that breaks off before its end nothing is `seen`.
+    ///
+    /// The first exchange of its role that is left must be the same request. Exchanges that ended without anybody there
+    /// are passed over, as long as another is left behind them.
+    pub(super) fn next(&mut self, asked: &Asked, seen: Option<Seen>) -> Result<Turn, Box<Miss>> {
+        let Some(turns) = self.turns.get(&asked.key) else { return Err(self.miss(asked, Why::Unmatched)) };
+        let again = || turns.all.last().filter(|_| asked.key.is_preflight());
+        let next = self.answering(turns).or_else(|| turns.left.first().or_else(again).copied());
+        let Some(at) = next else {
+            let times = turns.all.iter().map(|at| (self.recorded[*at].seq, self.used[*at])).collect();
+            return Err(self.miss(asked, Why::Exhausted(times)));
+        };
+        let exchange = Arc::clone(&self.recorded[at]);
+        let differences = self.differences(asked, seen, at);
+        if !differences.is_empty() {
+            let nearest = Nearest { seq: exchange.seq, name: exchange.name(), differences };
+            return Err(Box::new(Miss { asked: asked.name(), why: Why::Unmatched, nearest: Some(nearest) }));
+        }
+        if let Some(turns) = self.turns.get_mut(&asked.key) {
+            turns.left.remove(&at);
+        }
+        self.used[at] += 1;
+        Ok(Turn { at, exchange })
+    }
+
+    /// An answer that nobody got is there again.
+    pub(super) fn give_back(&mut self, at: usize) {
+        let Some(exchange) = self.recorded.get(at) else { return };
+        let key = read(&self.reading, exchange).key;
+        if let Some(turns) = self.turns.get_mut(&key) {
+            turns.left.insert(at);
+            self.used[at] = self.used[at].saturating_sub(1);
+        }
+    }
+
+    /// The exchanges that nobody asked for, in the order of the recording. Nobody need ask again what nobody waited for then,
+    /// nor what a browser asks as it likes.
+    pub(super) fn unused(&self) -> Vec<Arc<Exchange>> {
+        let asked = self.turns.iter().filter(|(key, _)| !key.is_preflight());
+        let left: BTreeSet<_> = asked.flat_map(|(_, turns)| &turns.left).collect();
+        let left = left.into_iter().map(|at| &self.recorded[*at]);
+        left.filter(|exchange| !is_silent(exchange)).cloned().collect()
+    }
+
+    /// The first that is left and answers.
+    fn answering(&self, turns: &Turns) -> Option<usize> {
+        turns.left.iter().copied().find(|at| !is_silent(&self.recorded[*at]))
+    }
+
+    fn differences(&self, asked: &Asked, seen: Option<Seen>, at: usize) -> Vec<String> {
+        let recorded = &self.recorded[at];
+        let mut differences = asked.differences(&read(&self.reading, recorded));
+        let Mark { len, sha1, .. } = recorded.request.body;
+        if let Some(seen) = seen.filter(|_| was_read(recorded)) {
+            if seen.len != len {
+                differences.push(format!("the body has {} bytes: recorded {len}", seen.len));
+            } else if let (Some(now), Some(then)) = (seen.sha1, sha1)
+                && now != then
+            {
+                differences.push(format!("the body has SHA-1 {now}: recorded {then}"));
+            }
+        }
+        differences
+    }
+
+    /// Nothing answers: the nearest that was recorded is named, for whoever looks for what went wrong.
+    fn miss(&self, asked: &Asked, why: Why) -> Box<Miss> {
+        let nearest = self.turns.iter().max_by_key(|(key, turns)| {
+            (asked.key.likeness(key), !turns.left.is_empty(), std::cmp::Reverse(turns.all.first()))
+        });
+        let at = nearest.and_then(|(_, turns)| turns.left.first().or(turns.all.last()));
+        let nearest = at.map(|at| {
+            let exchange = &self.recorded[*at];
+            Nearest { seq: exchange.seq, name: exchange.name(), differences: self.differences(asked, None, *at) }
+        });
+        Box::new(Miss { asked: asked.name(), why, nearest })
+    }
+}
+
+fn read(reading: &Reading, exchange: &Exchange) -> Asked {
+    let request = &exchange.request;
+    reading.read(&request.method, &request.host, &request.target)
+}
+
+#[cfg(test)]
+mod tests;
