@@ -180,9 +180,9 @@ pub struct Options {
     /// [`TransportError::Stalled`](crate::TransportError::Stalled), and may be made again. How long a part takes
     /// altogether has no limit: at 32 KiB/s one of 1 MiB is left alone for all its 32 s.
     ///
-    /// A byte of a part moves when the system takes it, which keeps some 512 KiB for itself, and the head of a reply
-    /// when all of it is there. So the slowest link that is left alone for sure makes 20 KiB/s, and an answer that
-    /// takes the server longer than this is asked about.
+    /// A byte of a part moves when the system takes it, of which some 700 KiB may be under way at both ends together,
+    /// and the head of a reply when all of it is there. So the slowest link that is left alone for sure makes 24 KiB/s,
+    /// and an answer that takes the server longer than this is asked about.
     ///
     /// What a proxy has taken in counts as moved: behind one that swallows whole parts and passes them on over a slow
     /// link, allow for the time that a part takes there.

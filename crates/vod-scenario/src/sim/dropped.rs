@@ -14,7 +14,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Handle};
 use vod_client::{BytesSource, Credentials, Event, Options, UploadError, UploadReport, Uploader, Work};
-use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, Journal, MemoryStore, Mock, UploadState, WallClock};
+use vod_mock::{
+    Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, Fault, Journal, MemoryStore, Mock, Plan, UploadState, Verdict, WallClock,
+};
 use vod_proto::{Family, FileFacts, PartSpan, action::Role, sign::SecretKey};
 use vod_serve::journal::Whose;
 
@@ -87,6 +89,22 @@ struct Case {
     when: When,
     /// Is the file uploaded again by the same uploader, over what it has left of connections?
     same: bool,
+    /// Is there trouble to ride out, so that it also waits to try again, and asks what became of its finish?
+    trouble: bool,
+}
+
+impl Case {
+    fn plan(self) -> Plan {
+        if !self.trouble {
+            return Plan::default();
+        }
+        let faults = vec![
+            Fault::on(self.family.open()).attempt(1).before_read(Verdict::http(503)),
+            Fault::on(self.family.part()).part(2).attempt(1).before_commit(Verdict::http(500)),
+            Fault::on(self.family.finish()).attempt(1).after_commit(Verdict::Reset),
+        ];
+        Plan { faults }
+    }
 }
 
 struct Stage {
@@ -104,8 +122,13 @@ impl Stage {
         let (bytes, facts) = source::in_memory(&format::Source { size: Size::new(SIZE), seed: 5 });
         let epoch = Timestamp::from_second(1_488_326_400).unwrap();
         let (net, journal) = (Net::default(), Journal::memory(1));
-        let config =
-            Config { clock: WallClock::fixed(epoch), seed: 1, journal: Arc::clone(&journal), ..Config::default() };
+        let config = Config {
+            clock: WallClock::fixed(epoch),
+            seed: 1,
+            plan: case.plan(),
+            journal: Arc::clone(&journal),
+            ..Config::default()
+        };
         let mock = Mock::open(config, MemoryStore::new()).await.unwrap();
         let (serving, listener) = (Arc::clone(&mock), net.listen());
         tokio::spawn(async move { match serving.serve(listener).await {} });
@@ -216,7 +239,13 @@ fn drop_after(polls: u32, case: Case) -> bool {
         let all = stage.journal.kept(&Whose::Everybody).exchanges;
         let inits =
             all.iter().filter(|exchange| exchange.known_action().map(|action| action.role()) == Some(Role::Open));
-        assert!(inits.count() <= 2, "{told}: it is opened once, and once more: {report:?}");
+        // Once, once more after the drop, and with trouble once more for the refusal and for the lost finish.
+        let most = if case.trouble { 4 } else { 2 };
+        assert!(inits.count() <= most, "{told}: it is opened again without need: {report:?}");
+        if ended.is_some() {
+            let idle: Vec<_> = stage.mock.fates().into_iter().filter(|fate| fate.struck == 0).collect();
+            assert!(idle.is_empty(), "{told}: there was no trouble: {idle:?}");
+        }
         ended.is_none()
     })
 }
@@ -231,7 +260,7 @@ fn check(case: Case) {
 #[track_caller]
 fn check_inline(family: Family) {
     for when in [When::AtOnce, When::Woken, When::Between] {
-        check(Case { family, work: Work::Inline, when, same: false });
+        check(Case { family, work: Work::Inline, when, same: false, trouble: false });
     }
 }
 
@@ -253,7 +282,7 @@ fn an_upload_of_the_legacy_family_is_resumed_wherever_it_was_dropped() {
 #[test]
 fn an_upload_that_reads_on_other_threads_is_resumed_wherever_it_was_dropped() {
     for family in Family::ALL {
-        check(Case { family, work: Work::Pool, when: When::AtOnce, same: false });
+        check(Case { family, work: Work::Pool, when: When::AtOnce, same: false, trouble: false });
     }
 }
 
@@ -261,6 +290,13 @@ fn an_upload_that_reads_on_other_threads_is_resumed_wherever_it_was_dropped() {
 fn an_upload_that_was_dropped_is_resumed_over_the_connections_that_it_left() {
     for (family, when) in [(Family::Server, When::Between), (Family::Legacy, When::Between), (Family::Ugc, When::Woken)]
     {
-        check(Case { family, work: Work::Inline, when, same: true });
+        check(Case { family, work: Work::Inline, when, same: true, trouble: false });
+    }
+}
+
+#[test]
+fn an_upload_that_rides_out_trouble_is_resumed_wherever_it_was_dropped() {
+    for (family, when) in [(Family::Server, When::AtOnce), (Family::Ugc, When::AtOnce), (Family::Server, When::Woken)] {
+        check(Case { family, work: Work::Inline, when, same: false, trouble: true });
     }
 }
