@@ -33,7 +33,7 @@ use vod_serve::{
 };
 
 use self::{
-    host::{ReplayHost, lock},
+    host::{Kills, ReplayHost, lock},
     script::{Rules, Script, is_silent},
 };
 pub use self::{
@@ -55,7 +55,8 @@ pub struct ReplayConfig {
     pub clock: WallClock,
     /// Also append what is asked, and what is answered, to this file, as lines of JSON. Default: memory alone.
     pub journal: Option<PathBuf>,
-    /// Who carries out the plan's kills.
+    /// Who carries out the plan's kills. Where there is somebody, a request in the place of one that was never answered,
+    /// because its client was killed or gone, gets no answer either: it is for the plan to kill the client again.
     pub killer: Option<Arc<dyn Killer>>,
     /// How TLS is spoken, on every connection. Default: not at all, plain HTTP.
     pub tls: Option<Tls>,
@@ -167,7 +168,7 @@ impl Replay {
         }
         exchanges.iter().try_for_each(|exchange| check_body(exchange, recording))?;
         let redaction = &recording.manifest().redaction;
-        let rules = Rules { secrets: redaction.parameters.clone() };
+        let rules = Rules { secrets: redaction.parameters.clone(), kills: config.killer.is_some() };
         let recorded = exchanges.len();
         let script = Arc::new(Mutex::new(Script::new(exchanges, rules)));
         let ReplayConfig { timing, plan, seed, clock, journal, killer, tls } = config;
@@ -181,6 +182,7 @@ impl Replay {
         let powers =
             Powers { spoils: false, rereads: false, kills: killer.is_some(), refuses: true, longest_body: None };
         let engine = Arc::new(Engine::new(plan, seed, powers)?);
+        let killer = killer.map(|by| Arc::new(Kills { by, script: Arc::clone(&script) }) as Arc<dyn Killer>);
         let host = Arc::new(ReplayHost {
             script,
             misses: Mutex::default(),

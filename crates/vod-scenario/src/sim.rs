@@ -2,6 +2,7 @@
 //!
 //! - `net`, `pipe`: the network; connections can be refused, closed, reset, and taken away from the dead.
 //! - `story`: one telling of a story.
+//! - `replayed`: tests that tell a story again, on a replay of what was recorded of it.
 //! - `dropped`: tests that drop an upload wherever it waits, and resume it.
 //! - `trace`: what a telling looked like, line by line.
 //!
@@ -12,6 +13,8 @@
 mod dropped;
 mod net;
 mod pipe;
+#[cfg(test)]
+mod replayed;
 mod story;
 mod trace;
 

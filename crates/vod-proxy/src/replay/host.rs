@@ -1,13 +1,17 @@
 //! The mind of a replay: reads a request, asks the script, gives the answer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body_util::{BodyExt as _, Empty};
 use vod_proto::exchange::End;
 use vod_serve::{
-    Answer, Effects, Head, Host, Journal, Receipt, ReplyOut, Stakes, Subject,
+    Answer, Effects, Head, Host, Journal, KillTarget, Killer, Receipt, ReplyOut, Stakes, Subject,
     body::{Body, BodyError},
     host::AsideBody,
 };
@@ -54,6 +58,24 @@ impl Drop for Taken {
         if let Some(at) = self.at {
             lock(&self.script).give_back(at);
         }
+    }
+}
+
+/// Kills by another's hand, and has the script hear of it.
+pub(super) struct Kills {
+    pub(super) by: Arc<dyn Killer>,
+    pub(super) script: Arc<Mutex<Script>>,
+}
+
+impl Killer for Kills {
+    fn kill<'a>(&'a self, target: KillTarget, fault: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            // Before anybody can take the client's place.
+            if target == KillTarget::Client {
+                lock(&self.script).client_killed();
+            }
+            self.by.kill(target, fault).await;
+        })
     }
 }
 

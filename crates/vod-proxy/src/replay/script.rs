@@ -25,6 +25,7 @@ pub(super) struct Script {
     used: Vec<u32>,
     reading: Reading,
     numbers: Numbers,
+    kills: bool,
 }
 
 /// The exchanges of one role, by their places in the recording.
@@ -46,6 +47,8 @@ pub(super) struct Turn {
 pub(super) struct Rules {
     /// Parameters that are secrets beside those of the protocol.
     pub(super) secrets: Vec<String>,
+    /// Is somebody there who kills clients, as they were killed then?
+    pub(super) kills: bool,
 }
 
 /// Nobody was there any more to get an answer.
@@ -97,7 +100,8 @@ impl Script {
         }
         let numbers = Numbers::of(recorded.iter().map(|exchange| &**exchange));
         let used = vec![0; recorded.len()];
-        Self { recorded, turns, used, reading: Reading { accounts, hosts, ..everything }, numbers }
+        let reading = Reading { accounts, hosts, ..everything };
+        Self { recorded, turns, used, reading, numbers, kills: rules.kills }
     }
 
     /// Reads a request whose target is redacted already.
@@ -125,7 +129,8 @@ impl Script {
     /// What answers a request. Of a body that breaks off before its end nothing is `seen`.
     ///
     /// The first exchange of its role that is left must be the same request. Exchanges that ended without anybody there
-    /// are passed over, as long as another is left behind them.
+    /// are passed over, as long as another is left behind them; but not where clients are killed as they were then: who gets
+    /// no answer now must be who got none then.
     pub(super) fn next(&mut self, asked: &Asked, seen: Option<Seen>) -> Result<Turn, Box<Miss>> {
         let Some(turns) = self.turns.get(&asked.key) else { return Err(self.miss(asked, Why::Unmatched)) };
         let again = || turns.all.last().filter(|_| asked.key.is_preflight());
@@ -166,9 +171,18 @@ impl Script {
         left.filter(|exchange| !is_silent(exchange)).cloned().collect()
     }
 
+    /// A client was killed, and what was cut off with it then is over: the next one does not wait for that.
+    pub(super) fn client_killed(&mut self) {
+        let Some(last) = self.used.iter().rposition(|used| *used > 0) else { return };
+        // Those that came behind the last that was used, and were under way at the same time.
+        let with_it = self.recorded[last + 1..].iter().take_while(|exchange| is_silent(exchange)).count();
+        let over = |at: &usize| *at <= last + with_it && is_silent(&self.recorded[*at]);
+        self.turns.values_mut().for_each(|turns| turns.left.retain(|at| !over(at)));
+    }
+
     /// The first that is left and answers.
     fn answering(&self, turns: &Turns) -> Option<usize> {
-        turns.left.iter().copied().find(|at| !is_silent(&self.recorded[*at]))
+        turns.left.iter().copied().find(|at| self.kills || !is_silent(&self.recorded[*at]))
     }
 
     fn differences(&self, asked: &Asked, seen: Option<Seen>, at: usize) -> Vec<String> {

@@ -15,7 +15,7 @@ use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store
 use vod_proto::sign::SecretKey;
 use vod_serve::{Journal, KillTarget, Killer, WallClock, journal::Whose};
 
-use super::net::Net;
+use super::net::{Net, SimConnector};
 use crate::{
     clock::Stopwatch,
     evidence::{ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The time of day when every simulation begins: 2017-03-01T00:00:00Z, in the protocol's own days.
-const EPOCH_S: i64 = 1_488_326_400;
+pub(super) const EPOCH_S: i64 = 1_488_326_400;
 
 /// How long a killed mock is away. Default 300 ms: longer than the client's first waits, so that it meets
 /// a refused connection, and shorter than its patience.
@@ -39,14 +39,14 @@ const MOMENT: Duration = Duration::from_millis(1);
 const SETTLED: Duration = Duration::from_secs(300);
 
 /// Somebody is to be killed.
-struct Ask {
-    target: KillTarget,
-    fault: String,
-    done: oneshot::Sender<()>,
+pub(super) struct Ask {
+    pub(super) target: KillTarget,
+    pub(super) fault: String,
+    pub(super) done: oneshot::Sender<()>,
 }
 
 /// Hands the mock's wish to whoever tells the story.
-struct SimKiller(mpsc::UnboundedSender<Ask>);
+pub(super) struct SimKiller(pub(super) mpsc::UnboundedSender<Ask>);
 
 impl Killer for SimKiller {
     fn kill<'a>(&'a self, target: KillTarget, fault: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
@@ -131,39 +131,13 @@ impl Story<'_> {
         Ok(Life { mock, task })
     }
 
-    /// A client of its own, as every process is.
-    fn client(&self, number: usize) -> Result<JoinHandle<Result<UploadReport, UploadError>>, NotRun> {
-        let client = &self.scenario.client;
-        let defaults = Options::default();
-        let options = Options {
-            family: client.family,
-            dialect: match client.dialect {
-                format::Dialect::Documented => vod_client::Dialect::Documented,
-                format::Dialect::Observed => vod_client::Dialect::Observed,
-            },
-            part_size: Some(client.part_size.bytes()),
-            parallel: client.parallel,
-            retry: RetryPolicy { attempts: self.scenario.attempts(), ..RetryPolicy::default() },
-            seed: self.seed.wrapping_add(number as u64),
-            work: Work::Inline,
-            clock: vod_client::WallClock::fixed(self.clock.now()),
-            token_life: client.token_life.unwrap_or(defaults.token_life),
-            stall_timeout: client.stall_timeout.unwrap_or(defaults.stall_timeout),
-            ..defaults
-        };
-        let endpoint =
-            "http://mock.sim".parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
-        let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
-        let uploader = Uploader::with_connector(endpoint, credentials, self.net.connector(number)).options(options);
-        let facts = self.scenario.facts();
-        let source = BytesSource::new(self.bytes.clone());
-        Ok(tokio::spawn(async move { uploader.upload(source, facts).await }))
-    }
-
     async fn step(&mut self, number: usize, mut life: Life) -> Result<Life, NotRun> {
         self.happened(Happening::StepBegan(number));
         let stopwatch = Stopwatch::start();
-        let mut client = self.client(number)?;
+        let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
+        let connector = self.net.connector(number);
+        let mut client =
+            client(self.scenario, self.seed, number, self.bytes.clone(), self.clock.now(), credentials, connector)?;
         let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.within));
         let end = loop {
             tokio::select! {
@@ -238,8 +212,44 @@ impl Story<'_> {
     }
 }
 
+/// A client of its own, as every process is, that begins at this time.
+pub(super) fn client(
+    scenario: &Scenario,
+    seed: u64,
+    number: usize,
+    bytes: Bytes,
+    now: Timestamp,
+    credentials: Credentials,
+    connector: SimConnector,
+) -> Result<JoinHandle<Result<UploadReport, UploadError>>, NotRun> {
+    let client = &scenario.client;
+    let defaults = Options::default();
+    let options = Options {
+        family: client.family,
+        dialect: match client.dialect {
+            format::Dialect::Documented => vod_client::Dialect::Documented,
+            format::Dialect::Observed => vod_client::Dialect::Observed,
+        },
+        part_size: Some(client.part_size.bytes()),
+        parallel: client.parallel,
+        retry: RetryPolicy { attempts: scenario.attempts(), ..RetryPolicy::default() },
+        seed: seed.wrapping_add(number as u64),
+        work: Work::Inline,
+        clock: vod_client::WallClock::fixed(now),
+        token_life: client.token_life.unwrap_or(defaults.token_life),
+        stall_timeout: client.stall_timeout.unwrap_or(defaults.stall_timeout),
+        ..defaults
+    };
+    let endpoint =
+        "http://mock.sim".parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
+    let uploader = Uploader::with_connector(endpoint, credentials, connector).options(options);
+    let facts = scenario.facts();
+    let source = BytesSource::new(bytes);
+    Ok(tokio::spawn(async move { uploader.upload(source, facts).await }))
+}
+
 /// The same words as the client's own JSON line.
-fn report(ended: Result<UploadReport, UploadError>) -> ClientReport {
+pub(super) fn report(ended: Result<UploadReport, UploadError>) -> ClientReport {
     match ended {
         Ok(report) => ClientReport {
             outcome: match report.outcome {

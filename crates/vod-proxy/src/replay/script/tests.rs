@@ -194,6 +194,26 @@ fn who_was_gone_or_killed_is_passed_over_unless_nothing_else_is_left() {
 }
 
 #[test]
+fn who_was_killed_gets_no_answer_again_where_somebody_kills_and_whoever_comes_next_does() {
+    let mut session = Session::default();
+    session.part(0, b"aaaa", OK);
+    session.broken_part(4, b"bbbb", End::Killed);
+    session.broken_part(8, b"cccc", End::Killed);
+    session.init(OK);
+    session.part(4, b"bbbb", OK);
+    session.part(8, b"cccc", OK);
+    session.broken_part(12, b"dddd", End::ClientGone { after: 1 });
+    let rules = Rules { kills: true, ..Rules::default() };
+    let mut script = Script::new(session.exchanges, rules);
+    assert_eq!(ask_part(&mut script, 0, b"aaaa"), Ok(1));
+    assert_eq!(ask_part(&mut script, 4, b"bbbb"), Ok(2));
+    // The other request that was under way then did not come this time.
+    script.client_killed();
+    assert_eq!((ask_part(&mut script, 4, b"bbbb"), ask_part(&mut script, 8, b"cccc")), (Ok(5), Ok(6)));
+    assert_eq!(ask_part(&mut script, 12, b"dddd"), Ok(7), "the next one is killed later");
+}
+
+#[test]
 fn an_answer_that_nobody_got_is_the_next_again() {
     let mut session = Session::default();
     session.part(0, b"aaaa", BUSY);
@@ -286,7 +306,7 @@ fn parameters_that_a_recording_names_as_secrets_do_not_count() {
     session.push("GET", &call(Action::FinishUpload, &[("sessionKey", "redacted-1")], 1), b"", Some(OK), End::Replied);
     let other = call(Action::FinishUpload, &[("SessionKey", "mine")], 2);
     assert!(ask(&mut script(&session), "GET", &other, b"").is_err());
-    let rules = Rules { secrets: vec!["sessionkey".to_owned()] };
+    let rules = Rules { secrets: vec!["sessionkey".to_owned()], ..Rules::default() };
     let mut script = Script::new(session.exchanges, rules);
     assert_eq!(ask(&mut script, "GET", &other, b""), Ok(1));
 }
