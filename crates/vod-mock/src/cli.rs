@@ -197,7 +197,7 @@ impl Failure {
             | Self::KillsMemory
             | Self::AdminWithoutToken(_)
             | Self::AdminToken { .. }
-            | Self::Tls(TlsArgsError::NoHome)
+            | Self::Tls(TlsArgsError::NoHome | TlsArgsError::DirWithoutTls)
             | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
             Self::Disk(_)

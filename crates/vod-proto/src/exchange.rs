@@ -47,6 +47,10 @@ pub struct Exchange {
     /// What was answered; none where no answer was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<ReplyRecord>,
+    /// Why a proxy answered itself instead of the server that was asked for: then `reply` is the proxy's own, and no word of
+    /// that server. None in all other exchanges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreached: Option<Unreached>,
     /// How it ended.
     pub end: End,
     /// The faults that struck, in order.
@@ -81,7 +85,7 @@ pub struct RequestRecord {
 pub struct Mark {
     /// How many bytes of it were read.
     pub len: u64,
-    /// Their SHA-1; none of a body that was empty or not read to its end.
+    /// Their SHA-1; none of a body that was empty, not read to its end, or not hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha1: Option<Sha1>,
     /// Their MD5, where it was checked anyway.
@@ -116,6 +120,24 @@ pub struct ReplyRecord {
     /// What is known of a body that is too long to stand here, or no text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
+}
+
+/// Why a proxy did not reach the server that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unreached {
+    /// It may not be asked for: nothing was tried, not even to resolve its name.
+    NotAllowed,
+    /// Its name has no address.
+    Unresolved,
+    /// It refused the connection.
+    Refused,
+    /// Its certificate is not trusted.
+    Untrusted,
+    /// It did not let itself be connected to in time.
+    Timeout,
+    /// The connection failed in another way, or what came over it was not HTTP.
+    Failed,
 }
 
 /// How an exchange ended.
@@ -396,6 +418,7 @@ mod tests {
                 tls: false,
             },
             reply: Some(ReplyRecord { status: 200, headers: vec![], body: body.to_owned(), mark: None }),
+            unreached: None,
             end,
             faults: vec![],
             times: Times { first_byte: Some(1), body_done: Some(2), reply_done: Some(3) },

@@ -1,6 +1,11 @@
 //! What is removed from an exchange before anyone keeps it.
 //!
 //! Secrets become placeholders, equal for equal, so that what is kept can still be compared and replayed.
+//!
+//! - [`Redactor`]: what it makes of targets, headers and texts; [`Rules`]: what is a secret beside what always is.
+//! - [`JsonRedaction`]: members of JSON objects, as a text streams by.
+
+mod json;
 
 use std::{
     borrow::Cow,
@@ -10,7 +15,10 @@ use std::{
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+
+pub use json::JsonRedaction;
 
 use crate::{
     Query,
@@ -21,7 +29,7 @@ use crate::{
 
 const SECRET_ID: &str = "SecretId";
 
-/// Query parameters whose values never leave the process, in whatever case they are written.
+/// Query parameters, and members of JSON objects, whose values never leave the process, in whatever case they are written.
 const SECRET_PARAMETERS: [&str; 4] = [SECRET_ID, "SecretKey", "Signature", "Token"];
 
 /// The parameter that is a URL, which may have a password and tokens in it.
@@ -42,6 +50,18 @@ const REMEMBERED_MOST: usize = 16;
 /// What signs a single request is no longer than this: 20 bytes in Base64. It has no room for what an upload signature says.
 const PROOF_MOST: usize = 28;
 
+/// What is a secret beside what always is. Names count in whatever case they are written. Default: nothing more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Rules {
+    /// Query parameters.
+    pub parameters: Vec<String>,
+    /// Headers, of requests and of replies.
+    pub headers: Vec<String>,
+    /// Members of JSON objects in replies, wherever they stand.
+    pub fields: Vec<String>,
+}
+
 /// Replaces secrets by placeholders.
 ///
 /// A long value becomes a keyed digest, so that two redactors with one key agree on it.
@@ -49,6 +69,7 @@ const PROOF_MOST: usize = 28;
 pub struct Redactor {
     /// The HMAC under the key, before anything is said to it.
     keyed: Hmac<Sha256>,
+    rules: Rules,
     numbered: Mutex<BTreeMap<String, usize>>,
     /// The first SecretIds that were seen, with their placeholders: they come with every request.
     secret_ids: [OnceLock<(String, String)>; REMEMBERED_MOST],
@@ -58,8 +79,14 @@ impl Redactor {
     /// A redactor with this key. The key itself is no secret of anyone: it only keeps placeholders apart.
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
+        Self::with_rules(key, Rules::default())
+    }
+
+    /// The same, with more secrets than the usual ones.
+    #[must_use]
+    pub fn with_rules(key: [u8; 32], rules: Rules) -> Self {
         let keyed = Hmac::new_from_slice(&key).expect("an HMAC key may have any length");
-        Self { keyed, numbered: Mutex::default(), secret_ids: Default::default() }
+        Self { keyed, rules, numbered: Mutex::default(), secret_ids: Default::default() }
     }
 
     /// A request target with the secret values of its query replaced. Everything else stays to the letter.
@@ -76,10 +103,11 @@ impl Redactor {
     pub fn push_target(&self, redacted: &mut String, target: &str, query: &Query) {
         let query_at = target.len() - query.raw_len();
         let mut copied = 0;
-        let may_be_secret = |pair: &Pair<'_>| b"sStTnN".iter().any(|first| pair.may_begin_with(*first));
+        let more = !self.rules.parameters.is_empty();
+        let may_be_secret = |pair: &Pair<'_>| more || b"sStTnN".iter().any(|first| pair.may_begin_with(*first));
         for (pair, value) in query.placed().filter(|(pair, value)| !value.is_empty() && may_be_secret(pair)) {
             let name = pair.name();
-            let Some(secret) = secret_parameter(&name) else {
+            let Some(secret) = self.secret_parameter(&name) else {
                 if let Some(shown) = self.shown_url(&name, pair) {
                     redacted.push_str(&target[copied..query_at + value.start]);
                     copied = query_at + value.end;
@@ -127,16 +155,43 @@ impl Redactor {
             fields.push('=');
             match &*pair.name() {
                 "s" => fields.push_str(&self.value(&secret_id)),
-                name if secret_parameter(name).is_some() => fields.push_str(&self.value(&pair.value(Decoding::Form))),
+                name if self.secret_parameter(name).is_some() => {
+                    fields.push_str(&self.value(&pair.value(Decoding::Form)))
+                }
                 _ => fields.push_str(pair.raw_value()),
             }
         }
         Some(UploadSignature::forge(&self.digest(value), &fields))
     }
 
+    /// The secret parameter of this name, in whatever case it is written.
+    fn secret_parameter<'n>(&self, name: &'n str) -> Option<&'n str> {
+        match secret_parameter(name) {
+            None => names(&self.rules.parameters, name).then_some(name),
+            known => known,
+        }
+    }
+
+    fn is_secret_field(&self, name: &str) -> bool {
+        secret_parameter(name).is_some() || names(&self.rules.fields, name)
+    }
+
+    /// The text of a body, with the values of members replaced that are secrets, if it is JSON and has any.
+    pub fn json<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.rules.fields.is_empty() && !may_name_secret(text) {
+            return Cow::Borrowed(text);
+        }
+        let redacted = JsonRedaction::whole(self, text);
+        if redacted == text { Cow::Borrowed(text) } else { Cow::Owned(redacted) }
+    }
+
     /// The value of a header, replaced where it is a secret. `name` is in lower case.
     pub fn header<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
-        if SECRET_HEADERS.contains(&name) { Cow::Owned(self.value(value)) } else { Cow::Borrowed(value) }
+        if SECRET_HEADERS.contains(&name) || names(&self.rules.headers, name) {
+            Cow::Owned(self.value(value))
+        } else {
+            Cow::Borrowed(value)
+        }
     }
 
     /// The placeholder of a secret value.
@@ -196,6 +251,25 @@ impl Redactor {
 /// The secret parameter of this name, in whatever case it is written.
 fn secret_parameter(name: &str) -> Option<&'static str> {
     SECRET_PARAMETERS.into_iter().find(|secret| secret.eq_ignore_ascii_case(name))
+}
+
+fn names(all: &[String], name: &str) -> bool {
+    all.iter().any(|one| one.eq_ignore_ascii_case(name))
+}
+
+/// Could a member have a name that is always a secret's? Asked of every reply, most of which have none.
+fn may_name_secret(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let named = |at: usize| {
+        let begins = |name: &str| {
+            let there = bytes.get(at..at + name.len());
+            there.is_some_and(|there| there.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        ["secret", "signature", "token"].into_iter().any(begins)
+    };
+    let mut firsts = memchr::memchr2_iter(b's', b't', bytes).chain(memchr::memchr2_iter(b'S', b'T', bytes));
+    // Letters may be written as numbers.
+    memchr::memmem::find(bytes, b"\\u").is_some() || firsts.any(named)
 }
 
 #[cfg(test)]
@@ -281,5 +355,23 @@ mod tests {
         let redactor = Redactor::new([7; 32]);
         assert_eq!(redactor.header("cookie", "session=1"), "redacted-n1");
         assert_eq!(redactor.header("user-agent", "x"), "x");
+    }
+
+    #[test]
+    fn rules_make_secrets_of_parameters_headers_and_fields_in_any_case() {
+        let rules = Rules {
+            parameters: vec!["procedureKey".to_owned()],
+            headers: vec!["X-Session".to_owned()],
+            fields: vec!["ticket".to_owned()],
+        };
+        let redactor = Redactor::with_rules([7; 32], rules);
+        assert_eq!(redactor.target("/?a=b&ProcedureKey=abc&c=d"), "/?a=b&ProcedureKey=redacted-n1&c=d");
+        assert_eq!(redactor.header("x-session", "abc"), "redacted-n1");
+        assert_eq!(redactor.json(r#"{"TICKET":"abc","a":"abc"}"#), r#"{"TICKET":"redacted-n1","a":"abc"}"#);
+        let plain = Redactor::new([7; 32]);
+        for text in [r#"{"ticket":"abc"}"#, r#"{"code":0,"message":"Start"}"#] {
+            assert!(matches!(plain.json(text), Cow::Borrowed(_)), "{text}");
+        }
+        assert_eq!(plain.json(r#"{"\u0054oken":"abc"}"#), r#"{"\u0054oken":"redacted-n1"}"#);
     }
 }

@@ -1,10 +1,15 @@
 //! The `vod-proxy` command line. What was asked for goes to stdout, everything else to stderr.
 
+mod ca;
 mod diff;
 mod exchanges;
 mod export;
+mod leaks;
 mod lint;
+mod pass;
+mod record;
 mod replay;
+mod serving;
 mod show;
 mod verify;
 
@@ -29,6 +34,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Passes requests on to real servers, and records them
+    Record(record::Args),
+    /// Passes requests on in the same way, and keeps nothing
+    Pass(pass::Args),
     /// Answers from a recording, without asking anybody
     Replay(replay::Args),
     /// Shows what happened: a table of uploads, and a timeline
@@ -39,6 +48,10 @@ enum Command {
     Diff(diff::Args),
     /// Writes the exchanges in the format of other tools
     Export(export::Args),
+    /// Looks for known secrets in recordings, in every form in which they may be written
+    Leaks(leaks::Args),
+    /// Makes, shows or exports the CA that clients have to trust
+    Ca(ca::Args),
     /// Says whether a recording is whole: its versions, its checksums, its bodies, its end
     Verify(verify::Args),
 }
@@ -51,11 +64,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let _ = log.with_writer(io::stderr).log_internal_errors(false).try_init();
     match Cli::try_parse_from(args) {
         Ok(Cli { command }) => ExitCode::from(match command {
+            Command::Record(args) => record::run(args),
+            Command::Pass(args) => pass::run(args),
             Command::Replay(args) => replay::run(args),
             Command::Show(args) => show::run(&args),
             Command::Lint(args) => lint::run(&args),
             Command::Diff(args) => diff::run(&args),
             Command::Export(args) => export::run(&args),
+            Command::Leaks(args) => leaks::run(&args),
+            Command::Ca(args) => ca::run(args),
             Command::Verify(args) => verify::run(&args),
         }),
         Err(error) => {

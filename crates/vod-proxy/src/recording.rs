@@ -9,9 +9,11 @@
 //!
 //! - [`Manifest`]: what `recording.toml` says.
 //! - `bodies`: what is kept under its own SHA-1.
+//! - `making`: making one, or going on in it.
 //! - `verify`: is all there that should be?
 
 mod bodies;
+mod making;
 mod manifest;
 mod verify;
 
@@ -24,6 +26,7 @@ use vod_proto::Exchange;
 use vod_serve::journal::{self, FileEnd, JournalError};
 
 pub use bodies::{Bodies, Draft};
+pub use making::Wanted;
 pub use manifest::{FORMAT, KeptBodies, Manifest, ManifestError, Redaction, Source};
 pub use verify::Checked;
 
@@ -58,13 +61,21 @@ pub enum RecordingError {
         /// What is wrong with it.
         source: ManifestError,
     },
+    /// It is not what is to be recorded.
+    #[error("{path} is another recording: {what}: record into another directory")]
+    Other {
+        /// Which directory.
+        path: PathBuf,
+        /// What is otherwise.
+        what: String,
+    },
     /// Its exchanges cannot be used.
     #[error(transparent)]
     Exchanges(#[from] JournalError),
 }
 
 impl RecordingError {
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    fn io(path: &Path) -> impl Fn(io::Error) -> Self {
         |source| Self::Io { path: path.to_owned(), source }
     }
 }
@@ -91,21 +102,6 @@ impl Recording {
             Err(source) => return Err(RecordingError::Io { path, source }),
         };
         let manifest = Manifest::from_toml(&text).map_err(|source| RecordingError::Manifest { path, source })?;
-        Ok(Self { dir: dir.to_owned(), manifest })
-    }
-
-    /// Makes a recording without exchanges in a directory that is empty or not there yet.
-    ///
-    /// # Errors
-    /// If it cannot be written, or something stands there already.
-    pub fn create(dir: &Path, manifest: Manifest) -> Result<Self, RecordingError> {
-        fs::create_dir_all(dir).map_err(RecordingError::io(dir))?;
-        if fs::read_dir(dir).map_err(RecordingError::io(dir))?.next().is_some() {
-            let source = io::Error::new(io::ErrorKind::AlreadyExists, "something stands in the directory already");
-            return Err(RecordingError::Io { path: dir.to_owned(), source });
-        }
-        let path = dir.join(MANIFEST_FILE);
-        fs::write(&path, manifest.to_toml()).map_err(RecordingError::io(&path))?;
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 

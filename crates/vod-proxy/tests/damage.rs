@@ -53,6 +53,7 @@ fn exchange(seq: u64) -> Exchange {
             tls: false,
         },
         reply: Some(reply),
+        unreached: None,
         end: End::Replied,
         faults: vec![],
         times: Times { first_byte: Some(1), body_done: Some(2), reply_done: Some(3) },

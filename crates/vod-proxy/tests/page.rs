@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use vod_proto::{
     Exchange, Md5, PartSpan, Sha1,
-    exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times, seal},
+    exchange::{End, FORMAT, FaultMark, Kept, Mark, ReplyRecord, RequestRecord, Times, Unreached, seal},
 };
 use vod_proxy::recording::{self, KeptBodies, Manifest, Redaction, Source};
 
@@ -38,6 +38,7 @@ fn full() -> Exchange {
             body: String::new(),
             mark: Some(mark),
         }),
+        unreached: Some(Unreached::Refused),
         end: End::ClientGone { after: 1 },
         faults: vec![FaultMark {
             id: "f".to_owned(),

@@ -46,6 +46,7 @@ fn exchange(seq: u64) -> Exchange {
             body: format!(r#"{{"code":0,"fileId":"{seq}"}}"#),
             mark: None,
         }),
+        unreached: None,
         end: End::Replied,
         faults: vec![],
         times: Times::default(),

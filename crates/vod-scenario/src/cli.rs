@@ -84,13 +84,14 @@ impl Targets {
 
 /// Runs the command line. `args` begins with the program's name.
 ///
-/// `vod-scenario mock …` and `vod-scenario client …` are the other two programs: process scenarios run them from this
-/// very binary, so that no test meets one that is stale or missing.
+/// `vod-scenario mock …`, `vod-scenario client …` and `vod-scenario proxy …` are the other programs: process scenarios run
+/// them from this very binary, so that no test meets one that is stale or missing.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let other = |name: &str| std::iter::once(OsString::from(name)).chain(args.iter().skip(2).cloned());
     match args.get(1).map(OsString::as_os_str).and_then(OsStr::to_str) {
         Some("mock") => vod_mock::cli::main(other("vod-mock")),
+        Some("proxy") => vod_proxy::cli::main(other("vod-proxy")),
         Some("client") => vod_client::cli::main(other("vod-client")),
         _ => match Cli::try_parse_from(&args) {
             Ok(cli) => ExitCode::from(dispatch(cli.command)),

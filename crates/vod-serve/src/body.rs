@@ -54,8 +54,9 @@ pub struct Body {
     ceiling: u64,
     /// Bytes handed on so far.
     len: u64,
-    /// From the first byte on.
+    /// From the first byte on, unless nobody wants it.
     sha1: Option<Box<Sha1Hasher>>,
+    unhashed: bool,
     hashing: Option<Box<Md5Hasher>>,
     /// Known at the end.
     md5: Option<Md5>,
@@ -76,13 +77,14 @@ impl Body {
         let aimed = rim.aim(Phase::MidBody, &open, stakes);
         // Most requests have no body, and no timer for one.
         let (left, pace, ended) = (WHOLE, Pace::default(), incoming.is_end_stream());
-        let kept = Kept::default();
+        let (kept, unhashed) = (Kept::default(), false);
         Self {
             incoming,
             open,
             ceiling,
             len: 0,
             sha1: None,
+            unhashed,
             hashing: None,
             md5: None,
             held: None,
@@ -97,6 +99,11 @@ impl Body {
     /// Takes the MD5 along. Call it before the first byte is read.
     pub fn take_md5(&mut self) {
         self.hashing = Some(Box::default());
+    }
+
+    /// Takes no SHA-1 along, for a server that keeps no evidence. Call it before the first byte is read.
+    pub const fn skip_sha1(&mut self) {
+        self.unhashed = true;
     }
 
     /// The next bytes, or none at the end.
@@ -131,7 +138,9 @@ impl Body {
         if self.len > self.ceiling {
             return Err(BodyError::TooLong(self.ceiling));
         }
-        self.sha1.get_or_insert_default().update(&bytes);
+        if !self.unhashed {
+            self.sha1.get_or_insert_default().update(&bytes);
+        }
         if let Some(md5) = &mut self.hashing {
             md5.update(&bytes);
         }
@@ -229,7 +238,7 @@ impl Body {
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             len: self.len,
-            sha1: (self.ended && self.len > 0).then(|| self.sha1()),
+            sha1: (self.ended && self.len > 0 && !self.unhashed).then(|| self.sha1()),
             md5: self.md5.filter(|_| self.len > 0),
             kept: self.kept,
         }

@@ -19,7 +19,8 @@ pub type AsideBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Syn
 ///
 /// The rim calls [`subject`](Host::subject), [`read`](Host::read) and [`commit`](Host::commit) in this order,
 /// and asks the fault engine between them.
-/// A request may end after any of them; nothing may have an effect before `commit`.
+/// A request may end after any of them; nothing may have an effect before `commit`, or a fault that strikes before it says
+/// what is not so. A proxy cannot help it: where it passes a body on as it comes, no fault is planned.
 pub trait Host: Send + Sync + 'static {
     /// Who asks, as far as this mind needs it again.
     type Caller: Send;

@@ -40,7 +40,7 @@ use vod_proto::{
     Exchange,
     exchange::{End, seal},
     lint::Lacking,
-    redact::Redactor,
+    redact::{Redactor, Rules},
 };
 
 pub use file::{FileEnd, JournalError, read};
@@ -106,7 +106,7 @@ pub struct Kept {
 
 /// The journal of a server, over all its lives.
 pub struct Journal {
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
     state: Mutex<State>,
     file: Option<Mutex<JournalFile>>,
     /// How many lines could not be written.
@@ -147,29 +147,45 @@ struct Line {
 }
 
 /// How a journal is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Builder {
     key: [u8; 32],
+    rules: Rules,
     ceiling: usize,
+    counted: usize,
 }
 
 impl Builder {
     /// What keys the placeholders of redacted values. Default: drawn from the seed.
     #[must_use]
-    pub const fn key(self, key: [u8; 32]) -> Self {
+    pub fn key(self, key: [u8; 32]) -> Self {
         Self { key, ..self }
+    }
+
+    /// What is a secret beside what always is. Default: nothing.
+    #[must_use]
+    pub fn rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// How many different requests have their attempts counted, of all accounts together. Default 500,000, at some 100 bytes
+    /// each.
+    #[must_use]
+    pub fn counted(self, requests: usize) -> Self {
+        Self { counted: requests, ..self }
     }
 
     /// How much of memory exchanges may take, in bytes, roughly counted. Default [`KEPT_MOST`].
     #[must_use]
-    pub const fn ceiling(self, bytes: usize) -> Self {
+    pub fn ceiling(self, bytes: usize) -> Self {
         Self { ceiling: bytes, ..self }
     }
 
     /// A journal in memory.
     #[must_use]
     pub fn memory(self) -> Arc<Journal> {
-        Arc::new(Journal::with(self.key, State::new(self.ceiling), None))
+        let state = State::new(self.ceiling, self.counted);
+        Arc::new(Journal::with(Redactor::with_rules(self.key, self.rules), state, None))
     }
 
     /// A journal in memory that also appends to a file. Exchanges that stand in the file already are taken up:
@@ -179,10 +195,10 @@ impl Builder {
     /// # Errors
     /// If the file cannot be read or written, or holds something that is no journal.
     pub fn file(self, path: &Path) -> Result<Arc<Journal>, JournalError> {
-        let mut state = State::new(self.ceiling);
+        let mut state = State::new(self.ceiling, self.counted);
         let (file, gap) = JournalFile::open(path, |exchange| state.take_up(exchange))?;
         state.unwritten_before = Lacking::of_somebody(gap);
-        Ok(Arc::new(Journal::with(self.key, state, Some(file))))
+        Ok(Arc::new(Journal::with(Redactor::with_rules(self.key, self.rules), state, Some(file))))
     }
 }
 
@@ -191,7 +207,7 @@ impl Journal {
     #[must_use]
     pub fn builder(seed: u64) -> Builder {
         let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
-        Builder { key: key.into(), ceiling: KEPT_MOST }
+        Builder { key: key.into(), rules: Rules::default(), ceiling: KEPT_MOST, counted: COUNTED_MOST }
     }
 
     /// A journal in memory, as usual; see [`Builder::memory`].
@@ -208,9 +224,9 @@ impl Journal {
         Self::builder(seed).file(path)
     }
 
-    fn with(key: [u8; 32], state: State, file: Option<JournalFile>) -> Self {
+    fn with(redactor: Redactor, state: State, file: Option<JournalFile>) -> Self {
         Self {
-            redactor: Redactor::new(key),
+            redactor: Arc::new(redactor),
             state: Mutex::new(state),
             file: file.map(Mutex::new),
             unwritable: AtomicU64::new(0),
@@ -220,7 +236,7 @@ impl Journal {
 
     /// What removes secrets from everything that stands here.
     #[must_use]
-    pub const fn redactor(&self) -> &Redactor {
+    pub const fn redactor(&self) -> &Arc<Redactor> {
         &self.redactor
     }
 
@@ -447,12 +463,12 @@ impl Journal {
 }
 
 impl State {
-    fn new(ceiling: usize) -> Self {
+    fn new(ceiling: usize, counted: usize) -> Self {
         Self {
             next_seq: 1,
             ends: 0,
             last_seq: 0,
-            shelves: Shelves::new(ceiling, COUNTED_MOST),
+            shelves: Shelves::new(ceiling, counted),
             unwritten_before: Lacking::nothing(),
             under_way: BTreeMap::new(),
             followers: Followers::default(),

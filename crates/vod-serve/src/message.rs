@@ -8,10 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, header,
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 use vod_proto::{
     Action, Code, Family, PartSpan, Query, Sha1,
-    exchange::{End, Mark},
+    exchange::{End, Mark, Unreached},
     reply::{self, InitReply, Reply},
 };
 
@@ -29,16 +33,20 @@ pub struct Head {
     pub headers: HeaderMap,
     /// Did it come over TLS?
     pub secure: bool,
+    /// Whom the target names, of a request that was sent as if to a proxy. A `CONNECT` has no scheme.
+    pub absolute: Option<(Option<Scheme>, Authority)>,
 }
 
 impl Head {
     /// Reads a head as it came.
     #[must_use]
     pub fn of(Parts { method, uri, headers, .. }: Parts, secure: bool) -> Self {
-        // A request sent as if to a proxy names scheme and host, and perhaps a password: only what follows matters.
-        let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        // A request sent as if to a proxy names scheme and host, and perhaps a password: only what follows is the target.
+        let uri = uri.into_parts();
+        let absolute = uri.authority.map(|authority| (uri.scheme, authority));
+        let target = uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let query = target.query().map(Query::parse).unwrap_or_default();
-        Self { method, target, query, headers, secure }
+        Self { method, target, query, headers, secure, absolute }
     }
 
     /// The raw request target: the path and, behind a `?`, the parameters.
@@ -212,6 +220,12 @@ pub trait Tail: Send + 'static {
     /// What is known of the whole body so far, what stood before the tail included: it takes the text's place in the
     /// evidence. None where the text says all.
     fn mark(self: Pin<&Self>) -> Option<Mark>;
+
+    /// The whole body so far, where it is text, and short enough to stand in the evidence: then it does, instead of any mark.
+    /// Default none.
+    fn text(self: Pin<&Self>) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// What is answered.
@@ -224,12 +238,13 @@ pub struct ReplyOut {
     body: Bytes,
     /// The code in the body, where whoever wrote it knows.
     code: Option<Code>,
+    unreached: Option<Unreached>,
 }
 
 impl ReplyOut {
     /// An answer of any kind.
     pub fn new(status: u16, headers: Vec<(HeaderName, HeaderValue)>, body: impl Into<Bytes>) -> Self {
-        Self { status, headers, body: body.into(), code: None }
+        Self { status, headers, body: body.into(), code: None, unreached: None }
     }
 
     /// JSON, with status 200.
@@ -241,6 +256,19 @@ impl ReplyOut {
     #[must_use]
     pub fn of(reply: &Reply, family: Family) -> Self {
         Self { code: Some(reply.code()), ..Self::json(written(reply, family)) }
+    }
+
+    /// The same, as a proxy's own word: it did not reach the server that was asked for.
+    #[must_use]
+    pub const fn of_a_proxy(mut self, why: Unreached) -> Self {
+        self.unreached = Some(why);
+        self
+    }
+
+    /// Why a proxy says this and not the server that was asked for, if it is so.
+    #[must_use]
+    pub const fn unreached(&self) -> Option<Unreached> {
+        self.unreached
     }
 
     /// The body: text, unless a fault made it.

@@ -85,8 +85,11 @@ impl ReplyBody {
     }
 
     fn note_tail(&mut self) {
-        if let Some(mark) = self.tail.take().and_then(|tail| tail.as_ref().mark()) {
-            self.open.reply_mark(mark);
+        let Some(tail) = self.tail.take() else { return };
+        match (tail.as_ref().text(), tail.as_ref().mark()) {
+            (Some(text), _) => self.open.reply_text(text),
+            (None, Some(mark)) => self.open.reply_mark(mark),
+            (None, None) => {}
         }
     }
 

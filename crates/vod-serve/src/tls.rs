@@ -15,7 +15,7 @@ mod transport;
 
 use std::{io, path::PathBuf};
 
-pub use ca::{CERTIFICATE_FILE, Ca, CaError, KEY_FILE, Leaf};
+pub use ca::{CERTIFICATE_FILE, Ca, CaDescription, CaError, KEY_FILE, Leaf};
 pub use identity::Tls;
 pub use name::{HostName, NotAHost};
 pub use transport::{HANDSHAKE_TIMEOUT, TlsTransport};

@@ -160,6 +160,7 @@ impl Story {
                 tls: false,
             },
             reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned(), mark: None }),
+            unreached: None,
             end: End::Replied,
             faults: vec![],
             times: Times { first_byte: part.map(|_| 1_000), body_done: Some(5_000), reply_done: Some(10_000) },

@@ -40,6 +40,7 @@ pub(crate) fn exchange(seq: u64, action: &str, part: Option<u64>, reply: Option<
             body: body.to_owned(),
             mark: None,
         }),
+        unreached: None,
         end: if reply.is_some() { End::Replied } else { End::Reset },
         faults: vec![],
         times: Times { first_byte: part.map(|_| 1_000), body_done: part.map(|_| 20_000), reply_done: Some(50_000) },

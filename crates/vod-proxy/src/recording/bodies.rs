@@ -12,6 +12,9 @@ use vod_proto::{Sha1, digest::Sha1Hasher};
 /// How much of a body is read at once, in bytes, to check it.
 const AT_ONCE: usize = 64 << 10;
 
+/// What begins the name of a body that is being written.
+const DRAFT: &str = ".draft-";
+
 /// The bodies of a recording.
 #[derive(Clone, Debug)]
 pub struct Bodies {
@@ -29,13 +32,29 @@ impl Bodies {
         self.dir.join(sha1.to_string())
     }
 
+    /// Clears away what recorders that were killed had begun. Nobody else may be recording.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(DRAFT.as_bytes()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Begins a body. It has no name until it is [kept](Draft::keep), and is gone if it never is.
     ///
     /// # Errors
     /// If nothing can be written there.
     pub fn draft(&self) -> io::Result<Draft> {
         fs::create_dir_all(&self.dir)?;
-        Ok(Draft { file: NamedTempFile::with_prefix_in(".draft-", &self.dir)?, dir: self.dir.clone() })
+        Ok(Draft { file: NamedTempFile::with_prefix_in(DRAFT, &self.dir)?, dir: self.dir.clone() })
     }
 
     /// Is a body there, and is it the one that its name says?

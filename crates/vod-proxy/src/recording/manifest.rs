@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use vod_proto::redact::Rules;
 
 /// The format that this version writes, in the manifest's `format`.
 pub const FORMAT: u32 = 1;
@@ -41,7 +42,7 @@ pub enum Source {
 }
 
 /// What is kept of bodies, beside what stands in the lines: the text of replies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeptBodies {
     /// Lengths and digests alone.
@@ -84,6 +85,24 @@ pub struct Redaction {
     pub headers: Vec<String>,
     /// Members of JSON objects, wherever they stand, that are secrets.
     pub fields: Vec<String>,
+}
+
+impl Redaction {
+    /// What is a secret beside what always is.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let Self { parameters, headers, fields, .. } = self.clone();
+        Rules { parameters, headers, fields }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream(url) => f.write_str(url),
+            Self::Hosts(hosts) => write!(f, "the hosts {}", hosts.join(", ")),
+        }
+    }
 }
 
 /// What is wrong with a manifest.

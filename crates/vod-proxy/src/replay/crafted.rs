@@ -89,6 +89,7 @@ impl Session {
                 body: body.to_owned(),
                 mark: None,
             }),
+            unreached: None,
             end,
             faults: vec![],
             times: Times::default(),

@@ -192,6 +192,7 @@ impl Story {
                 },
             },
             reply: Some(ReplyRecord { status: 200, headers: vec![], body: reply.to_owned(), mark: None }),
+            unreached: None,
             end: End::Replied,
             faults: vec![],
             times: Times { first_byte: None, body_done: None, reply_done: Some(10_000) },

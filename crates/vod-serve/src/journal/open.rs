@@ -14,6 +14,7 @@ use crate::{
     Head, ReplyOut, Subject,
     clock::{instant, micros_since},
     fault::{Phase, Strike},
+    message::text_of,
     transport::{Delivery, LineHandle},
 };
 
@@ -190,8 +191,13 @@ impl Open {
         self.change(|packed| packed.reply_mark(mark));
     }
 
+    /// The same of one that is text.
+    pub(crate) fn reply_text(&self, text: &[u8]) {
+        self.change(|packed| packed.reply_text(&text_of(text), self.writer.journal.redactor()));
+    }
+
     pub(crate) fn reply(&self, reply: &ReplyOut) {
-        self.change(|packed| packed.reply(reply));
+        self.change(|packed| packed.reply(reply, self.writer.journal.redactor()));
     }
 
     /// Notes something, unless it is over already: what is over does not change any more.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use jiff::Timestamp;
 use vod_proto::{
     Action, Code, Exchange, PartSpan, Sha1,
-    exchange::{End, FORMAT, FaultMark, Mark, ReplyRecord, RequestRecord, Times},
+    exchange::{End, FORMAT, FaultMark, Mark, ReplyRecord, RequestRecord, Times, Unreached},
     redact::Redactor,
 };
 
@@ -46,6 +46,7 @@ pub(super) struct Packed {
     tls: bool,
     /// What was answered, if it was.
     status: Option<u16>,
+    unreached: Option<Unreached>,
     /// What is known of a reply's body that is not among the texts.
     reply_mark: Option<Box<Mark>>,
     /// The code in that.
@@ -101,6 +102,7 @@ impl Packed {
             part_number: subject.part_number,
             tls: head.secure,
             status: None,
+            unreached: None,
             reply_mark: None,
             code: None,
             texts,
@@ -137,6 +139,7 @@ impl Packed {
             part_number: exchange.part_number,
             tls: request.tls,
             status: None,
+            unreached: exchange.unreached,
             reply_mark: None,
             code: None,
             texts,
@@ -150,11 +153,42 @@ impl Packed {
         packed
     }
 
-    /// What is answered.
-    pub(super) fn reply(&mut self, reply: &ReplyOut) {
-        let headers = reply.headers.iter();
-        let headers = headers.map(|(name, value)| (name.as_str(), text_of(value.as_bytes())));
-        self.answer(reply.status, reply.code(), headers, &text_of(reply.body()));
+    /// What is answered, redacted.
+    pub(super) fn reply(&mut self, reply: &ReplyOut, redactor: &Redactor) {
+        self.unreached = reply.unreached();
+        let texts: Vec<_> =
+            reply.headers.iter().map(|(name, value)| (name.as_str(), text_of(value.as_bytes()))).collect();
+        let headers = texts.iter().map(|(name, value)| (*name, redactor.header(name, value)));
+        self.answer(reply.status, reply.code(), headers, "");
+        self.text(&text_of(reply.body()), redactor);
+    }
+
+    /// The text that was answered, behind the headers. Where secrets in it gave way to what is shorter or longer, so does the
+    /// length that is announced for it.
+    fn text(&mut self, text: &str, redactor: &Redactor) {
+        let redacted = redactor.json(text);
+        if redacted.len() != text.len() {
+            let Texts { all, headers_to, reply_headers_to, .. } = &mut self.texts;
+            let mut announced = headers(&all[*headers_to..*reply_headers_to]);
+            all.truncate(*headers_to);
+            for (name, value) in &mut announced {
+                if name == "content-length"
+                    && let Ok(len) = value.parse::<usize>()
+                {
+                    *value = (len + redacted.len()).saturating_sub(text.len()).to_string();
+                }
+                push_header(all, name, value);
+            }
+            *reply_headers_to = all.len();
+        }
+        self.texts.all.push_str(&redacted);
+    }
+
+    /// What became known of an answer that came bit by bit, and is text.
+    pub(super) fn reply_text(&mut self, text: &str, redactor: &Redactor) {
+        self.texts.all.truncate(self.texts.reply_headers_to);
+        self.code = vod_proto::reply::code_of(text);
+        self.text(text, redactor);
     }
 
     fn answer<'a>(
@@ -216,6 +250,7 @@ impl Packed {
             attempt: self.attempt,
             request,
             reply,
+            unreached: self.unreached,
             end: self.end,
             faults: self.faults.clone(),
             times: self.times,
@@ -320,6 +355,7 @@ mod tests {
                     let mark = long.then_some(Mark { len, sha1, md5: None, kept: Kept::File });
                     ReplyRecord { status, headers, body, mark }
                 }),
+                unreached: digests.1.then_some(Unreached::Refused),
                 end: if tls { End::Replied } else { End::ClientGone { after: len } },
                 faults: vec![fault; faults],
                 times: Times { first_byte: part_number, body_done: None, reply_done: Some(len) },

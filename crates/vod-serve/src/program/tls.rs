@@ -20,6 +20,9 @@ pub enum TlsArgsError {
     /// Nobody said where to keep it, and there is no home.
     #[error("there is no home directory to keep the CA in: say where with --tls-dir")]
     NoHome,
+    /// It is said where to keep the CA, and no TLS is spoken.
+    #[error("--tls-dir is for --tls: without it nothing is kept there")]
+    DirWithoutTls,
 }
 
 /// The flags about TLS.
@@ -35,18 +38,30 @@ pub struct TlsArgs {
     tls_name: Vec<HostName>,
     /// Keep the CA in this directory [default: tls in the data directory, or vod-testkit/ca in the user's own, which is
     /// ~/.local/share]
-    #[arg(long, value_name = "DIR", requires = "tls")]
+    #[arg(long, value_name = "DIR")]
     tls_dir: Option<PathBuf>,
 }
 
 impl TlsArgs {
+    /// Is TLS to be spoken?
+    #[must_use]
+    pub const fn is_asked_for(&self) -> bool {
+        self.tls
+    }
+
+    /// The directory that was named for the CA.
+    #[must_use]
+    pub fn dir(&self) -> Option<PathBuf> {
+        self.tls_dir.clone()
+    }
+
     /// Opens the CA, if TLS is to be spoken. Returns it with the whole path of the file that clients must trust.
     ///
     /// # Errors
     /// If the CA cannot be used, or there is no place for it.
     pub fn open(self, listening: IpAddr, data_dir: Option<&Path>) -> Result<Option<(Tls, PathBuf)>, TlsArgsError> {
         if !self.tls {
-            return Ok(None);
+            return if self.tls_dir.is_some() { Err(TlsArgsError::DirWithoutTls) } else { Ok(None) };
         }
         let beside_data = || data_dir.map(|dir| dir.join("tls"));
         let dir = self.tls_dir.or_else(beside_data).or_else(shared_dir).ok_or(TlsArgsError::NoHome)?;

@@ -49,6 +49,19 @@ pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
 }
 
+/// What a CA's certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaDescription {
+    /// Its name, as lists of what is trusted show it: `CN=…`.
+    pub subject: String,
+    /// The SHA-256 of the certificate, in pairs of hexadecimal digits, as such lists show it.
+    pub fingerprint: String,
+    /// From when it holds.
+    pub from: Timestamp,
+    /// To when.
+    pub to: Timestamp,
+}
+
 /// A CA's directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
@@ -161,6 +174,25 @@ impl Ca {
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// What the certificate says of itself.
+    ///
+    /// # Panics
+    /// Never: what is no certificate is no CA.
+    #[must_use]
+    pub fn described(&self) -> CaDescription {
+        let der = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("the certificate was read before");
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).expect("the certificate was read before");
+        let time = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).unwrap_or_default();
+        let digest: [u8; 32] = Sha256::digest(&der).into();
+        let pairs: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        CaDescription {
+            subject: certificate.subject().to_string(),
+            fingerprint: pairs.join(":"),
+            from: time(certificate.validity().not_before),
+            to: time(certificate.validity().not_after),
+        }
     }
 
     /// A certificate for hosts, with a key of its own. It holds from a day before `now`, for 397 days in all.

@@ -1,0 +1,192 @@
+//! What `record` and `pass` have in common: where requests go, where they come in, and serving until asked to stop.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio_rustls::rustls::ClientConfig;
+use vod_serve::{
+    Port, WallClock,
+    journal::JournalError,
+    program::{ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened},
+    tls::{CERTIFICATE_FILE, Ca, CaError, shared_dir},
+};
+
+use super::complain;
+use crate::{
+    Proxy, RecordingError, Route, exit,
+    forward::{Allowed, AllowedHost},
+    recording::Source,
+    upstream::{Origin, TrustError, trust_file, trust_system},
+};
+
+#[derive(Debug, clap::Args)]
+#[group(id = "route", required = true, multiple = false, args = ["upstream", "forward"])]
+pub(super) struct Args {
+    /// Be a reverse proxy, in the place of this server: http or https, host and port
+    #[arg(long, value_name = "URL")]
+    upstream: Option<Origin>,
+    /// Be a forward proxy, for clients that know it by HTTP_PROXY or HTTPS_PROXY
+    #[arg(long, requires = "allow")]
+    forward: bool,
+    /// A host that may be asked by the forward proxy, at ports 80 and 443 or at the one that is named; all others are refused
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "upstream")]
+    allow: Vec<AllowedHost>,
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8267")]
+    listen: SocketAddr,
+    /// Believe the certificates of upstream servers if these CAs signed them, in PEM, and no others [default: whom the system
+    /// trusts]
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Also write the first line of stdout to this file, once it listens; it is removed when the proxy is stopped
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+/// Why the proxy could not start, or go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}: {source}")]
+    Rules { path: PathBuf, source: Box<toml::de::Error> },
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error("--tls is for a reverse proxy: clients of a forward proxy speak TLS through it")]
+    TlsForward,
+    #[error("cannot listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Ready(#[from] ReadyFileError),
+    #[error(transparent)]
+    Tls(#[from] TlsArgsError),
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("the recording lacks {0} exchanges that could not be written")]
+    Unwritable(u64),
+}
+
+impl From<CaError> for Failure {
+    fn from(error: CaError) -> Self {
+        Self::Tls(error.into())
+    }
+}
+
+impl Failure {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
+            Self::Ready(_)
+            | Self::Unwritable(_)
+            | Self::Tls(TlsArgsError::Ca(_))
+            | Self::Recording(
+                RecordingError::Io { .. }
+                | RecordingError::Exchanges(JournalError::Io { .. } | JournalError::InUse { .. }),
+            ) => exit::WRITE,
+            Self::Read { .. }
+            | Self::Rules { .. }
+            | Self::Recording(_)
+            | Self::Trust(_)
+            | Self::TlsForward
+            | Self::Tls(_) => exit::USAGE,
+        }
+    }
+}
+
+/// Runs a server until it is asked to stop.
+pub(super) fn run(serving: impl Future<Output = Result<(), Failure>>) -> u8 {
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime);
+    match runtime.and_then(|runtime| runtime.block_on(serving)) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            complain(shortened(failure.to_string()));
+            failure.exit_code()
+        }
+    }
+}
+
+impl Args {
+    /// Whom it is that is recorded.
+    pub(super) fn source(&self) -> Source {
+        match &self.upstream {
+            Some(origin) => Source::Upstream(origin.to_string()),
+            None => Source::Hosts(self.allowed().hosts()),
+        }
+    }
+
+    fn allowed(&self) -> Allowed {
+        self.allow.iter().cloned().collect()
+    }
+
+    /// Serves until asked to stop; `make` makes the proxy.
+    pub(super) async fn serve(
+        self,
+        make: impl FnOnce(Route, ClientConfig) -> Result<Proxy, Failure>,
+    ) -> Result<(), Failure> {
+        let trust = match &self.upstream_ca {
+            Some(path) => trust_file(path)?,
+            None => trust_system()?,
+        };
+        let port = Port::bind(self.listen).await.map_err(|source| Failure::Listen { addr: self.listen, source })?;
+        let addr = port.addr();
+        if let Some(path) = &self.ready_file {
+            ReadyFile::clear(path)?;
+        }
+        let allowed = self.allowed();
+        let (route, scheme, ca) = match self.upstream {
+            Some(origin) => {
+                let (tls, ca) = self.tls.open(addr.ip(), None)?.unzip();
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                (Route::Reverse(origin, tls), scheme, ca)
+            }
+            None if self.tls.is_asked_for() => return Err(Failure::TlsForward),
+            None => {
+                let dir = self.tls.dir().or_else(shared_dir).ok_or(TlsArgsError::NoHome)?;
+                let ca = Arc::new(Ca::open(&dir, WallClock::system().now())?);
+                let certificate = dir.join(CERTIFICATE_FILE);
+                let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
+                (Route::Forward(allowed, ca), "http", Some(certificate))
+            }
+        };
+        let proxy = Arc::new(make(route, trust)?);
+        // Whoever reads that it listens may ask it to stop at once.
+        let asked_to_stop = asked_to_stop();
+        let mut ready = serde_json::json!({ "listening": format!("{scheme}://{addr}") });
+        if let Some(ca) = ca {
+            ready["ca"] = ca.to_string_lossy().into();
+        }
+        let ready = format!("{ready}\n");
+        let _ready_file = self.ready_file.map(|path| ReadyFile::write(path, &ready)).transpose()?;
+        // Nobody may be reading: it serves all the same.
+        let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
+        {
+            let serving = proxy.serve(port);
+            tokio::pin!(serving);
+            let stopped = async {
+                asked_to_stop.await;
+                proxy.settled().await;
+                // Before the connections are dropped: what this proxy ends was not ended by its clients.
+                proxy.stop();
+            };
+            tokio::select! {
+                biased;
+                () = stopped => {}
+                never = &mut serving => match never {},
+            }
+        }
+        // Last, and loud: whoever judges by the recording must not take what is missing for what did not happen.
+        match proxy.journal().unwritable() {
+            0 => Ok(()),
+            unwritable => Err(Failure::Unwritable(unwritable)),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Making a recording, or going on in one.
+
+use std::{fs, io, io::Write as _, path::Path, sync::Arc};
+
+use jiff::Timestamp;
+use vod_proto::redact::Rules;
+use vod_serve::{Journal, clock::fresh_secret};
+
+use super::{FORMAT, KeptBodies, MANIFEST_FILE, Manifest, Recording, RecordingError, Redaction, Source};
+
+/// How much memory exchanges may take, in bytes. Default 1 MiB: the file is what counts.
+const IN_MEMORY: usize = 1 << 20;
+
+/// How many different requests have their attempts counted. Default 50,000, in some 5 MB: of a request that is seen again after
+/// so many others, the attempts are counted anew.
+const COUNTED: usize = 50_000;
+
+/// What begins the name of a manifest that is being written.
+const UNFINISHED: &str = ".draft-";
+
+/// What a recording is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whom it is made from.
+    pub source: Source,
+    /// What is kept of bodies.
+    pub bodies: KeptBodies,
+    /// What is a secret beside what always is.
+    pub rules: Rules,
+}
+
+impl Recording {
+    /// Makes a recording, or goes on in the one that stands in the directory, and says where exchanges go.
+    ///
+    /// One that is gone on in must be of the same source, keep the same of bodies and redact by the same rules. Its numbers go
+    /// on, and half a line that a killed recorder left is cut off. Nobody else can record into it for as long as the journal
+    /// lives.
+    ///
+    /// # Errors
+    /// If it cannot be written or read, is another's, or something else stands there.
+    pub fn record(dir: &Path, wanted: Wanted, now: Timestamp) -> Result<(Self, Arc<Journal>), RecordingError> {
+        let recording = match Self::open(dir) {
+            Err(RecordingError::None { .. }) => {
+                let key = fresh_secret().map_err(RecordingError::io(dir))?;
+                let Wanted { source, bodies, rules } = wanted.clone();
+                let redaction =
+                    Redaction { key, parameters: rules.parameters, headers: rules.headers, fields: rules.fields };
+                let tool = concat!("vod-proxy ", env!("CARGO_PKG_VERSION")).to_owned();
+                Self::create(dir, Manifest { format: FORMAT, tool, started: now, bodies, source, redaction })?;
+                // Perhaps somebody else's, who was faster.
+                Self::open(dir)?
+            }
+            opened => opened?,
+        };
+        let manifest = recording.manifest();
+        manifest.check(&wanted).map_err(|what| RecordingError::Other { path: dir.to_owned(), what })?;
+        let journal = Journal::builder(0)
+            .key(manifest.redaction.key)
+            .rules(manifest.redaction.rules())
+            .ceiling(IN_MEMORY)
+            .counted(COUNTED)
+            .file(&recording.exchanges_path())?;
+        recording.bodies().sweep().map_err(RecordingError::io(dir))?;
+        Ok((recording, journal))
+    }
+
+    /// Makes a recording without exchanges in a directory that is empty or not there yet. Its manifest is there whole, or not at
+    /// all.
+    ///
+    /// # Errors
+    /// If it cannot be written, or something stands there already.
+    pub fn create(dir: &Path, manifest: Manifest) -> Result<Self, RecordingError> {
+        let io = RecordingError::io(dir);
+        fs::create_dir_all(dir).map_err(&io)?;
+        for entry in fs::read_dir(dir).map_err(&io)? {
+            let name = entry.map_err(&io)?.file_name();
+            // Those of recorders that were killed, or begin at this very moment.
+            if !name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) && name != MANIFEST_FILE {
+                let source = io::Error::new(io::ErrorKind::AlreadyExists, "something stands in the directory already");
+                return Err(RecordingError::Io { path: dir.to_owned(), source });
+            }
+        }
+        let path = dir.join(MANIFEST_FILE);
+        let write = || {
+            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
+            file.write_all(manifest.to_toml().as_bytes())?;
+            match file.persist_noclobber(&path) {
+                Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+                Ok(_) | Err(_) => Ok(()),
+            }
+        };
+        write().map_err(RecordingError::io(&path))?;
+        Self::open(dir)
+    }
+}
+
+impl Manifest {
+    /// Says what is wanted otherwise than it is, if anything.
+    fn check(&self, wanted: &Wanted) -> Result<(), String> {
+        let Wanted { source, bodies, rules } = wanted;
+        if self.source != *source {
+            return Err(format!("it was recorded from {}, not from {source}", self.source));
+        }
+        if self.bodies != *bodies {
+            return Err(format!("it keeps bodies by --bodies {}, not by --bodies {bodies}", self.bodies));
+        }
+        if self.redaction.rules() != *rules {
+            return Err("what is redacted in it is not what --redact says now".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        let source = Source::Upstream("https://vod2.qcloud.com".to_owned());
+        Wanted { source, bodies: KeptBodies::Replies, rules: Rules::default() }
+    }
+
+    fn refused(dir: &Path, wanted: Wanted) -> String {
+        match Recording::record(dir, wanted, Timestamp::UNIX_EPOCH) {
+            Ok(_) => panic!("it is recorded into"),
+            Err(error) => error.to_string().replace(&dir.display().to_string(), "DIR"),
+        }
+    }
+
+    #[test]
+    fn a_recording_is_gone_on_in_by_its_like_alone_and_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
+        let in_use = refused(dir.path(), wanted());
+        assert!(in_use.ends_with("exchanges.jsonl is in use by another server"), "{in_use}");
+        drop(journal);
+        let (again, _journal) = Recording::record(dir.path(), wanted(), Timestamp::MAX).unwrap();
+        assert_eq!(first.manifest(), again.manifest(), "its key and its beginning are the same");
+        let other = Source::Upstream("http://h".to_owned());
+        let why = ": record into another directory";
+        assert_eq!(
+            refused(dir.path(), Wanted { source: other, ..wanted() }),
+            format!("DIR is another recording: it was recorded from https://vod2.qcloud.com, not from http://h{why}")
+        );
+        assert_eq!(
+            refused(dir.path(), Wanted { bodies: KeptBodies::All, ..wanted() }),
+            format!("DIR is another recording: it keeps bodies by --bodies replies, not by --bodies all{why}")
+        );
+        let rules = Rules { fields: vec!["a".to_owned()], ..Rules::default() };
+        assert_eq!(
+            refused(dir.path(), Wanted { rules, ..wanted() }),
+            format!("DIR is another recording: what is redacted in it is not what --redact says now{why}")
+        );
+    }
+
+    #[test]
+    fn what_a_killed_recorder_left_unfinished_is_no_hindrance_and_somebodys_files_are() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".draft-x"), "").unwrap();
+        let (recording, _journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
+        assert!(recording.verify().unwrap().is_whole());
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("holiday.jpg"), "").unwrap();
+        let error = refused(dir.path(), wanted());
+        assert!(error.ends_with("something stands in the directory already"), "{error}");
+    }
+}
