@@ -28,7 +28,7 @@ use vod_serve::{
     Engine, Journal, Killer, Listener, Plan, Server, Transport, WallClock,
     clock::fresh_seed,
     fault::{PlanError, Powers},
-    journal::{FileEnd, JournalError},
+    journal::{self, FileEnd, JournalError},
     tls::{Ca, Leaf, Tls, TlsListener, TlsTransport},
 };
 
@@ -55,6 +55,8 @@ pub struct ReplayConfig {
     pub clock: WallClock,
     /// Also append what is asked, and what is answered, to this file, as lines of JSON. Default: memory alone.
     pub journal: Option<PathBuf>,
+    /// How much of memory that may take, in bytes, for [`Replay::exchanges`]. Default [`KEPT_MOST`](journal::KEPT_MOST).
+    pub journal_memory: usize,
     /// Who carries out the plan's kills. Where there is somebody, a request in the place of one that was never answered,
     /// because its client was killed or gone, gets no answer either: it is for the plan to kill the client again.
     pub killer: Option<Arc<dyn Killer>>,
@@ -70,6 +72,7 @@ impl Default for ReplayConfig {
             seed: fresh_seed(),
             clock: WallClock::system(),
             journal: None,
+            journal_memory: journal::KEPT_MOST,
             killer: None,
             tls: None,
         }
@@ -171,9 +174,9 @@ impl Replay {
         let rules = Rules { secrets: redaction.parameters.clone(), kills: config.killer.is_some() };
         let recorded = exchanges.len();
         let script = Arc::new(Mutex::new(Script::new(exchanges, rules)));
-        let ReplayConfig { timing, plan, seed, clock, journal, killer, tls } = config;
+        let ReplayConfig { timing, plan, seed, clock, journal, journal_memory, killer, tls } = config;
         // What comes in has the placeholders of what was recorded, so that accounts can be told apart.
-        let keyed = Journal::builder(seed).key(redaction.key);
+        let keyed = Journal::builder(seed).key(redaction.key).ceiling(journal_memory);
         let journal = match journal {
             Some(path) => keyed.file(&path)?,
             None => keyed.memory(),

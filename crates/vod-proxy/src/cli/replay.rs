@@ -103,7 +103,8 @@ async fn replay(args: Args) -> Result<u8, Failure> {
     }
     let (tls, ca) = args.tls.open(port.addr().ip(), None)?.map_or((None, None), |(tls, ca)| (Some(tls), Some(ca)));
     let (timing, journal) = (args.timing, args.journal);
-    let config = ReplayConfig { timing, plan, seed, journal, tls, ..ReplayConfig::default() };
+    // Nobody here reads the evidence but from its file.
+    let config = ReplayConfig { timing, plan, seed, journal, journal_memory: 0, tls, ..ReplayConfig::default() };
     let replay = Replay::open_with(&args.recording, config)?;
     if let Some(lacks) = replay.lacks() {
         complain(format_args!("{} is replayed as far as it goes: {lacks}", args.recording.display()));

@@ -61,17 +61,18 @@ pub(super) async fn recorded(exchange: &Exchange, bodies: &Bodies, receipt: Box<
         },
     };
     let len = text.len() as u64 + file.as_ref().map_or(0, |file| file.left);
-    // The answer to HEAD tells the length of a body that does not come.
-    let short = exchange.request.method != "HEAD" && announced.is_some_and(|announced| announced > len);
+    let is_head = exchange.request.method == "HEAD";
+    let short = !is_head && announced.is_some_and(|announced| announced > len);
     let broken = ended.or(short.then_some(End::Closed));
-    let mut headers = headers(reply);
-    if let Some(len) = match broken {
+    let length = match broken {
         // As it was announced, if it was: what comes of it ends before.
         Some(_) => announced.filter(|announced| *announced > len),
+        // The answer to HEAD tells the length of a body that does not come.
+        None if is_head => announced,
         None => file.as_ref().map(|_| len),
-    } {
-        headers.push((header::CONTENT_LENGTH, HeaderValue::from(len)));
-    }
+    };
+    let mut headers = headers(reply);
+    headers.extend(length.map(|length| (header::CONTENT_LENGTH, HeaderValue::from(length))));
     if let Some(file) = &mut file {
         file.then = broken;
     }

@@ -156,6 +156,18 @@ fn a_reply_that_was_cut_short_is_cut_behind_the_same_bytes() {
 }
 
 #[test]
+fn an_answer_to_head_tells_a_length_and_has_no_body() {
+    let mut session = Session::default();
+    let reply = session.push("HEAD", "/video.mp4", b"", Some(""), End::Replied).reply.as_mut().unwrap();
+    reply.headers.push(("content-length".to_owned(), "10".to_owned()));
+    let (_dir, replay) = replay(&session);
+    let answer = block_on(ask(&replay, "HEAD", "/video.mp4", b""));
+    assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert_eq!(replay.exchanges()[0].end, End::Replied);
+    assert!(replay.report().is_complete());
+}
+
+#[test]
 fn a_request_that_broke_off_in_its_body_breaks_off_there_again() {
     let mut session = Session::default();
     session.broken_part(0, b"aaaa", End::Reset).request.body = Mark { len: 3, ..Mark::default() };
