@@ -176,7 +176,7 @@ impl Replay {
         let script = Arc::new(Mutex::new(Script::new(exchanges, rules)));
         let ReplayConfig { timing, plan, seed, clock, journal, journal_memory, killer, tls } = config;
         // What comes in has the placeholders of what was recorded, so that accounts can be told apart.
-        let keyed = Journal::builder(seed).key(redaction.key).ceiling(journal_memory);
+        let keyed = Journal::builder(seed).key(redaction.key).rules(redaction.rules()).ceiling(journal_memory);
         let journal = match journal {
             Some(path) => keyed.file(&path)?,
             None => keyed.memory(),
