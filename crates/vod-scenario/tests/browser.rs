@@ -8,6 +8,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,12 +22,21 @@ use tokio::{
 use vod_mock::{Auth, Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, DEMO_VERIFY_KEY, Exchanges, UploadState, VodMock};
 use vod_proto::{
     Action, FileFacts, Query, Sha1,
+    redact::Rules,
     request::{TokenTerms, sign_token},
     rules::Profile,
     sign::SecretKey,
     ugc::VerifyContent,
 };
-use vod_serve::{Plan, WallClock};
+use vod_proxy::{
+    Proxy, Recording, Route,
+    recording::{KeptBodies, Source, Wanted},
+    upstream::trust_file,
+};
+use vod_serve::{
+    Plan, Port, WallClock,
+    tls::{Ca, Tls},
+};
 
 /// The time of day in this test, in seconds since 1970: the page itself has no say in it.
 const NOW: u64 = 1_500_000_000;
@@ -85,6 +95,41 @@ async fn the_page_uploads_unsigned_where_no_signature_is_checked() {
         let told = app.visit(&chromium, SMALL, None).await;
         let upload = mock.upload(Sha1::of(&demo(SMALL))).await.expect("the file was announced");
         assert_eq!((upload.state, told["fileId"].as_str()), (UploadState::Stored, upload.file_id.as_deref()), "{told}");
+        app.serving.abort();
+    })
+    .await;
+}
+
+/// The page and the mock are of two origins, one plain and one over TLS: a browser asks for the first by its whole URL, and
+/// for the second through a tunnel.
+#[tokio::test]
+async fn the_page_uploads_through_a_forward_proxy_that_records_it() {
+    let Some(chromium) = chromium() else { return };
+    in_time(async {
+        let tls = Some(Tls::default());
+        let mock = VodMock::start_with(Config { auth: Auth::Any, tls, ..Config::default() }).await.unwrap();
+        let mut app = App::start(&mock).await;
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        std::fs::write(&ca, mock.ca_pem().unwrap()).unwrap();
+        let hosts = [&app.origin, mock.endpoint()].map(|url| url.rsplit('/').next().unwrap().to_owned());
+        let now = WallClock::system().now();
+        let (source, rules) = (Source::Hosts(hosts.to_vec()), Rules::default());
+        let wanted = Wanted { source, bodies: KeptBodies::Replies, rules };
+        let (recording, journal) = Recording::record(&dir.path().join("recording"), wanted, now).unwrap();
+        let route = Route::Forward(hosts.iter().map(|host| host.parse().unwrap()).collect(), Arc::new(Ca::make(now)));
+        let proxy = Arc::new(Proxy::recording(route, trust_file(&ca).unwrap(), &recording, journal));
+        let port = Port::bind("127.0.0.1:0").await.unwrap();
+        app.proxy = Some(format!("http://{}", port.addr()));
+        let serving = tokio::spawn(async move { proxy.serve(port).await });
+        let told = app.visit(&chromium, SIZE, None).await;
+        let upload = mock.upload(Sha1::of(&demo(SIZE))).await.expect("the file was announced");
+        assert_eq!((upload.state, told["fileId"].as_str()), (UploadState::Stored, upload.file_id.as_deref()), "{told}");
+        let (recorded, _) = recording.exchanges().unwrap();
+        let parts = recorded.iter().filter(|exchange| exchange.known_action() == Some(Action::UploadPartEx));
+        assert_eq!(parts.filter(|exchange| exchange.request.tls && exchange.acknowledged()).count(), 4);
+        assert!(recorded.iter().any(|exchange| !exchange.request.tls && exchange.request.target.starts_with("/?")));
+        serving.abort();
         app.serving.abort();
     })
     .await;
@@ -158,6 +203,8 @@ struct App {
     endpoint: String,
     told: mpsc::UnboundedReceiver<Value>,
     serving: tokio::task::JoinHandle<()>,
+    /// What browsers ask instead of the servers themselves.
+    proxy: Option<String>,
 }
 
 impl App {
@@ -170,7 +217,7 @@ impl App {
                 tokio::spawn(answer(stream, tell.clone()));
             }
         });
-        Self { origin, endpoint: mock.endpoint().to_owned(), told, serving }
+        Self { origin, endpoint: mock.endpoint().to_owned(), told, serving, proxy: None }
     }
 
     /// Opens the page in a browser of its own and waits for what it tells.
@@ -180,7 +227,7 @@ impl App {
         query.push("sign", sign.unwrap_or_default());
         query.push("tell", "/told");
         query.push("demo", size);
-        let browser = Browser::open(chromium, &format!("{}/?{query}", self.origin));
+        let browser = Browser::open(chromium, &format!("{}/?{query}", self.origin), self.proxy.as_deref());
         let told = self.told.recv().await.expect("the application's server is there");
         browser.close().await;
         told
@@ -247,13 +294,18 @@ struct Browser {
 }
 
 impl Browser {
-    fn open(chromium: &Path, url: &str) -> Self {
+    fn open(chromium: &Path, url: &str, proxy: Option<&str>) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(chromium);
         command.args(["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
         // It shows our own page alone, and as root or in a container it has no sandbox to be in.
         command.args(["--no-sandbox", "--disable-background-networking", "--disable-component-update"]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
+        if let Some(proxy) = proxy {
+            command.arg(format!("--proxy-server={proxy}")).arg("--proxy-bypass-list=<-loopback>");
+            // It trusts no CA of ours, and has no flag to say otherwise.
+            command.arg("--ignore-certificate-errors");
+        }
         // Kept open until something is written to it, which never happens: without it headless Chromium may just end.
         command.arg("--remote-debugging-port=0").process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
