@@ -12,7 +12,10 @@ use vod_proto::{
     Action,
     exchange::{End, Kept, Mark, seal},
 };
-use vod_serve::fault::{Fault, Verdict};
+use vod_serve::{
+    KillTarget,
+    fault::{Fault, Verdict},
+};
 
 use super::{
     crafted::{OK, Session, call, part},
@@ -281,6 +284,48 @@ fn an_answer_that_a_fault_took_away_is_there_again() {
     });
     assert_eq!(replay.engine().unfired(), Vec::<String>::new());
     assert_eq!(replay.unused().iter().map(|exchange| exchange.seq).collect::<Vec<_>>(), [4]);
+}
+
+/// Counts how often it was to kill.
+#[derive(Default)]
+struct Counting(Mutex<Vec<KillTarget>>);
+
+impl Killer for Counting {
+    fn kill<'a>(&'a self, target: KillTarget, _: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        lock(&self.0).push(target);
+        Box::pin(async {})
+    }
+}
+
+#[test]
+fn a_client_is_killed_again_where_it_was_and_the_next_one_goes_on() {
+    let mut session = Session::default();
+    session.init(OK);
+    session.broken_part(4, b"bbbb", End::Killed);
+    session.broken_part(8, b"cccc", End::ClientGone { after: 4 });
+    session.broken_part(12, b"dddd", End::ClientGone { after: 4 });
+    for (offset, bytes) in [(4, b"bbbb"), (8, b"cccc"), (12, b"dddd")] {
+        session.part(offset, bytes, OK);
+    }
+    let faults = vec![Fault::on(Action::UploadPart).part(2).attempt(1).after_commit(Verdict::Kill(KillTarget::Client))];
+    let killer = Arc::new(Counting::default());
+    let by = Some(Arc::clone(&killer) as Arc<dyn Killer>);
+    let config = ReplayConfig { plan: Plan { faults }, killer: by, ..ReplayConfig::default() };
+    let (_dir, replay) = replay_with(&session, config).unwrap();
+    block_on(async {
+        let init = call(Action::InitUpload, &[("dataSize", "4"), ("fileName", "a b")], 9);
+        assert_eq!(body(&ask(&replay, "GET", &init, b"").await), OK);
+        // Whoever is to be killed waits for it, as it did then; the last part does not come this time.
+        let minute = std::time::Duration::from_secs(60);
+        assert!(tokio::time::timeout(minute, ask_part(&replay, 8, b"cccc")).await.is_err());
+        assert_eq!(ask_part(&replay, 4, b"bbbb").await, "");
+        assert_eq!(*lock(&killer.0), [KillTarget::Client]);
+        for (offset, bytes) in [(4, b"bbbb"), (8, b"cccc"), (12, b"dddd")] {
+            let answer = tokio::time::timeout(minute, ask_part(&replay, offset, bytes)).await;
+            assert_eq!(answer.as_deref().map(body), Ok(OK), "{offset}");
+        }
+    });
+    assert!(replay.report().is_complete(), "{}", replay.report());
 }
 
 #[test]
