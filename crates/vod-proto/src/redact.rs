@@ -176,13 +176,24 @@ impl Redactor {
         secret_parameter(name).is_some() || names(&self.rules.fields, name)
     }
 
-    /// The text of a body, with the values of members replaced that are secrets, if it is JSON and has any.
+    /// The text of a body, with the values of members replaced that are secrets, if it is JSON and has any; and with them every
+    /// SecretId that was asked with, wherever it stands: servers repeat it in what they say of a mistake.
     pub fn json<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.rules.fields.is_empty() && !may_name_secret(text) {
-            return Cow::Borrowed(text);
+        let mut redacted = Cow::Borrowed(text);
+        if !self.rules.fields.is_empty() || may_name_secret(text) {
+            let members = JsonRedaction::whole(self, text);
+            if members != text {
+                redacted = Cow::Owned(members);
+            }
         }
-        let redacted = JsonRedaction::whole(self, text);
-        if redacted == text { Cow::Borrowed(text) } else { Cow::Owned(redacted) }
+        let known = self.secret_ids.iter().map_while(OnceLock::get);
+        // A short one may be a word of any text.
+        for (secret_id, placeholder) in known.filter(|(secret_id, _)| secret_id.len() >= NUMBERED_BELOW) {
+            if memchr::memmem::find(redacted.as_bytes(), secret_id.as_bytes()).is_some() {
+                redacted = Cow::Owned(redacted.replace(secret_id, placeholder));
+            }
+        }
+        redacted
     }
 
     /// The value of a header, replaced where it is a secret. `name` is in lower case.
@@ -373,5 +384,17 @@ mod tests {
             assert!(matches!(plain.json(text), Cow::Borrowed(_)), "{text}");
         }
         assert_eq!(plain.json(r#"{"\u0054oken":"abc"}"#), r#"{"\u0054oken":"redacted-n1"}"#);
+    }
+
+    #[test]
+    fn a_secret_id_that_was_asked_with_is_found_in_whatever_a_server_says() {
+        let redactor = Redactor::new([7; 32]);
+        let secret_id = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA";
+        let text = format!(r#"{{"code":-1,"message":"no account has {secret_id}, or abc"}}"#);
+        assert_eq!(redactor.json(&text), text, "nobody asked with it yet");
+        redactor.target("/?SecretId=abc&x=1");
+        redactor.target(&format!("/?SecretId={secret_id}"));
+        let expected = text.replace(secret_id, &redactor.value(secret_id));
+        assert_eq!(redactor.json(&text), expected);
     }
 }

@@ -117,22 +117,25 @@ async fn whoever_never_lets_itself_be_connected_to_is_given_up_after_ten_seconds
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_is_gone_for_the_server_too() {
-    let net = Net::listening();
-    let (proxy, dir) = net.reverse(KeptBodies::Replies, Rules::default());
-    let (mut client, end) = Pipe::pair();
-    let connection = tokio::spawn(proxy.connection(end));
-    client.write_all(b"POST /?Action=UploadPart HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nhell").await.unwrap();
-    let mut server = net.accepted().await;
-    let mut seen = vec![0; 200];
-    let mut len = 0;
-    while !seen[..len].ends_with(b"hell") {
-        len += server.read(&mut seen[len..]).await.unwrap();
+    for (framing, body) in [("content-length: 9", "hell"), ("transfer-encoding: chunked", "4\r\nhell\r\n")] {
+        let net = Net::listening();
+        let (proxy, dir) = net.reverse(KeptBodies::Replies, Rules::default());
+        let (mut client, end) = Pipe::pair();
+        let connection = tokio::spawn(proxy.connection(end));
+        let head = format!("POST /?Action=UploadPart HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n");
+        client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut server = net.accepted().await;
+        let mut seen = vec![0; 200];
+        let mut len = 0;
+        while !seen[..len].ends_with(body.as_bytes()) {
+            len += server.read(&mut seen[len..]).await.unwrap();
+        }
+        drop(client);
+        // The body never comes to its end, in whatever way that would be said: nothing more comes.
+        assert_eq!(server.read(&mut seen).await.unwrap_or(0), 0, "{framing}");
+        connection.await.unwrap();
+        assert_eq!(recorded(&dir)[0].end, End::ClientGone { after: 4 });
     }
-    drop(client);
-    // The body never came to its end, and nothing more comes.
-    assert_eq!(server.read(&mut seen).await.unwrap_or(0), 0);
-    connection.await.unwrap();
-    assert_eq!(recorded(&dir)[0].end, End::ClientGone { after: 4 });
 }
 
 #[tokio::test(start_paused = true)]

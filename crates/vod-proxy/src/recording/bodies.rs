@@ -1,12 +1,13 @@
 //! Bodies that are kept, each once, under the SHA-1 of its bytes.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 use vod_proto::{Sha1, digest::Sha1Hasher};
 
 /// How much of a body is read at once, in bytes, to check it.
@@ -54,7 +55,10 @@ impl Bodies {
     /// If nothing can be written there.
     pub fn draft(&self) -> io::Result<Draft> {
         fs::create_dir_all(&self.dir)?;
-        Ok(Draft { file: NamedTempFile::with_prefix_in(DRAFT, &self.dir)?, dir: self.dir.clone() })
+        Ok(Draft {
+            file: Builder::new().prefix(DRAFT).permissions(Permissions::from_mode(0o666)).tempfile_in(&self.dir)?,
+            dir: self.dir.clone(),
+        })
     }
 
     /// Is a body there, and is it the one that its name says?

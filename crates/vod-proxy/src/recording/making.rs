@@ -1,6 +1,12 @@
 //! Making a recording, or going on in one.
 
-use std::{fs, io, io::Write as _, path::Path, sync::Arc};
+use std::{
+    fs::{self, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use vod_proto::redact::Rules;
@@ -82,7 +88,10 @@ impl Recording {
         }
         let path = dir.join(MANIFEST_FILE);
         let write = || {
-            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
+            let mut file = tempfile::Builder::new()
+                .prefix(UNFINISHED)
+                .permissions(Permissions::from_mode(0o666))
+                .tempfile_in(dir)?;
             file.write_all(manifest.to_toml().as_bytes())?;
             match file.persist_noclobber(&path) {
                 Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
@@ -131,6 +140,9 @@ mod tests {
     fn a_recording_is_gone_on_in_by_its_like_alone_and_by_one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let (first, journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
+        // It is there to be kept beside tests, and read by others: like any file of its maker's.
+        let mode = |name| fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode(MANIFEST_FILE), mode(super::super::EXCHANGES_FILE));
         let in_use = refused(dir.path(), wanted());
         assert!(in_use.ends_with("exchanges.jsonl is in use by another server"), "{in_use}");
         drop(journal);
@@ -157,8 +169,13 @@ mod tests {
     fn what_a_killed_recorder_left_unfinished_is_no_hindrance_and_somebodys_files_are() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".draft-x"), "").unwrap();
+        drop(Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap());
+        let body = dir.path().join("bodies/.draft-y");
+        fs::create_dir(dir.path().join("bodies")).unwrap();
+        fs::write(&body, "").unwrap();
         let (recording, _journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
         assert!(recording.verify().unwrap().is_whole());
+        assert!(!body.exists(), "a body that was begun belongs to nobody");
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("holiday.jpg"), "").unwrap();
         let error = refused(dir.path(), wanted());
