@@ -2,6 +2,7 @@
 //!
 //! - [`bar`]: the figures to meet, each with its reason, and the arithmetic of a verdict; pure.
 //! - [`mock`]: what is measured of the mock, round by round; [`client`]: what is measured of uploads.
+//! - [`proxy`]: what is measured of the proxy; [`candidate`]: a server that is asked in every round.
 //! - [`built`]: the programs, and what becomes of the figures.
 //! - [`floor`]: the small server that the mock is measured against; [`frames`]: what an upload is measured against.
 //! - [`load`]: asks a server as fast as it answers, and counts.
@@ -15,12 +16,14 @@
 
 mod bar;
 mod built;
+mod candidate;
 mod client;
 mod floor;
 mod frames;
 mod load;
 mod mock;
 mod process;
+mod proxy;
 mod requests;
 mod table;
 mod upload;
@@ -38,6 +41,8 @@ pub(crate) enum Bench {
     Mock(mock::Options),
     /// Uploads: time, processor time and memory of both ends beside the same bytes over bare TCP.
     Upload(client::Options),
+    /// The proxy: parts passed on and recorded beside the same without it, memory, and how soon a replay answers.
+    Proxy(proxy::Options),
     /// Receives files in frames, until its stdin ends.
     #[command(hide = true)]
     Receive,
@@ -67,6 +72,7 @@ pub(crate) fn run(what: Option<Bench>) -> Result<ExitCode, Failure> {
         }
         Some(Bench::Mock(options)) => mock::run(&options),
         Some(Bench::Upload(options)) => client::run(&options),
+        Some(Bench::Proxy(options)) => proxy::run(&options),
         Some(Bench::Receive) => frames::receive(),
         Some(Bench::Send(options)) => frames::send(&options),
         Some(Bench::Floor { body }) => floor::run(body),

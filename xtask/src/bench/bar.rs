@@ -50,6 +50,24 @@ pub(crate) const SMALL_CONNECTIONS: Bar = Bar::AtMost(64.0);
 /// allocator happens to keep, and the evidence of ten times as many requests, are not the file.
 pub(crate) const SAME_PEAK: Bar = Bar::AtMost(1.5);
 
+/// MiB a second of parts of 1 MiB through a proxy that keeps nothing, against the same without it. All that a byte passes
+/// twice is the kernel: half of that would be all there is.
+pub(crate) const PASS: Bar = Bar::AtLeast(0.4);
+
+/// The same while it is recorded, against passing it on: what is recorded of a body is its SHA-1.
+pub(crate) const RECORD: Bar = Bar::AtLeast(0.4);
+
+/// Milliseconds that recording adds to the middle of the latencies of a part of 1 MiB, over one connection: nobody's
+/// time limits should notice.
+pub(crate) const ADDED_MS: Bar = Bar::AtMost(1.5);
+
+/// MiB of memory at the peak of a recorder, whatever it records.
+pub(crate) const RECORDER_MIB: Bar = Bar::AtMost(48.0);
+
+/// Milliseconds from the start of a replay of 10,000 exchanges to its first answer: a test that starts it should not have
+/// to wait.
+pub(crate) const READY_MS: Bar = Bar::AtMost(200.0);
+
 /// The middle one of some figures, the mean of the middle two if their number is even. None of none.
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();

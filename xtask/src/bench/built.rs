@@ -10,6 +10,7 @@ use crate::cargo::{self, Failure, Line};
 /// The programs that are measured, or measure.
 pub(super) struct Built {
     pub(super) mock: Line,
+    pub(super) proxy: Line,
     pub(super) client: Line,
     pub(super) xtask: Line,
 }
@@ -20,9 +21,10 @@ impl Built {
     /// # Errors
     /// Says what could not be built.
     pub(super) fn new() -> Result<Self, Failure> {
-        let [mock, client, xtask] = cargo::build(true, ["vod-mock", "vod-client", "xtask"])?;
+        let [mock, proxy, client, xtask] = cargo::build(true, ["vod-mock", "vod-proxy", "vod-client", "xtask"])?;
         Ok(Self {
             mock: Line::built(mock, &["--listen", "127.0.0.1:0"]),
+            proxy: Line::built(proxy, &[]),
             client: Line::built(client, &[]),
             xtask: Line::built(xtask, &["bench"]),
         })

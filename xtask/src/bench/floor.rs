@@ -1,4 +1,5 @@
-//! The floor: hyper and nothing else. Whoever speaks HTTP/1.1 by hyper cannot be faster than this.
+//! The floor: hyper and nothing else, which reads what it is sent and answers always the same. Whoever speaks HTTP/1.1
+//! by hyper cannot be faster than this.
 
 use std::{
     convert::Infallible,
@@ -9,12 +10,21 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::cargo::Failure;
+use super::built::Built;
+use crate::cargo::{Failure, Line};
+
+/// What it answers where somebody else's speed is measured: as long as what the mock says to `InitUpload`, and as good.
+const BODY: &str = r#"{"canRetry":0,"code":0,"codeDesc":" 0\n","message":"","sessionInfo":"{\"sessionKey\":\"xxx\"}"}"#;
+
+/// How it is started.
+pub(super) fn line(built: &Built) -> Line {
+    built.xtask.clone().with(["floor", BODY])
+}
 
 /// Serves on a free port of loopback, says on stdout where, and ends with its stdin, that is, with whoever started it.
 ///
@@ -45,10 +55,16 @@ pub(super) async fn serve(listener: TcpListener, body: Bytes) -> Infallible {
 }
 
 async fn connection(stream: TcpStream, body: Bytes) {
-    let answer = service_fn(move |_: Request<Incoming>| {
-        let mut response = Response::new(Full::new(body.clone()));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        std::future::ready(Ok::<_, Infallible>(response))
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let body = body.clone();
+        async move {
+            let mut asked = request.into_body();
+            // Whoever breaks off has ended the connection with it.
+            while let Some(Ok(_)) = asked.frame().await {}
+            let mut response = Response::new(Full::new(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok::<_, Infallible>(response)
+        }
     });
     // Like the mock, it says no date and waits for nobody with small answers.
     if stream.set_nodelay(true).is_ok() {

@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// How many connections ask
     #[arg(long)]
     pub(super) connections: usize,
+    /// Send parts of so many bytes, instead of opening uploads
+    #[arg(long, default_value_t = 0)]
+    pub(super) body: usize,
     /// How many threads carry the connections
     #[arg(long)]
     pub(super) threads: usize,
@@ -89,6 +92,11 @@ impl Report {
     }
 }
 
+/// How many threads carry a load where nobody says: one for each processor.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs the load and prints its report as a line of JSON on stdout.
 ///
 /// # Errors
@@ -108,7 +116,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 /// # Errors
 /// Says which answer was none.
 pub(super) fn measure(options: &Options) -> Result<Report, Failure> {
-    let requests = Arc::new(requests::render(options.at, options.uploads, unix_seconds()));
+    let requests = Arc::new(match options.body {
+        0 => requests::render(options.at, options.uploads, unix_seconds()),
+        // One for each connection is enough: bytes are passed on, whatever they are.
+        len => requests::render_parts(options.at, options.connections, len, unix_seconds()),
+    });
     let barrier = Barrier::new(options.threads);
     let shares = std::thread::scope(|scope| {
         let share = |thread| {
@@ -317,7 +329,7 @@ mod tests {
     const GOOD: &str = r#"{"code":0,"message":""}"#;
 
     fn load(at: SocketAddr) -> Options {
-        Options { at, uploads: 10, connections: 6, threads: 2, millis: 50 }
+        Options { at, uploads: 10, connections: 6, body: 0, threads: 2, millis: 50 }
     }
 
     fn floor(runtime: &Runtime, body: &'static str) -> SocketAddr {
@@ -345,6 +357,15 @@ mod tests {
         let runtime = Runtime::new().unwrap();
         let report = measure(&load(floor(&runtime, GOOD))).unwrap();
         assert_eq!(report.sent - report.answered, requests::COUNT as u64);
+    }
+
+    #[test]
+    fn parts_are_sent_whole_and_read_whole() {
+        let runtime = Runtime::new().unwrap();
+        let options = Options { body: 300_000, ..load(floor(&runtime, GOOD)) };
+        let report = measure(&options).unwrap();
+        // The floor answers once it has read everything, and the next request follows on the same connection.
+        assert!(report.answered > 0 && report.sent - report.answered == options.connections as u64, "{report:?}");
     }
 
     #[test]

@@ -5,28 +5,22 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    bar::{self, median, median_ratio},
+    bar::{self, median},
     built::{Built, Outcome},
-    load::Report,
+    candidate::{Ask, Candidate},
+    floor, load,
     process::Server,
     requests,
     table::{Row, Unit, mib},
     upload::{self, Upload},
 };
-use crate::{
-    cargo::{Failure, Line},
-    clock::Stopwatch,
-};
+use crate::{cargo::Failure, clock::Stopwatch};
 
 /// How many connections ask. The bar says 64.
 const CONNECTIONS: usize = 64;
 
 /// How often the mock is started to see how long that takes.
 const STARTS: usize = 30;
-
-/// What the floor answers: as long as what the mock says to `InitUpload`, and as good.
-const FLOOR_BODY: &str =
-    r#"{"canRetry":0,"code":0,"codeDesc":" 0\n","message":"","sessionInfo":"{\"sessionKey\":\"xxx\"}"}"#;
 
 /// How it is measured.
 #[derive(Clone, Debug, Args)]
@@ -81,85 +75,20 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     options.outcome.publish(&rows)
 }
 
-/// A server that is asked in every round, and what came of it.
-struct Candidate {
-    what: &'static str,
-    uploads: usize,
-    server: Server,
-    reports: Vec<Report>,
-    /// Microseconds of processor time that a request took, by round.
-    cpu: Vec<f64>,
-}
-
-impl Candidate {
-    fn start(what: &'static str, line: &Line, uploads: usize) -> Result<Self, Failure> {
-        Ok(Self { what, uploads, server: Server::start(line)?, reports: Vec::new(), cpu: Vec::new() })
-    }
-
-    /// Asks it for one round.
-    fn round(&mut self, built: &Built, options: &Options) -> Result<(), Failure> {
-        let millis = options.time.as_millis();
-        let threads = options.threads.map(usize::from);
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let load = built.xtask.clone().with([
-            "load".to_owned(),
-            format!("--at={}", self.server.addr()),
-            format!("--uploads={}", self.uploads),
-            format!("--connections={CONNECTIONS}"),
-            format!("--threads={threads}"),
-            format!("--millis={millis}"),
-        ]);
-        let before = self.server.cpu();
-        let output = load.output()?;
-        let after = self.server.cpu();
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Failure(format!("{}: {}: {}", self.what, load.failed(output.status), why.trim())));
-        }
-        let report: Report = serde_json::from_slice(&output.stdout)
-            .map_err(|error| Failure(format!("`{load}` gave no report: {error}")))?;
-        if let (Some(before), Some(after)) = (before, after) {
-            self.cpu.push((after - before).as_secs_f64() * 1e6 / report.sent());
-        }
-        self.reports.push(report);
-        Ok(())
-    }
-
-    fn all(&self, figure: impl Fn(&Report) -> f64) -> Vec<f64> {
-        self.reports.iter().map(figure).collect()
-    }
-
-    /// The rows of a candidate beside another.
-    fn rows(&self, beside: &Self, bar: bar::Bar) -> Vec<Row> {
-        let row = |what: &str, unit, own: &[f64], others: &[f64]| {
-            let figure = median(own)?;
-            let row = Row::new(format!("{}, {what}", self.what), figure, unit);
-            Some(match (median(others), median_ratio(own, others)) {
-                (Some(other), Some(ratio)) => row.beside(beside.what, other, ratio),
-                _ => row,
-            })
-        };
-        let compared = |what, unit, figure: fn(&Report) -> f64| row(what, unit, &self.all(figure), &beside.all(figure));
-        let rate = compared("rate", Unit::PerSecond, Report::rate).map(|row| row.held_to(bar));
-        let p50 = compared("p50", Unit::Us, |report| report.p50);
-        let p99 = compared("p99", Unit::Us, |report| report.p99);
-        let cpu = row("processor time a request", Unit::Us, &self.cpu, &beside.cpu);
-        [rate, p50, p99, cpu].into_iter().flatten().collect()
-    }
-}
-
 /// Requests a second, and how long they take: the floor, the mock with few sessions, the mock with many, in turn.
 fn rates(built: &Built, options: &Options) -> Result<Vec<Row>, Failure> {
-    let floor = built.xtask.clone().with(["floor", FLOOR_BODY]);
     let mut all = [
-        Candidate::start("floor", &floor, requests::COUNT)?,
-        Candidate::start("10 sessions", &built.mock, 10)?,
-        Candidate::start("10,000 sessions", &built.mock, requests::COUNT)?,
+        Candidate::start("floor", &floor::line(built))?,
+        Candidate::start("10 sessions", &built.mock)?,
+        Candidate::start("10,000 sessions", &built.mock)?,
     ];
+    let uploads = |what: &str| if what == "10 sessions" { 10 } else { requests::COUNT };
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
         for candidate in &mut all {
-            candidate.round(built, options)?;
+            let uploads = uploads(candidate.what);
+            let threads = options.threads.map_or_else(load::threads, usize::from);
+            candidate.round(built, Ask { uploads, connections: CONNECTIONS, body: 0, threads, time: options.time })?;
         }
         // In turn from either end, so that none always follows the same one.
         all.reverse();
@@ -170,11 +99,11 @@ fn rates(built: &Built, options: &Options) -> Result<Vec<Row>, Failure> {
     let (Some(floor), Some(few), Some(many)) = (floor, few, many) else { unreachable!("each was started above") };
     for candidate in [few, many] {
         let open = upload::states(&candidate.server.get("/__vod/uploads")?);
-        if open.len() != candidate.uploads || open.iter().any(|state| state != "open") {
+        if open.len() != uploads(candidate.what) || open.iter().any(|state| state != "open") {
             return Err(Failure(format!("{}: the mock has {} uploads open", candidate.what, open.len())));
         }
     }
-    Ok(few.rows(floor, bar::RATE).into_iter().chain(many.rows(few, bar::MANY_SESSIONS)).collect())
+    Ok(few.rows(floor, Some(bar::RATE)).into_iter().chain(many.rows(few, Some(bar::MANY_SESSIONS))).collect())
 }
 
 /// From the start of the process to its first answer.
