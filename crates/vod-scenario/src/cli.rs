@@ -13,12 +13,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::{
     evidence::Target,
     exit,
-    format::Scenario,
+    format::{ClientCommand, Dialect, Scenario},
     judge::Verdict,
     library::{self, LibraryError},
     process,
     report::{report, summary},
-    run::{self, Named, NotRun, RunResult, Settings},
+    run::{self, InPlace, Named, NotRun, RunResult, Settings},
 };
 
 /// Runs and judges scenarios against the mock and the client.
@@ -57,6 +57,13 @@ struct RunArgs {
     /// Only scenarios with this tag; several tags widen the choice
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// Put this program in the client's place, on the target process: words as a shell splits them, with {file},
+    /// {endpoint} and others filled in; credentials are in its environment, its exit code is the outcome
+    #[arg(long, value_name = "COMMAND")]
+    client: Option<ClientCommand>,
+    /// What the requests of --client look like, whatever the files say: observed is POST, /v3
+    #[arg(long, value_name = "DIALECT", requires = "client", value_parser = dialect)]
+    dialect: Option<Dialect>,
     /// Keep files and evidence of the runs in this directory
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -80,6 +87,22 @@ impl Targets {
             Self::All => &Target::ALL,
         }
     }
+}
+
+impl RunArgs {
+    fn in_place(&self) -> Result<Option<InPlace>, String> {
+        let Some(command) = self.client.clone() else { return Ok(None) };
+        if matches!(self.target, Targets::Sim) {
+            return Err("--client is a program, and sim starts none: use --target process".to_owned());
+        }
+        let here = std::env::current_dir().map_err(|error| format!("cannot find the current directory: {error}"))?;
+        Ok(Some(InPlace { command: command.written_in(&here), dialect: self.dialect }))
+    }
+}
+
+fn dialect(word: &str) -> Result<Dialect, String> {
+    let known = [Dialect::Documented, Dialect::Observed];
+    known.into_iter().find(|dialect| dialect.name() == word).ok_or_else(|| "expected documented or observed".to_owned())
 }
 
 /// Runs the command line. `args` begins with the program's name.
@@ -139,10 +162,22 @@ fn run_all(args: &RunArgs) -> u8 {
             return exit::USAGE;
         }
     };
-    let settings = Settings { seed: args.seed, binary, keep: args.keep.clone() };
+    let client = match args.in_place() {
+        Ok(client) => client,
+        Err(error) => {
+            complain(error);
+            return exit::USAGE;
+        }
+    };
+    let settings = Settings { seed: args.seed, binary, keep: args.keep.clone(), client };
     let mut runs = Vec::new();
     for story in &stories {
+        let foreign = settings.client.is_some() || story.scenario.client.command.is_some();
         for target in args.target.each() {
+            // Simulation has no programs: of both targets one is left. Where it was asked for alone, it says why not.
+            if foreign && matches!((args.target, target), (Targets::All, Target::Sim)) {
+                continue;
+            }
             let run = run::run(story, *target, &settings);
             say(report(&run));
             let interrupted = matches!(run.result, RunResult::NotRun(NotRun::Interrupted));
@@ -243,6 +278,8 @@ mod tests {
             seed: 1,
             tag: vec![],
             keep: None,
+            client: None,
+            dialect: None,
         };
         let errors = chosen(dir.path(), &args(&["a", "b"])).unwrap_err();
         assert_eq!(errors.len(), 2);

@@ -1,6 +1,6 @@
 //! The only place where this crate reads a clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -19,4 +19,10 @@ impl Stopwatch {
     pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// The time of day, in seconds since 1970: a signature that the mock checks was made then.
+#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

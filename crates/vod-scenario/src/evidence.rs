@@ -135,6 +135,13 @@ pub enum StepEnd {
         /// The fault's id.
         fault: String,
     },
+    /// A client that is not ours ended by itself. Its exit code is all that it says.
+    Exited {
+        /// What it says.
+        says: ExitSays,
+        /// How the system tells it.
+        how: String,
+    },
     /// The client did not end in time, and was ended.
     TimedOut,
     /// The client ended without saying anything that can be read.
@@ -142,6 +149,17 @@ pub enum StepEnd {
         /// How it ended, and what it said instead.
         how: String,
     },
+}
+
+/// What the exit code of a client that is not ours says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitSays {
+    /// The file is there: 0.
+    Stored,
+    /// The upload failed: any other but 8.
+    Failed,
+    /// It failed, and the file may be there all the same: 8, as `vod-client` has it.
+    FailedMaybeStored,
 }
 
 /// How an upload ended, as the client says.
@@ -206,7 +224,11 @@ impl StepEnd {
     /// Does the client say that the file is there?
     #[must_use]
     pub fn is_success(&self) -> bool {
-        self.report().is_some_and(|report| report.outcome.is_success())
+        match self {
+            Self::Reported(report) => report.outcome.is_success(),
+            Self::Exited { says, .. } => *says == ExitSays::Stored,
+            Self::Killed { .. } | Self::TimedOut | Self::Silent { .. } => false,
+        }
     }
 }
 
@@ -215,6 +237,14 @@ impl std::fmt::Display for StepEnd {
         match self {
             Self::Reported(report) => report.fmt(f),
             Self::Killed { fault } => write!(f, "killed by fault {fault:?}"),
+            Self::Exited { says, how } => {
+                let says = match says {
+                    ExitSays::Stored => "the file is there",
+                    ExitSays::Failed => "it failed",
+                    ExitSays::FailedMaybeStored => "it failed, and the file may be there",
+                };
+                write!(f, "{how} ({says})")
+            }
             Self::TimedOut => f.write_str("still running at its time limit"),
             Self::Silent { how } => write!(f, "without a report: {how}"),
         }

@@ -16,6 +16,7 @@
 //! ```
 
 mod check;
+mod command;
 mod count;
 mod error;
 mod expect;
@@ -27,6 +28,8 @@ use toml::Spanned;
 use vod_proto::{Action, Family, FileFacts, Layout, LegacyLayout, Limits, SmallFile, rules::Profile};
 use vod_serve::{Plan, fault::Fault};
 
+pub(crate) use command::Place as CommandPlace;
+pub use command::{ClientCommand, CommandError};
 pub use count::Count;
 pub use error::{FileError, Place};
 pub use expect::{Expect, Failure, StepExpect};
@@ -119,6 +122,8 @@ pub struct Client {
     /// Default none: the client's own, 30 s, which is long for a story that is told in real time.
     #[serde(deserialize_with = "some_duration")]
     pub stall_timeout: Option<Duration>,
+    /// A program in the client's place, on the target `process` alone. Default none: our own client.
+    pub command: Option<ClientCommand>,
     /// The source is an image, the cover of the video with this id, in the server family. Default none: it is a video.
     pub cover_of: Option<String>,
 }
@@ -133,6 +138,7 @@ impl Default for Client {
             dialect: Dialect::default(),
             token_life: None,
             stall_timeout: None,
+            command: None,
             cover_of: None,
         }
     }
@@ -210,7 +216,10 @@ impl Scenario {
         let name = path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|source| FileError::Unreadable { file: name.clone(), source })?;
-        Self::parse(&name, &text)
+        let mut scenario = Self::parse(&name, &text)?;
+        let here = path.parent().unwrap_or(path);
+        scenario.client.command = scenario.client.command.map(|command| command.written_in(here));
+        Ok(scenario)
     }
 
     /// Reads and checks a text. `file` is only what errors call it.

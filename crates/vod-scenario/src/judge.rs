@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 pub(crate) mod crafted;
+mod exited;
 pub mod invariants;
 mod outcome;
 mod wire;

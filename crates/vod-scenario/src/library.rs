@@ -82,7 +82,7 @@ fn short_name(dir: &Path, path: &Path) -> Option<String> {
 }
 
 /// The name that is fewest typing errors away, if those are not more than a third of it.
-fn nearest(name: &str, known: &[String]) -> Option<String> {
+pub(crate) fn nearest(name: &str, known: &[String]) -> Option<String> {
     let near = known.iter().map(|other| (edits(name, other), other)).min()?;
     (near.0 * 3 <= name.chars().count()).then(|| near.1.clone())
 }

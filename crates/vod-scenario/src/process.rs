@@ -1,6 +1,7 @@
 //! The target `process`: real binaries over loopback sockets, killed by SIGKILL.
 //!
 //! - `mock`, `client`: the two programs as child processes; both die with whoever holds them.
+//! - `foreign`: a client that is not ours, in the place of it; `kin`: what it starts.
 //! - `admin`: what the mock says of itself.
 //! - `capture`: what programs write, kept up to a bound; `memory`: what they need.
 //! - `places`: the files of a run, and what must be left of them.
@@ -8,6 +9,8 @@
 mod admin;
 mod capture;
 mod client;
+mod foreign;
+mod kin;
 mod memory;
 mod mock;
 mod places;
@@ -21,7 +24,7 @@ use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY, UploadState, UploadView};
 use vod_proto::{Exchange, Query, sign::SecretKey, ugc::UploadSignature};
 use vod_serve::KillTarget;
 
-use self::{client::ClientProcess, mock::MockProcess, places::Places};
+use self::{client::ClientProcess, foreign::Setting, mock::MockProcess, places::Places};
 use crate::{
     clock::Stopwatch,
     evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target},
@@ -105,14 +108,22 @@ impl Story<'_> {
         let Some(endpoint) = self.mock.as_ref().map(|mock| mock.endpoint().to_owned()) else { return Ok(()) };
         let stopwatch = Stopwatch::start();
         let seed = self.seed.wrapping_add(number as u64);
-        let mut client = ClientProcess::start(self.binary, self.places, self.scenario, &endpoint, seed)?;
+        let file_sha1 = self.evidence.source.sha1;
+        let setting = Setting { places: self.places, scenario: self.scenario, endpoint: &endpoint, seed, file_sha1 };
+        let mut client = ClientProcess::start(self.binary, &setting)?;
         let end = self.watch(&mut client, stopwatch).await?;
         let elapsed = stopwatch.elapsed();
+        let left = client.left_behind().await.into_iter();
+        self.evidence
+            .left_behind
+            .extend(left.map(|name| format!("the client left a process behind in step {number}: {name}")));
         if let Some(peak) = client.peak_memory() {
             let known = self.evidence.peak_memory.entry("client".to_owned()).or_default();
             *known = (*known).max(peak);
         }
-        self.evidence.logs.extend(client.into_logs(number).await);
+        let (logs, lost) = client.into_logs(number).await;
+        self.evidence.logs.extend(logs);
+        self.evidence.missing.extend(lost);
         let last_seq = self.last_seq().await;
         let uploads = self.ask(admin::uploads).await.unwrap_or_default();
         self.evidence.steps.push(StepEvidence { end, last_seq, elapsed, uploads });

@@ -16,6 +16,9 @@ const LOG_LINES: usize = 20;
 /// How much of what one check found is shown. The rest is mostly the same mistake again.
 const FINDINGS_MOST: usize = 3;
 
+/// The check that finds each rule of the documents at most once, so that every one of them is shown.
+const DOCUMENTS_KEPT: &str = "documents-kept";
+
 /// The whole report of a run. A failure begins with the line that repeats it.
 #[must_use]
 pub fn report(run: &Run) -> String {
@@ -61,15 +64,16 @@ fn write_judged(out: &mut String, Judged { evidence, judgement }: &Judged, verdi
 
 fn write_against(out: &mut String, judgement: &Judgement) -> fmt::Result {
     for (check, findings) in judgement.against() {
-        for finding in findings.iter().take(FINDINGS_MOST) {
+        let most = if check.name == DOCUMENTS_KEPT { findings.len() } else { FINDINGS_MOST };
+        for finding in findings.iter().take(most) {
             let sign = match finding {
                 Finding::Broken(_) => '✗',
                 Finding::Unknown(_) => '?',
             };
             writeln!(out, "  {sign} {} · {}: {}", check.layer, check.name, finding.why())?;
         }
-        if findings.len() > FINDINGS_MOST {
-            writeln!(out, "    … and {} more of {}", findings.len() - FINDINGS_MOST, check.name)?;
+        if findings.len() > most {
+            writeln!(out, "    … and {} more of {}", findings.len() - most, check.name)?;
         }
     }
     Ok(())
@@ -163,7 +167,7 @@ mod tests {
         let named = Named { name: "crafted".to_owned(), scenario: story.scenario };
         let judged = Box::new(Judged { evidence: story.evidence, judgement });
         let target = judged.evidence.target;
-        Run { story: named, target, seed: 7, result: RunResult::Judged(judged) }
+        Run { story: named, target, seed: 7, client: None, result: RunResult::Judged(judged) }
     }
 
     #[test]

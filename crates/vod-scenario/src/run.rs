@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     evidence::{Evidence, Target},
-    format::Scenario,
+    format::{ClientCommand, Dialect, Scenario},
     judge::{Case, Judgement, Verdict, judge, judge_control},
     process, sim,
 };
@@ -21,6 +21,30 @@ pub struct Settings {
     pub binary: PathBuf,
     /// Where files and evidence of runs are kept, if they are.
     pub keep: Option<PathBuf>,
+    /// A client in the place of the file's. Only on `process`.
+    pub client: Option<InPlace>,
+}
+
+/// A client that is put in the place of the file's, whatever the file says.
+#[derive(Clone, Debug)]
+pub struct InPlace {
+    /// Its command.
+    pub command: ClientCommand,
+    /// What its requests look like, where that is not what the file says.
+    pub dialect: Option<Dialect>,
+}
+
+impl InPlace {
+    fn apply(&self, scenario: &mut Scenario) {
+        scenario.client.command = Some(self.command.clone());
+        scenario.client.dialect = self.dialect.unwrap_or(scenario.client.dialect);
+    }
+
+    /// As a shell hands it over.
+    fn flags(&self) -> String {
+        let dialect = self.dialect.map(|dialect| format!(" --dialect {}", dialect.name())).unwrap_or_default();
+        format!(" --client {}{dialect}", self.command.quoted())
+    }
 }
 
 /// A story that can be told again by its name.
@@ -41,6 +65,8 @@ pub struct Run {
     pub target: Target,
     /// With which seed.
     pub seed: u64,
+    /// The client that the command line put in the place of the file's.
+    pub client: Option<InPlace>,
     /// What came of it.
     pub result: RunResult,
 }
@@ -79,6 +105,12 @@ pub enum NotRun {
         /// Its own words.
         said: String,
     },
+    /// It is a story of a client that is a program, and a simulation has none.
+    #[error("the client is {command:?}, and sim starts no programs: it runs with --target process")]
+    Foreign {
+        /// The client.
+        command: String,
+    },
     /// A simulation did not come to an end.
     #[error(
         "it did not end within {seconds} s of real time: something wakes itself for ever, and virtual time stands still"
@@ -114,21 +146,33 @@ impl Run {
     /// The line that repeats it.
     #[must_use]
     pub fn repeat(&self) -> String {
-        format!("cargo xtask scenario {} --target {} --seed {}", self.story.name, self.target, self.seed)
+        let mut line =
+            format!("cargo xtask scenario {} --target {} --seed {}", self.story.name, self.target, self.seed);
+        if let Some(client) = &self.client {
+            line.push_str(&client.flags());
+        }
+        line
     }
 }
 
 /// Runs a story on a target.
 #[must_use]
 pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
-    let result = match told(story, target, settings) {
+    let mut story = story.clone();
+    if let Some(client) = &settings.client {
+        client.apply(&mut story.scenario);
+    }
+    let result = match told(&story, target, settings) {
         Ok(result) => result,
         Err(why) => RunResult::NotRun(why),
     };
-    Run { story: story.clone(), target, seed: settings.seed, result }
+    Run { story, target, seed: settings.seed, client: settings.client.clone(), result }
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
+    if let (Target::Sim, Some(command)) = (target, &story.scenario.client.command) {
+        return Err(NotRun::Foreign { command: command.to_string() });
+    }
     let control = story.scenario.control();
     let dir = kept(story, target, settings, "control");
     let evidence = match target {

@@ -41,6 +41,6 @@ fn main() {
 fn passes(library: &Path, name: &str, target: Target) -> Result<(), Failed> {
     let story = library::load(library, name)?;
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
-    let run = run::run(&story, target, &Settings { seed: run::SEED, binary, keep: None });
+    let run = run::run(&story, target, &Settings { seed: run::SEED, binary, keep: None, client: None });
     if run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
 }

@@ -118,7 +118,7 @@ fn role(exchange: &Exchange) -> Option<Role> {
 }
 
 /// What the client was told. A reply that was cut, or is none of this protocol, tells nothing.
-fn told(exchange: &Exchange) -> Option<Reply> {
+pub(super) fn told(exchange: &Exchange) -> Option<Reply> {
     exchange.whole_reply().and_then(|_| exchange.parsed_reply())
 }
 

@@ -1,6 +1,6 @@
 //! The first layer: what the user of the client sees.
 
-use super::{Case, Check, Finding, Layer, ruled};
+use super::{Case, Check, Finding, Layer, exited, ruled};
 use crate::{
     evidence::{ReportedOutcome, StepEnd},
     format::{Failure, StepExpect},
@@ -8,32 +8,35 @@ use crate::{
 
 /// Does each step end as the file says?
 pub(super) fn check(case: Case<'_>) -> Vec<Check> {
-    each_step(case, |expected, end| {
+    each_step(case, |at, expected, end| {
+        if let StepEnd::Exited { says, .. } = end {
+            return exited::check(case, at, expected, *says);
+        }
         if fits(expected, end) {
             return None;
         }
-        Some(format!("expected {expected}, it ended {end}"))
+        Some(Finding::broken(format!("expected {expected}, it ended {end}")))
     })
 }
 
 /// Does each step of a control run end in success?
 pub(super) fn check_control(case: Case<'_>) -> Vec<Check> {
-    each_step(case, |_, end| {
+    each_step(case, |_, _, end| {
         if end.is_success() {
             return None;
         }
-        Some(format!("expected success without faults, it ended {end}"))
+        Some(Finding::broken(format!("expected success without faults, it ended {end}")))
     })
 }
 
-fn each_step(case: Case<'_>, judge: impl Fn(&StepExpect, &StepEnd) -> Option<String>) -> Vec<Check> {
+fn each_step(case: Case<'_>, judge: impl Fn(usize, &StepExpect, &StepEnd) -> Option<Finding>) -> Vec<Check> {
     let mut checks = Vec::new();
     for (at, step) in case.scenario.steps().enumerate() {
         let found = match case.evidence.steps.get(at) {
-            Some(seen) => judge(&step.expect, &seen.end),
-            None => Some("it was never reached".to_owned()),
+            Some(seen) => judge(at, &step.expect, &seen.end),
+            None => Some(Finding::broken("it was never reached")),
         };
-        let findings = found.into_iter().map(Finding::broken).collect();
+        let findings = found.into_iter().collect();
         checks.push(ruled(Layer::Outcome, format!("step {} ends {}", at + 1, step.expect), findings));
     }
     checks

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use vod_proto::{Action, Exchange, PartSpan, Sha1, action::Role, exchange::End};
 
-use super::{Case, Check, Finding, Layer, ruled};
-use crate::format::Count;
+use super::{Case, Check, Finding, Layer, exited, ruled};
+use crate::{evidence::StepEnd, format::Count};
 
 /// Was seen what the file expects?
 pub(super) fn check(case: Case<'_>) -> Vec<Check> {
@@ -27,14 +27,16 @@ pub(super) fn check(case: Case<'_>) -> Vec<Check> {
         checks.push(counted(name, count, Some(twice), lacking));
     }
     if let Some(count) = expect.skipped_parts {
-        let report = case.evidence.steps.last().and_then(|step| step.end.report());
-        let skipped = report.and_then(|report| report.parts_skipped);
-        checks.push(counted(
-            format!("{count} {} skipped by the last step", plural(count, "part", "parts")),
-            count,
-            skipped,
-            0,
-        ));
+        let name = format!("{count} {} skipped by the last step", plural(count, "part", "parts"));
+        let end = case.evidence.steps.last().map(|step| &step.end);
+        checks.push(match (end, exited::parts_skipped(case)) {
+            (Some(StepEnd::Exited { .. }), None) => {
+                let why = format!("expected {count}, an exit code says no number, and nothing on the wire does");
+                ruled(Layer::Wire, name, vec![Finding::Unknown(why)])
+            }
+            (Some(StepEnd::Exited { .. }), seen) => counted(name, count, seen, 0),
+            (end, _) => counted(name, count, end.and_then(StepEnd::report).and_then(|report| report.parts_skipped), 0),
+        });
     }
     checks
 }
@@ -201,7 +203,7 @@ mod tests {
     fn skipped_parts_are_read_from_the_last_report() {
         let mut story = Story::plain();
         let Some(step) = story.evidence.steps.last_mut() else { panic!("no step") };
-        step.end = crate::evidence::StepEnd::TimedOut;
+        step.end = StepEnd::TimedOut;
         broken(&story, "the client reported no number");
     }
 

@@ -8,10 +8,15 @@ use std::{
 use tokio::process::{Child, Command};
 use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY};
 
-use super::{LOG_FILTER, capture::Capture, memory::PeakMemory, places::Places};
+use super::{
+    LOG_FILTER,
+    capture::{Capture, Captured},
+    foreign::{self, Setting},
+    kin::Kin,
+    memory::PeakMemory,
+};
 use crate::{
     evidence::{ClientReport, Log, StepEnd},
-    format::Scenario,
     run::NotRun,
 };
 
@@ -22,47 +27,40 @@ pub(super) struct ClientProcess {
     stdout: Option<Capture>,
     stderr: Option<Capture>,
     /// What it wrote to stdout, once it has ended.
-    said: String,
+    said: Captured,
     memory: PeakMemory,
+    /// What it starts, if it is not ours.
+    kin: Option<Kin>,
 }
 
 impl ClientProcess {
-    /// Starts it on the source.
-    pub(super) fn start(
-        binary: &Path,
-        places: &Places,
-        scenario: &Scenario,
-        endpoint: &str,
-        seed: u64,
-    ) -> Result<Self, NotRun> {
-        let mut command = Command::new(binary);
-        command.args(["client", "upload"]).arg(places.source()).args(["--json", "--no-digest-cache"]);
-        command.arg("--endpoint").arg(endpoint).arg("--seed").arg(seed.to_string());
-        command.arg("--parallel").arg(scenario.client.parallel.to_string());
-        command.arg("--part-size").arg(scenario.client.part_size.bytes().to_string());
-        command.arg("--family").arg(scenario.client.family.name());
-        command.arg("--dialect").arg(scenario.client.dialect.name());
-        if let Some(life) = scenario.client.token_life {
-            command.arg("--expires-in").arg(humantime::format_duration(life).to_string());
-        }
-        if let Some(stall) = scenario.client.stall_timeout {
-            command.arg("--stall-timeout").arg(humantime::format_duration(stall).to_string());
-        }
-        if let Some(video) = &scenario.client.cover_of {
-            command.arg("--cover-of").arg(video);
-        }
-        command.arg("--attempts").arg(scenario.attempts().to_string());
-        // Nothing of the caller's environment may reach it: the same story, whoever tells it.
-        command.env_clear().env("RUST_LOG", LOG_FILTER).env("NO_COLOR", "1").current_dir(places.client());
-        command.env("VOD_SECRET_ID", DEMO_SECRET_ID).env("VOD_SECRET_KEY", DEMO_SECRET_KEY);
+    /// Starts it on the source: ours, or the one that the scenario puts in its place.
+    pub(super) fn start(binary: &Path, setting: &Setting<'_>) -> Result<Self, NotRun> {
+        let (mut command, mut kin) = match &setting.scenario.client.command {
+            None => (ours(binary, setting), None),
+            Some(client) => {
+                let mut command = foreign::command(client, setting);
+                // No two clients have the same directory at the same time, nor the same dice in one story.
+                let mark = format!("{}:{}", setting.places.client().display(), setting.seed);
+                let kin = Kin::marked(&mut command, mark);
+                (command, Some(kin))
+            }
+        };
+        command.current_dir(setting.places.client());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child =
-            command.spawn().map_err(|source| NotRun::Setup { what: format!("start {}", binary.display()), source })?;
+        let mut child = command.spawn().map_err(|source| {
+            let program = command.as_std().get_program().to_string_lossy();
+            NotRun::Setup { what: format!("start {program}"), source }
+        })?;
+        if let Some(kin) = &mut kin {
+            kin.begun(child.id());
+        }
         Ok(Self {
             memory: PeakMemory::of(child.id()),
             stdout: child.stdout.take().map(Capture::of),
             stderr: child.stderr.take().map(Capture::of),
-            said: String::new(),
+            said: Captured::default(),
+            kin,
             child,
         })
     }
@@ -73,19 +71,25 @@ impl ClientProcess {
             Ok(status) => status,
             Err(error) => return StepEnd::Silent { how: format!("it could not be waited for: {error}") },
         };
+        if self.kin.is_some() {
+            return foreign::ended(status);
+        }
         self.read_stdout().await;
-        reported(status, &self.said)
+        reported(status, &self.said.text)
     }
 
     async fn read_stdout(&mut self) {
         if let Some(stdout) = &mut self.stdout {
-            self.said = stdout.text().await;
+            self.said = stdout.captured().await;
             self.stdout = None;
         }
     }
 
-    /// SIGKILL. Returns when it is gone.
+    /// SIGKILL, to it and to what it started. Returns when it is gone.
     pub(super) async fn kill(&mut self) {
+        if let Some(kin) = &self.kin {
+            kin.kill();
+        }
         // It can only have ended by itself meanwhile, which is as good.
         let _ = self.child.kill().await;
     }
@@ -94,15 +98,54 @@ impl ClientProcess {
         self.memory.bytes()
     }
 
-    /// What it wrote, once it has ended.
-    pub(super) async fn into_logs(mut self, step: usize) -> Vec<Log> {
-        self.read_stdout().await;
-        let mut logs = vec![Log { origin: format!("the client's stdout in step {step}"), text: self.said }];
-        if let Some(mut stderr) = self.stderr.take() {
-            logs.push(Log { origin: format!("the client's stderr in step {step}"), text: stderr.text().await });
+    /// What it started and left behind, when it has ended. It is killed.
+    pub(super) async fn left_behind(&mut self) -> Vec<String> {
+        match &mut self.kin {
+            Some(kin) => kin.left_behind().await,
+            None => vec![],
         }
-        logs
     }
+
+    /// What it wrote, once it has ended, and what of that could not be kept.
+    pub(super) async fn into_logs(mut self, step: usize) -> (Vec<Log>, Vec<String>) {
+        self.read_stdout().await;
+        let mut streams = vec![("stdout", std::mem::take(&mut self.said))];
+        if let Some(mut stderr) = self.stderr.take() {
+            streams.push(("stderr", stderr.captured().await));
+        }
+        let (mut logs, mut lost) = (Vec::new(), Vec::new());
+        for (stream, captured) in streams {
+            let origin = format!("the client's {stream} in step {step}");
+            lost.extend(captured.lost().map(|lost| format!("{origin}: {lost}")));
+            logs.push(Log { origin, text: captured.text });
+        }
+        (logs, lost)
+    }
+}
+
+/// Our own client.
+fn ours(binary: &Path, Setting { places, scenario, endpoint, seed, .. }: &Setting<'_>) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["client", "upload"]).arg(places.source()).args(["--json", "--no-digest-cache"]);
+    command.arg("--endpoint").arg(endpoint).arg("--seed").arg(seed.to_string());
+    command.arg("--parallel").arg(scenario.client.parallel.to_string());
+    command.arg("--part-size").arg(scenario.client.part_size.bytes().to_string());
+    command.arg("--family").arg(scenario.client.family.name());
+    command.arg("--dialect").arg(scenario.client.dialect.name());
+    if let Some(life) = scenario.client.token_life {
+        command.arg("--expires-in").arg(humantime::format_duration(life).to_string());
+    }
+    if let Some(stall) = scenario.client.stall_timeout {
+        command.arg("--stall-timeout").arg(humantime::format_duration(stall).to_string());
+    }
+    if let Some(video) = &scenario.client.cover_of {
+        command.arg("--cover-of").arg(video);
+    }
+    command.arg("--attempts").arg(scenario.attempts().to_string());
+    // Nothing of the caller's environment may reach it: the same story, whoever tells it.
+    command.env_clear().env("RUST_LOG", LOG_FILTER).env("NO_COLOR", "1");
+    command.env("VOD_SECRET_ID", DEMO_SECRET_ID).env("VOD_SECRET_KEY", DEMO_SECRET_KEY);
+    command
 }
 
 /// What it says must fit how it ended: scripts look at nothing but the exit status.

@@ -170,7 +170,7 @@ impl MockProcess {
     async fn remains(mut self, refused_to_stop: Option<String>) -> Remains {
         let peak_memory = self.memory.bytes();
         while self.asked_to_kill().await.is_some() {}
-        Remains { stderr: self.stderr.text().await, stdout: self.strays, peak_memory, refused_to_stop }
+        Remains { stderr: self.stderr.captured().await.text, stdout: self.strays, peak_memory, refused_to_stop }
     }
 }
 

@@ -4,7 +4,7 @@ use vod_mock::{UploadState, UploadView};
 use vod_proto::Exchange;
 
 use crate::{
-    evidence::{ReportedOutcome, StepEvidence},
+    evidence::{ExitSays, ReportedOutcome, StepEnd, StepEvidence},
     judge::{Case, Finding},
 };
 
@@ -74,26 +74,30 @@ pub(super) fn one_commit(case: Case<'_>) -> Vec<Finding> {
 pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (step, exchanges) in case.evidence.by_step() {
-        let Some(report) = step.end.report().filter(|report| report.outcome.is_success()) else { continue };
-        let n = number(case, step);
+        if !step.end.is_success() {
+            continue;
+        }
+        let (n, end) = (number(case, step), &step.end);
         if !committed(case.evidence.upload_after(step)) {
-            findings
-                .push(Finding::broken(format!("step {n} says {report}, and the mock has not put the file together")));
+            findings.push(Finding::broken(format!("step {n} says {end}, and the mock has not put the file together")));
         }
         let family = case.scenario.client.family;
-        let action = match (case.scenario.whole(), report.outcome) {
-            (Some(whole), _) => whole,
-            (None, ReportedOutcome::Finished) => family.finish(),
-            (None, _) => family.open(),
+        let actions = match (case.scenario.whole(), step.end.report().map(|report| report.outcome)) {
+            (Some(whole), _) => vec![whole],
+            (None, Some(ReportedOutcome::Finished)) => vec![family.finish()],
+            (None, Some(_)) => vec![family.open()],
+            // An exit code does not say in which way it is there.
+            (None, None) => vec![family.finish(), family.open()],
         };
         let told = |exchange: &Exchange| {
-            exchange.known_action() == Some(action)
+            exchange.known_action().is_some_and(|action| actions.contains(&action))
                 && exchange.whole_reply().is_some()
                 && exchange.says_stored().is_some()
                 && exchange.file_sha1 == Some(case.evidence.source.sha1)
         };
         if !exchanges.iter().any(told) {
-            let why = format!("step {n} says {report}, and no {action} in it was answered that the file is there");
+            let actions = actions.iter().map(|action| action.wire_name()).collect::<Vec<_>>().join(" or ");
+            let why = format!("step {n} says {end}, and no {actions} in it was answered that the file is there");
             let before = case.evidence.steps[..n - 1].last().map_or(0, |step| step.last_seq);
             findings.push(Finding::unless_missing(case.evidence.is_whole(before + 1, step.last_seq), why));
         }
@@ -105,13 +109,23 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
 pub(super) fn no_failure_hiding_commit(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut known = false;
-    for step in &case.evidence.steps {
-        let Some(report) = step.end.report() else { continue };
-        known |= report.outcome.is_success();
-        let hides = !report.outcome.is_success() && !report.may_be_committed;
+    for (step, exchanges) in case.evidence.by_step() {
+        let end = &step.end;
+        known |= end.is_success();
+        let hides = match end {
+            StepEnd::Reported(report) => !report.outcome.is_success() && !report.may_be_committed,
+            StepEnd::Exited { says, .. } => *says == ExitSays::Failed,
+            StepEnd::Killed { .. } | StepEnd::TimedOut | StepEnd::Silent { .. } => false,
+        };
         if hides && !known && committed(case.evidence.upload_after(step)) {
-            let n = number(case, step);
-            findings.push(Finding::broken(format!("step {n} says {report}, and the file is stored")));
+            let why = format!("step {} says {end}, and the file is stored", number(case, step));
+            let told = |exchange: &Exchange| exchange.whole_reply().is_some() && exchange.says_stored().is_some();
+            // What a client says beside its exit code is in words that nobody here can read, unless it was told better.
+            findings.push(if matches!(end, StepEnd::Reported(_)) || exchanges.iter().any(told) {
+                Finding::broken(why)
+            } else {
+                Finding::Unknown(format!("{why}; whether it says that this may be so is not known: exit code 8 does"))
+            });
         }
     }
     findings
@@ -123,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        evidence::{ClientReport, StepEnd},
+        evidence::ClientReport,
         judge::crafted::{Story, failed},
     };
 
@@ -244,6 +258,31 @@ mod tests {
         story.step().end = failed();
         story.assert_broken("no-failure-hiding-commit", "the file is stored");
         story.upload().state = UploadState::Gone;
+        story.assert_holds("no-failure-hiding-commit");
+    }
+
+    #[test]
+    fn an_exit_code_is_taken_at_its_word_as_far_as_it_goes() {
+        let exited = |says| StepEnd::Exited { says, how: "exit status N".to_owned() };
+        for family in [Family::Server, Family::Ugc] {
+            let mut story = Story::of(family);
+            story.step().end = exited(ExitSays::Stored);
+            story.assert_holds("no-success-without-commit");
+            story.never_sent();
+            story.assert_broken(
+                "no-success-without-commit",
+                "step 1 says exit status N (the file is there), and no Finish",
+            );
+        }
+        // It was told that the file is there, and says otherwise.
+        let mut story = Story::plain();
+        story.step().end = exited(ExitSays::Failed);
+        story
+            .assert_broken("no-failure-hiding-commit", "step 1 says exit status N (it failed), and the file is stored");
+        // It was not told: whether its words say that the file may be there is not known, and exit code 8 does.
+        story.never_sent();
+        story.assert_unknown("no-failure-hiding-commit", "exit code 8 does");
+        story.step().end = exited(ExitSays::FailedMaybeStored);
         story.assert_holds("no-failure-hiding-commit");
     }
 

@@ -1,7 +1,7 @@
 //! What the documents demand of every client.
 
 use vod_proto::{
-    lint::{Lacking, lint},
+    lint::{self, Lacking, lint},
     rules,
 };
 
@@ -17,7 +17,20 @@ pub(super) fn kept(case: Case<'_>) -> Vec<Finding> {
     let exchanges = &case.evidence.exchanges;
     let mut found = lint(exchanges, &Lacking::by_numbers(exchanges), &case.scenario.limits).findings;
     found.retain(|finding| documented || !rules::WIRE.contains(&finding.rule));
-    found.iter().map(|finding| Finding::broken(finding.to_string())).collect()
+    each_rule(&found).into_iter().map(Finding::broken).collect()
+}
+
+/// One breach of each rule, and how many more there are of it: a client that breaks one mostly breaks it all the time.
+fn each_rule(found: &[lint::Finding]) -> Vec<String> {
+    let of = |rule| found.iter().filter(move |finding| finding.rule == rule);
+    let first =
+        found.iter().enumerate().filter(|(at, finding)| found[..*at].iter().all(|other| other.rule != finding.rule));
+    first
+        .map(|(_, finding)| match of(finding.rule).count() - 1 {
+            0 => finding.to_string(),
+            more => format!("{finding}; and {more} more of it"),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -39,6 +52,20 @@ mod tests {
         };
         by_post("documented").assert_broken(ID, "documented-method: InitUpload was sent by POST");
         by_post("observed").assert_holds(ID);
+    }
+
+    #[test]
+    fn a_rule_that_is_broken_all_the_time_is_told_once_and_hides_no_other() {
+        let mut story = Story::with("");
+        for exchange in &mut story.evidence.exchanges {
+            exchange.request.method = "PUT".to_owned();
+        }
+        story.push_part(0, r#"{"code":0}"#);
+        let found = story.findings(ID);
+        let of_rule = |id: &str| found.iter().filter(|finding| finding.why().contains(id)).collect::<Vec<_>>();
+        assert_eq!(of_rule("documented-method").len(), 1, "{found:?}");
+        assert!(of_rule("documented-method")[0].why().ends_with("; and 2 more of it"), "{found:?}");
+        assert!(!of_rule("no-part-after-stored").is_empty(), "{found:?}");
     }
 
     #[test]
