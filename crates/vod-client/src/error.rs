@@ -105,7 +105,7 @@ impl GaveUp {
         match self {
             Self::Attempts => "",
             Self::Budget => " (the upload's budget of retries is spent)",
-            Self::Deadline => " (the upload's deadline has passed)",
+            Self::Deadline => " (the upload's deadline leaves no more time)",
             Self::Patience => " (the server's quota did not recover)",
         }
     }

@@ -127,9 +127,10 @@ fn in_words(report: &UploadReport) -> String {
     };
     let url = url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
     let proof = verify_content.as_ref().map(|proof| format!("\nverify_content {proof}")).unwrap_or_default();
-    let parts = if *parts_sent == 1 { "part" } else { "parts" };
+    let [parts, requests] = [("part", *parts_sent), ("request", *attempts)]
+        .map(|(noun, number)| format!("{noun}{}", if number == 1 { "" } else { "s" }));
     format!(
-        "file {file_id} {what}{url}\n{parts_sent} {parts} sent, {parts_skipped} skipped, {attempts} requests, \
+        "file {file_id} {what}{url}\n{parts_sent} {parts} sent, {parts_skipped} skipped, {attempts} {requests}, \
          {bytes_sent} bytes in {}{proof}",
         Seconds(*elapsed)
     )
