@@ -61,7 +61,8 @@ struct RunArgs {
     /// {endpoint} and others filled in; credentials are in its environment, its exit code is the outcome
     #[arg(long, value_name = "COMMAND")]
     client: Option<ClientCommand>,
-    /// What the requests of --client look like, whatever the files say: observed is POST, /v3
+    /// What the requests of --client look like, whatever the files say: observed is POST, /v3, which
+    /// no mock refuses then
     #[arg(long, value_name = "DIALECT", requires = "client", value_parser = dialect)]
     dialect: Option<Dialect>,
     /// Keep files and evidence of the runs in this directory

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vod_proto::rules::Profile;
+
 use crate::{
     evidence::{Evidence, Target},
     format::{ClientCommand, Dialect, Scenario},
@@ -30,7 +32,8 @@ pub struct Settings {
 pub struct InPlace {
     /// Its command.
     pub command: ClientCommand,
-    /// What its requests look like, where that is not what the file says.
+    /// What its requests look like, where that is not what the file says. No mock refuses `observed` then, whatever the file
+    /// says of its profile: the story is about something else.
     pub dialect: Option<Dialect>,
 }
 
@@ -38,6 +41,9 @@ impl InPlace {
     fn apply(&self, scenario: &mut Scenario) {
         scenario.client.command = Some(self.command.clone());
         scenario.client.dialect = self.dialect.unwrap_or(scenario.client.dialect);
+        if self.dialect == Some(Dialect::Observed) {
+            scenario.mock.profile = Profile::Observed;
+        }
     }
 
     /// As a shell hands it over.

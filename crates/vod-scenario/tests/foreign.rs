@@ -61,6 +61,8 @@ fn run_in(dir: &Path, story: &str, client: Option<&str>, more: &[&str]) -> Told 
     std::fs::write(dir.join("story.toml"), story).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_vod-scenario"));
     command.args(["run", "story.toml"]).args(more).current_dir(dir);
+    // No client may read this.
+    command.stdin(std::fs::File::open(dir.join("story.toml")).unwrap());
     // None of this may reach a client: it would go astray.
     command.env("VOD_ENDPOINT", "http://127.0.0.1:9").env("http_proxy", "http://127.0.0.1:9");
     if let Some(client) = client {
@@ -78,7 +80,9 @@ fn run_named(name: &str, client: &str) -> Told {
 
 #[test]
 fn a_client_that_knows_its_environment_alone_passes_and_runs_on_processes_alone() {
-    let told = run(ONE_STEP, Some(&shell(UPLOAD)), &[]);
+    // What it reads is empty, and so is the directory in which it runs.
+    let client = shell(&format!("test -z \"$(cat)$(ls -A)\" && {UPLOAD}"));
+    let told = run(ONE_STEP, Some(&client), &[]);
     told.says(0, &["story.toml · process · seed 1 · pass", "step 1 exit status 0 (the file is there)"]);
     assert!(!told.out.contains("· sim ·"), "{}", told.out);
 }
@@ -100,6 +104,9 @@ fn an_observed_dialect_is_a_breach_unless_it_is_announced() {
     let told = run(ONE_STEP, Some(&client), &[]);
     told.says(1, &["documents-kept: note documented-method: InitUpload", "documents-kept: note documented-path:"]);
     run(ONE_STEP, Some(&client), &["--dialect", "observed"]).says(0, &["· pass"]);
+    let refusing = format!("mock = {{ profile = \"documented\" }}\n{ONE_STEP}");
+    run(&refusing, Some(&client), &[]).says(1, &["expected success without faults, it ended with exit status"]);
+    run(&refusing, Some(&client), &["--dialect", "observed"]).says(0, &["· pass"]);
 }
 
 #[test]
@@ -156,6 +163,14 @@ fn what_a_client_leaves_behind_is_named_and_ended() {
     let process = "nothing-left-behind: the client left a process behind in step 1: sleep";
     told.says(1, &[process, "nothing-left-behind: the client left a file behind where it ran: core"]);
     assert_eq!(running("614.25"), 0, "it goes on");
+}
+
+/// Somebody presses Ctrl-C: here it is the client, whose parent is the runner.
+#[test]
+fn an_interrupted_run_takes_the_client_and_what_it_started_with_it() {
+    let told = run(ONE_STEP, Some(&shell("sleep 616.25 & kill -INT $PPID; wait")), &[]);
+    told.says(1, &["it was interrupted"]);
+    assert_eq!(running("616.25"), 0, "it goes on");
 }
 
 /// It leaves the group of processes that is killed, and holds the client's output open.

@@ -25,7 +25,8 @@ pub(super) fn check_control(case: Case<'_>) -> Vec<Check> {
         if end.is_success() {
             return None;
         }
-        Some(Finding::broken(format!("expected success without faults, it ended {end}")))
+        let with = if matches!(end, StepEnd::Exited { .. }) { "with " } else { "" };
+        Some(Finding::broken(format!("expected success without faults, it ended {with}{end}")))
     })
 }
 
