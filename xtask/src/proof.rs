@@ -31,8 +31,10 @@ fn missing_command(proof: &str, files: &[Source]) -> Option<String> {
         Err(error) => Some(format!("`{proof}`: {}", error.to_string().lines().next().unwrap_or_default())),
         Ok(Cli { command: Command::Scenario { args, .. } }) => {
             let name = args.first()?.to_str()?;
-            let path = format!("scenarios/{name}.toml");
-            (!files.iter().any(|file| file.path == path)).then(|| format!("no file {path} is tracked"))
+            // A scenario is known by the name of its file, in whatever folder that lies.
+            let file = format!("/{name}.toml");
+            let known = files.iter().any(|known| known.path.starts_with("scenarios/") && known.path.ends_with(&file));
+            (!known).then(|| format!("no file {name}.toml is tracked in scenarios/"))
         }
         Ok(_) => None,
     }

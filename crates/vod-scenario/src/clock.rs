@@ -9,7 +9,7 @@ use tokio::time::Instant;
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts measuring. Call it within a runtime.
+    /// Starts measuring. Without a runtime it is the machine's time.
     #[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
     pub(crate) fn start() -> Self {
         Self(Instant::now())

@@ -303,6 +303,13 @@ pub enum Happening {
 }
 
 impl Evidence {
+    /// A text with every secret replaced by what it is: a report of a leak must not be the next one.
+    #[must_use]
+    pub fn masked(&self, text: &str) -> String {
+        let mask = |text: String, secret: &Secret| text.replace(&secret.value, &format!("[{}]", secret.name));
+        self.secrets.iter().fold(text.to_owned(), mask)
+    }
+
     /// The upload of the source after a step, if the mock knew it then.
     #[must_use]
     pub fn upload_after<'a>(&self, step: &'a StepEvidence) -> Option<&'a UploadView> {

@@ -20,13 +20,21 @@ mod command;
 mod count;
 mod error;
 mod expect;
+mod matrix;
+mod roles;
 
 use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
-use toml::Spanned;
+use toml::{
+    Spanned,
+    de::{DeTable, Deserializer},
+};
 use vod_proto::{Action, Family, FileFacts, Layout, LegacyLayout, Limits, SmallFile, rules::Profile};
 use vod_serve::{Plan, fault::Fault};
+
+use self::check::Problem;
+use crate::near;
 
 pub(crate) use command::Place as CommandPlace;
 pub use command::{ClientCommand, CommandError};
@@ -37,6 +45,9 @@ pub use vod_proto::Size;
 
 /// The format this version reads.
 pub const FORMAT: i64 = 1;
+
+/// The format as a JSON schema, for editors: it knows every word, and leaves to [`read`] what only whole files tell.
+pub const SCHEMA: &str = include_str!("scenario.schema.json");
 
 /// How long a step may take where the file does not say. Default 60 s: the client's longest chain of retries
 /// (six attempts, 5 s apart at most) fits twice.
@@ -207,43 +218,78 @@ pub struct Exception {
     pub because: String,
 }
 
-impl Scenario {
-    /// Reads and checks a file.
-    ///
-    /// # Errors
-    /// Says what is wrong with it, and where.
-    pub fn load(path: &Path) -> Result<Self, FileError> {
-        let name = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| FileError::Unreadable { file: name.clone(), source })?;
-        let mut scenario = Self::parse(&name, &text)?;
-        let here = path.parent().unwrap_or(path);
-        scenario.client.command = scenario.client.command.map(|command| command.written_in(here));
-        Ok(scenario)
-    }
+/// One scenario of a file: all of it, or one cell of its `[matrix]`.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// What varies and how, such as `parallel=8,phase=after-commit`; none where the file has no matrix.
+    pub name: Option<String>,
+    /// The scenario.
+    pub scenario: Scenario,
+    /// What a file says that has this cell and no other.
+    pub text: String,
+}
 
-    /// Reads and checks a text. `file` is only what errors call it.
+/// Reads and checks a file. There is at least one cell.
+///
+/// # Errors
+/// Says what is wrong with it, and where.
+pub fn load(path: &Path) -> Result<Vec<Cell>, FileError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| FileError::Unreadable { file: name.clone(), source })?;
+    let mut cells = read(&name, &text)?;
+    let here = path.parent().unwrap_or(path);
+    for Cell { scenario, .. } in &mut cells {
+        scenario.client.command = scenario.client.command.take().map(|command| command.written_in(here));
+    }
+    Ok(cells)
+}
+
+/// Reads and checks a text, each cell like a file of its own. `file` is only what errors call it.
+///
+/// # Errors
+/// Says what is wrong with it, where, and in which cell.
+pub fn read(file: &str, text: &str) -> Result<Vec<Cell>, FileError> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: Option<Spanned<i64>>,
+    }
+    let syntax = |error: toml::de::Error| Problem::new(error.span(), near::explained(error.message()));
+    let wrong = |problem: Problem| FileError::wrong(file, text, problem.span, &problem.message);
+    let table = DeTable::parse(text).map_err(|error| wrong(syntax(error)))?;
+    // Which format it is decides whether anything else in it can be judged.
+    let version = Version::deserialize(Deserializer::from(table.clone())).map_err(|error| wrong(syntax(error)))?;
+    if let Some(found) = version.format.filter(|found| *found.as_ref() != FORMAT) {
+        let message = format!(
+            "format {} is not known to this version, which reads format {FORMAT}: a newer vod-scenario may",
+            found.as_ref()
+        );
+        return Err(wrong(Problem::new(Some(found.span()), message)));
+    }
+    let cells = matrix::cells(text, table).map_err(wrong)?;
+    let read = cells.into_iter().map(|matrix::Cell { name, mut table, text: own }| {
+        let scenario = roles::resolve(table.get_mut())
+            .and_then(|()| Scenario::deserialize(Deserializer::from(table)).map_err(syntax))
+            .and_then(|scenario| check::check(&scenario).map(|()| scenario));
+        let scenario = scenario.map_err(|problem| match &name {
+            Some(name) => wrong(Problem { message: format!("{} (in the cell [{name}])", problem.message), ..problem }),
+            None => wrong(problem),
+        });
+        scenario.map(|scenario| Cell { name, scenario, text: own })
+    });
+    read.collect()
+}
+
+impl Scenario {
+    /// Reads and checks a text that has no `[matrix]`. `file` is only what errors call it.
     ///
     /// # Errors
     /// Says what is wrong with it, and where.
     pub fn parse(file: &str, text: &str) -> Result<Self, FileError> {
-        #[derive(Deserialize)]
-        struct Version {
-            format: Option<Spanned<i64>>,
+        let mut cells = read(file, text)?;
+        match (cells.pop(), cells.is_empty()) {
+            (Some(Cell { name: None, scenario, .. }), true) => Ok(scenario),
+            _ => Err(FileError::wrong(file, text, None, "it has a [matrix], and one scenario alone is wanted here")),
         }
-        let syntax = |error: toml::de::Error| FileError::wrong(file, text, error.span(), error.message());
-        // Which format it is decides whether anything else in it can be judged.
-        let version: Version = toml::from_str(text).map_err(syntax)?;
-        if let Some(found) = version.format.filter(|found| *found.as_ref() != FORMAT) {
-            let message = format!(
-                "format {} is not known to this version, which reads format {FORMAT}: a newer vod-scenario may",
-                found.as_ref()
-            );
-            return Err(FileError::wrong(file, text, Some(found.span()), &message));
-        }
-        let scenario: Self = toml::from_str(text).map_err(syntax)?;
-        check::check(&scenario).map_err(|problem| FileError::wrong(file, text, problem.span, &problem.message))?;
-        Ok(scenario)
     }
 
     /// The faults as a plan.
@@ -260,6 +306,15 @@ impl Scenario {
     /// The exceptions, in order.
     pub fn exceptions(&self) -> impl ExactSizeIterator<Item = &Exception> {
         self.exceptions.iter().map(Spanned::as_ref)
+    }
+
+    /// The first sentence of what would be broken.
+    #[must_use]
+    pub fn first_sentence(&self) -> String {
+        let why = self.why.split_whitespace().collect::<Vec<_>>().join(" ");
+        // A stop between two digits ends no sentence.
+        let end = why.find(". ").or_else(|| why.find(": ")).map_or(why.len(), |at| at + 1);
+        why[..end].trim_end_matches(':').to_owned()
     }
 
     /// How often the client sends one request at most.

@@ -7,16 +7,20 @@
 //! - [`evidence`]: what either target leaves behind to be judged.
 //! - [`judge`]: outcome, wire, invariants; when a run has passed.
 //! - [`run`]: control run, story, verdict. [`report`]: what is shown of it.
-//! - [`library`]: scenario files by name.
+//! - [`mod@from_recording`]: a recorded failure as a scenario.
+//! - [`library`]: scenario files by name. [`bundle`]: a run on disk, to be looked at and run again.
 //! - [`cli`], [`exit`]: the `vod-scenario` binary, which can be mock and client too.
 
+pub mod bundle;
 pub mod cli;
 mod clock;
 pub mod evidence;
 pub mod exit;
 pub mod format;
+pub mod from_recording;
 pub mod judge;
 pub mod library;
+mod near;
 pub mod process;
 pub mod report;
 pub mod run;

@@ -1,12 +1,14 @@
-//! Scenario files by name: `NAME` is `scenarios/NAME.toml`.
+//! Scenario files by name: `NAME` is `NAME.toml` in `scenarios/` or in a folder under it, `NAME[CELL]` a cell of its matrix.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use crate::{
-    format::{FileError, Scenario},
+    format::{self, Cell, FileError},
+    near::nearest,
     run::Named,
 };
 
@@ -34,92 +36,150 @@ pub enum LibraryError {
         /// Why it could not be read.
         source: io::Error,
     },
+    /// Two files have the same name, so that it would mean either.
+    #[error("two scenarios are called {name:?}: {one} and {other}")]
+    Twice {
+        /// Their name.
+        name: String,
+        /// The one.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// The file has no such cell.
+    #[error("{name} has no cell [{cell}]{}", cells(.cell, .known))]
+    NoCell {
+        /// The name of the file.
+        name: String,
+        /// What was asked for.
+        cell: String,
+        /// The cells that it has.
+        known: Vec<String>,
+    },
     /// The file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// The names in a library, in order.
-///
-/// # Errors
-/// If the directory cannot be read.
-pub fn names(dir: &Path) -> Result<Vec<String>, LibraryError> {
-    let no_library = |source| LibraryError::NoLibrary { dir: dir.display().to_string(), source };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(no_library)? {
-        let path = entry.map_err(no_library)?.path();
-        if let (Some(stem), Some("toml")) = (path.file_stem(), path.extension().and_then(|e| e.to_str())) {
-            names.push(stem.to_string_lossy().into_owned());
-        }
+fn cells(wanted: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return ": it has no matrix".to_owned();
     }
-    names.sort();
-    Ok(names)
+    let near = nearest(wanted, known.iter().map(String::as_str));
+    let near = near.map(|near| format!(": did you mean [{near}]?")).unwrap_or_else(|| ".".to_owned());
+    let known: Vec<_> = known.iter().map(|cell| format!("[{cell}]")).collect();
+    format!("{near} There are {}", known.join(", "))
 }
 
-/// Loads a scenario by its name, or by the path of its file.
+/// A scenario that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The scenario, by the name that finds it again.
+    pub story: Named,
+    /// What its file says, as if it had no other cell.
+    pub text: String,
+}
+
+/// The names in a library and in the folders under it, in order.
+///
+/// # Errors
+/// If a directory cannot be read, or two files have one name.
+pub fn names(dir: &Path) -> Result<Vec<String>, LibraryError> {
+    Ok(files(dir)?.into_keys().collect())
+}
+
+/// The files of a library by name. Folders sort them for people; a name is known wherever its file lies.
+fn files(dir: &Path) -> Result<BTreeMap<String, PathBuf>, LibraryError> {
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let no_library = |source| LibraryError::NoLibrary { dir: folder.display().to_string(), source };
+        for entry in fs::read_dir(&folder).map_err(no_library)? {
+            let path = entry.map_err(no_library)?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let (Some(stem), Some("toml")) = (path.file_stem(), path.extension().and_then(|e| e.to_str())) {
+                let name = stem.to_string_lossy().into_owned();
+                if let Some(other) = files.insert(name.clone(), path.clone()) {
+                    let [one, other] = [other, path].map(|path| path.display().to_string());
+                    return Err(LibraryError::Twice { name, one, other });
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Loads a scenario by its name, or by the path of its file: all cells of its matrix, or the one that `NAME[CELL]` names.
 ///
 /// # Errors
 /// If there is none, or the file cannot be used.
-pub fn load(dir: &Path, name_or_file: &str) -> Result<Named, LibraryError> {
-    let path = PathBuf::from(name_or_file);
-    if path.components().count() > 1 || path.extension().is_some() {
-        let scenario = Scenario::load(&path)?;
-        return Ok(Named { name: short_name(dir, &path).unwrap_or_else(|| name_or_file.to_owned()), scenario });
+pub fn load(dir: &Path, name_or_file: &str) -> Result<Vec<Found>, LibraryError> {
+    let cell = name_or_file.strip_suffix(']').and_then(|rest| rest.split_once('['));
+    let (name, cell) = cell.map_or((name_or_file, None), |(name, cell)| (name, Some(cell)));
+    let path = PathBuf::from(name);
+    let (name, path) = if path.components().count() > 1 || path.extension().is_some() {
+        (short_name(dir, &path).unwrap_or_else(|| name.to_owned()), path)
+    } else {
+        let known = files(dir)?;
+        match known.get(name) {
+            Some(path) => (name.to_owned(), path.clone()),
+            None => {
+                let near = nearest(name, known.keys().map(String::as_str)).map(str::to_owned);
+                return Err(LibraryError::Unknown { name: name.to_owned(), dir: dir.display().to_string(), near });
+            }
+        }
+    };
+    let mut cells = format::load(&path)?;
+    if let Some(wanted) = cell {
+        let known: Vec<_> = cells.iter().filter_map(|cell| cell.name.clone()).collect();
+        cells.retain(|cell| cell.name.as_deref() == Some(wanted));
+        if cells.is_empty() {
+            return Err(LibraryError::NoCell { name, cell: wanted.to_owned(), known });
+        }
     }
-    let known = names(dir)?;
-    if !known.iter().any(|name| name == name_or_file) {
-        let near = nearest(name_or_file, &known);
-        return Err(LibraryError::Unknown { name: name_or_file.to_owned(), dir: dir.display().to_string(), near });
-    }
-    let scenario = Scenario::load(&dir.join(format!("{name_or_file}.toml")))?;
-    Ok(Named { name: name_or_file.to_owned(), scenario })
+    let found = cells.into_iter().map(|Cell { name: cell, scenario, text }| {
+        let name = cell.map_or_else(|| name.clone(), |cell| format!("{name}[{cell}]"));
+        Found { story: Named { name, scenario }, text }
+    });
+    Ok(found.collect())
 }
 
 /// A file of the library is known by its name, however its path was written.
 fn short_name(dir: &Path, path: &Path) -> Option<String> {
-    let parent = path.canonicalize().ok()?.parent()?.to_owned();
-    (parent == dir.canonicalize().ok()?).then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
-}
-
-/// The name that is fewest typing errors away, if those are not more than a third of it.
-pub(crate) fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let near = known.iter().map(|other| (edits(name, other), other)).min()?;
-    (near.0 * 3 <= name.chars().count()).then(|| near.1.clone())
-}
-
-/// How many letters must be put in, taken out or changed to make one of the other.
-fn edits(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
+    let path = path.canonicalize().ok()?;
+    path.starts_with(dir.canonicalize().ok()?)
+        .then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn edits_are_counted() {
-        for (one, other, expected) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("ab", "ba", 2)] {
-            assert_eq!(edits(one, other), expected, "{one} {other}");
-            assert_eq!(edits(other, one), expected, "{other} {one}");
-        }
-    }
+    const STORY: &str = "format = 1\nwhy = \"w\"\nsource = { size = \"1MiB\", seed = 1 }\n[[step]]\nupload = {}\nexpect = \"finished\"\n";
 
     #[test]
-    fn only_what_is_near_is_meant() {
-        let known = ["plain-upload", "resume-after-crash", "resume-after-mock-crash"].map(str::to_owned);
-        assert_eq!(nearest("resume-after-carsh", &known), Some("resume-after-crash".to_owned()));
-        assert_eq!(nearest("plain", &known), None);
-        assert_eq!(nearest("zzz", &known), None);
+    fn a_name_is_known_in_whatever_folder_its_file_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("resume");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("a.toml"), STORY).unwrap();
+        fs::write(dir.path().join("b.toml"), format!("{STORY}[matrix]\nclient.parallel = [1, 8]\n")).unwrap();
+        let load =
+            |name: &str| load(dir.path(), name).map(|all| all.into_iter().map(|found| found.story.name).collect());
+        let known = |name: &str| -> Vec<String> { load(name).unwrap() };
+        assert_eq!(known("a"), ["a"]);
+        assert_eq!(known(folder.join("a.toml").to_str().unwrap()), ["a"]);
+        assert_eq!(known("b"), ["b[parallel=1]", "b[parallel=8]"]);
+        assert_eq!(known("b[parallel=8]"), ["b[parallel=8]"]);
+        let refused = |name: &str| -> String { load(name).map(|_: Vec<String>| ()).unwrap_err().to_string() };
+        assert_eq!(
+            refused("b[parallel=2]"),
+            "b has no cell [parallel=2]: did you mean [parallel=1]? There are [parallel=1], [parallel=8]"
+        );
+        assert_eq!(refused("a[parallel=8]"), "a has no cell [parallel=8]: it has no matrix");
+        fs::write(folder.join("b.toml"), STORY).unwrap();
+        assert!(refused("a").starts_with("two scenarios are called \"b\": "), "{}", refused("a"));
     }
 
     #[test]

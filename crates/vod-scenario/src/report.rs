@@ -1,5 +1,9 @@
 //! What a run is told as: what repeats it, what is wrong, what happened.
+//!
+//! Here as a text for a terminal; [`html`] as a page, [`junit`] for a CI.
 
+pub mod html;
+pub mod junit;
 mod timeline;
 
 use std::fmt::{self, Write as _};
@@ -50,7 +54,7 @@ fn write_report(out: &mut String, run: &Run) -> fmt::Result {
 }
 
 fn write_judged(out: &mut String, Judged { evidence, judgement }: &Judged, verdict: Verdict) -> fmt::Result {
-    write_against(out, judgement)?;
+    write_against(out, judgement, evidence)?;
     writeln!(out)?;
     out.push_str(&timeline::timeline(evidence));
     writeln!(out)?;
@@ -62,7 +66,7 @@ fn write_judged(out: &mut String, Judged { evidence, judgement }: &Judged, verdi
     Ok(())
 }
 
-fn write_against(out: &mut String, judgement: &Judgement) -> fmt::Result {
+fn write_against(out: &mut String, judgement: &Judgement, evidence: &Evidence) -> fmt::Result {
     for (check, findings) in judgement.against() {
         let most = if check.name == DOCUMENTS_KEPT { findings.len() } else { FINDINGS_MOST };
         for finding in findings.iter().take(most) {
@@ -70,7 +74,7 @@ fn write_against(out: &mut String, judgement: &Judgement) -> fmt::Result {
                 Finding::Broken(_) => '✗',
                 Finding::Unknown(_) => '?',
             };
-            writeln!(out, "  {sign} {} · {}: {}", check.layer, check.name, finding.why())?;
+            writeln!(out, "  {sign} {} · {}: {}", check.layer, check.name, evidence.masked(finding.why()))?;
         }
         if findings.len() > most {
             writeln!(out, "    … and {} more of {}", findings.len() - most, check.name)?;
@@ -122,12 +126,7 @@ fn write_logs(out: &mut String, evidence: &Evidence) -> fmt::Result {
         let lines: Vec<_> = log.text.lines().collect();
         writeln!(out, "  the end of {}:", log.origin)?;
         for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            // A report of a leak must not be the next one.
-            let shown = evidence
-                .secrets
-                .iter()
-                .fold((*line).to_owned(), |line, secret| line.replace(&secret.value, &format!("[{}]", secret.name)));
-            writeln!(out, "    {shown}")?;
+            writeln!(out, "    {}", evidence.masked(line))?;
         }
     }
     Ok(())
@@ -152,7 +151,7 @@ pub fn summary(runs: &[Run]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use expect_test::expect;
 
     use super::*;
@@ -162,12 +161,19 @@ mod tests {
         run::Named,
     };
 
-    fn run(story: Story) -> Run {
+    pub(crate) fn run(story: Story) -> Run {
         let judgement = story.judge();
         let named = Named { name: "crafted".to_owned(), scenario: story.scenario };
         let judged = Box::new(Judged { evidence: story.evidence, judgement });
         let target = judged.evidence.target;
-        Run { story: named, target, seed: 7, client: None, result: RunResult::Judged(judged) }
+        Run {
+            story: named,
+            target,
+            seed: 7,
+            client: None,
+            took: std::time::Duration::from_millis(20),
+            result: RunResult::Judged(judged),
+        }
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! One story on one target: the control run first, then the story itself, then the verdict.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use vod_proto::rules::Profile;
 
 use crate::{
+    clock::Stopwatch,
     evidence::{Evidence, Target},
     format::{ClientCommand, Dialect, Scenario},
     judge::{Case, Judgement, Verdict, judge, judge_control},
@@ -62,6 +66,23 @@ pub struct Named {
     pub scenario: Scenario,
 }
 
+impl Named {
+    /// Its name as that of a folder: the file's without its place and ending, and the cell's.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let (file, cell) = self.name.split_once('[').unwrap_or((&self.name, ""));
+        let file = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+        let cell = if cell.is_empty() { String::new() } else { format!("[{}", cell.replace('/', "-")) };
+        format!("{file}{cell}")
+    }
+
+    /// Where in a directory of kept runs its run on a target lies.
+    #[must_use]
+    pub fn kept_in(&self, target: Target) -> PathBuf {
+        Path::new(&self.folder()).join(target.name())
+    }
+}
+
 /// A run that is over.
 #[derive(Debug)]
 pub struct Run {
@@ -73,6 +94,8 @@ pub struct Run {
     pub seed: u64,
     /// The client that the command line put in the place of the file's.
     pub client: Option<InPlace>,
+    /// How long all of it took, in real time, the control run included.
+    pub took: Duration,
     /// What came of it.
     pub result: RunResult,
 }
@@ -152,8 +175,9 @@ impl Run {
     /// The line that repeats it.
     #[must_use]
     pub fn repeat(&self) -> String {
-        let mut line =
-            format!("cargo xtask scenario {} --target {} --seed {}", self.story.name, self.target, self.seed);
+        // A shell takes brackets for a pattern, and a space for the end of a name.
+        let name = shlex::try_quote(&self.story.name).unwrap_or((&*self.story.name).into());
+        let mut line = format!("cargo xtask scenario {name} --target {} --seed {}", self.target, self.seed);
         if let Some(client) = &self.client {
             line.push_str(&client.flags());
         }
@@ -164,6 +188,7 @@ impl Run {
 /// Runs a story on a target.
 #[must_use]
 pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
+    let stopwatch = Stopwatch::start();
     let mut story = story.clone();
     if let Some(client) = &settings.client {
         client.apply(&mut story.scenario);
@@ -172,7 +197,7 @@ pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
         Ok(result) => result,
         Err(why) => RunResult::NotRun(why),
     };
-    Run { story, target, seed: settings.seed, client: settings.client.clone(), result }
+    Run { story, target, seed: settings.seed, client: settings.client.clone(), took: stopwatch.elapsed(), result }
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
@@ -207,8 +232,7 @@ fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult,
 }
 
 fn kept(story: &Named, target: Target, settings: &Settings, which: &str) -> Option<PathBuf> {
-    let name = Path::new(&story.name).file_stem()?.to_owned();
-    Some(settings.keep.as_ref()?.join(name).join(target.name()).join(which))
+    Some(settings.keep.as_ref()?.join(story.kept_in(target)).join(which))
 }
 
 /// Keeps what was seen, if that is wanted, so that it can be looked at with other tools.
@@ -221,9 +245,10 @@ fn keep(dir: Option<&Path>, evidence: &Evidence) -> Result<(), NotRun> {
 fn write_evidence(dir: &Path, evidence: &Evidence) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     let lines: Result<Vec<_>, _> = evidence.exchanges.iter().map(vod_proto::Exchange::to_line).collect();
-    std::fs::write(dir.join("exchanges.jsonl"), lines?.join("\n") + "\n")?;
+    // Somebody may send it to somebody.
+    std::fs::write(dir.join("exchanges.jsonl"), evidence.masked(&(lines?.join("\n") + "\n")))?;
     for log in &evidence.logs {
-        std::fs::write(dir.join(format!("{}.log", log.origin.replace(['\'', ' '], "-"))), &log.text)?;
+        std::fs::write(dir.join(format!("{}.log", log.origin.replace(['\'', ' '], "-"))), evidence.masked(&log.text))?;
     }
     Ok(())
 }

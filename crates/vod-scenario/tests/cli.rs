@@ -52,7 +52,101 @@ fn a_bad_file_is_refused_with_its_line() {
 
 #[test]
 fn the_library_is_listed() {
-    check(&["list"], 0, "resume-after-crash", "");
+    check(&["list"], 0, "resume-after-crash[family=ugc]", "");
+    let output = vod_scenario(&["list", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let cell = rows.iter().find(|row| row["name"] == "plain-upload[family=ugc]").expect("a cell of a matrix");
+    assert_eq!((&cell["family"], &cell["tags"][0]), (&"ugc".into(), &"smoke".into()));
+    assert_eq!(cell["targets"], serde_json::json!(["sim", "process"]));
+}
+
+/// A story that fails in simulation, for a reason that the seed and the cell decide.
+const RED: &str = "format = 1\nwhy = \"It comes out red.\"\nsource = { size = \"2MiB\", seed = 1 }\n\
+                   [matrix] # each cell by itself\nclient.parallel = [1, 2]\n\
+                   [[step]]\nupload = {}\nexpect = \"existed\"\n";
+
+#[test]
+fn a_failed_run_is_kept_as_a_bundle_that_runs_again_as_it_ran() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, keep) = (dir.path().join("red.toml"), dir.path().join("kept"));
+    std::fs::write(&file, RED).expect("a file");
+    let cell = format!("{}[parallel=2]", file.display());
+    let keep = keep.to_str().expect("UTF-8");
+    check(
+        &["run", &cell, "plain-upload", "--target", "sim", "--seed", "7", "--keep", keep, "--only-failed"],
+        1,
+        "2 passed, 1 failed",
+        "",
+    );
+    let bundle = format!("{keep}/red[parallel=2]/sim");
+    for file in
+        ["scenario.toml", "faults.toml", "report.txt", "report.html", "run/exchanges.jsonl", "control/exchanges.jsonl"]
+    {
+        assert!(Path::new(&bundle).join(file).is_file(), "{file}");
+    }
+    assert!(!Path::new(keep).join("plain-upload[family=ugc]").exists());
+    let manifest = std::fs::read_to_string(format!("{bundle}/bundle.json")).expect("the manifest");
+    assert!(manifest.contains(&format!("cargo xtask scenario '{cell}' --target sim --seed 7")), "{manifest}");
+    // The file it was made from may be gone.
+    std::fs::remove_file(file).expect("the file");
+    let first = format!("cargo xtask scenario '{bundle}' --target sim --seed 7\n");
+    check(&["run", &bundle], 1, &first, "");
+    check(&["run", &bundle, "--seed", "8"], 1, "--target sim --seed 8", "");
+}
+
+#[test]
+fn what_was_recorded_is_made_a_scenario_that_passes_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keep = dir.path().to_str().expect("UTF-8");
+    check(&["run", "final-error-is-final", "--target", "sim", "--keep", keep], 0, "", "");
+    let journal = format!("{keep}/final-error-is-final/sim/run/exchanges.jsonl");
+    let output = vod_scenario(&["from-recording", &journal]);
+    let made = dir.path().join("made.toml");
+    std::fs::write(&made, &output.stdout).expect("a file");
+    let made = made.to_str().expect("UTF-8");
+    check(&["check", made], 0, "a good scenario", "");
+    check(&["run", made, "--target", "sim"], 0, "failed with -10003", "");
+    check(&["from-recording", "no/such/recording"], 2, "", "no/such/recording");
+}
+
+#[test]
+fn the_schema_is_printed() {
+    check(&["schema"], 0, "\"title\": \"A scenario of vod-scenario, format 1\"", "");
+}
+
+#[test]
+fn a_cell_is_run_by_its_name_and_an_unknown_one_is_answered_with_the_nearest() {
+    check(&["run", "plain-upload[family=ugc]", "--target", "sim"], 0, "UploadPartEx", "");
+    check(&["run", "plain-upload[family=ucg]"], 2, "", "did you mean [family=ugc]?");
+}
+
+#[test]
+fn several_are_told_at_a_time_reported_in_order_and_written_as_junit_and_as_pages() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (junit, html) = (dir.path().join("out/junit.xml"), dir.path().join("out/all.html"));
+    let (junit_flag, html_flag) = (junit.to_str().expect("UTF-8"), html.to_str().expect("UTF-8"));
+    let names = ["instant-upload", "plain-upload", "dropped-part"];
+    let flags = ["--target", "sim", "--jobs", "4", "--junit", junit_flag, "--html", html_flag];
+    let output = vod_scenario(&[&["run"][..], &names, &flags].concat());
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    let told = [
+        "instant-upload · sim",
+        "plain-upload[family=server] · sim",
+        "plain-upload[family=ugc] · sim",
+        "dropped-part · sim",
+    ];
+    let places: Vec<_> = told.iter().map(|told| out.find(told)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{places:?}\n{out}");
+    let junit = std::fs::read_to_string(junit).expect("the JUnit file");
+    assert!(
+        junit.contains(r#"<testsuites name="vod-scenario" tests="4" skipped="0" failures="0" errors="0">"#),
+        "{junit}"
+    );
+    let index = std::fs::read_to_string(html).expect("the index");
+    assert!(index.contains(r#"<a href="all/plain-upload%5Bfamily%3Dugc%5D-sim.html">"#), "{index}");
+    let page = std::fs::read_to_string(dir.path().join("out/all/dropped-part-sim.html")).expect("a page");
+    assert!(page.contains("class=\"fault-name\"") && page.contains(">lost</text>"), "{page}");
 }
 
 #[test]

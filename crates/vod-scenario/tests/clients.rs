@@ -16,7 +16,7 @@ use vod_scenario::{
     judge::Verdict,
     library,
     report::report,
-    run::{self, InPlace, Settings},
+    run::{self, InPlace, Named, Settings},
 };
 
 /// What each is handed.
@@ -29,6 +29,8 @@ fn main() {
     arguments.test_threads.get_or_insert(4);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let names = library::names(&root.join(library::DIR)).unwrap_or_else(|error| panic!("{error}"));
+    let found = |name: &String| library::load(&root.join(library::DIR), name).unwrap_or_else(|error| panic!("{error}"));
+    let stories: Vec<Named> = names.iter().flat_map(found).map(|found| found.story).collect();
     let mut trials = Vec::new();
     for (interpreter, client) in [("python3", "upload.py"), ("node", "upload.mjs")] {
         if !on_path(interpreter) {
@@ -38,13 +40,9 @@ fn main() {
             continue;
         }
         let command = format!("{interpreter} examples/clients/{client} {HANDED}");
-        let stories = names.iter().filter(|name| {
-            let story = library::load(&root.join(library::DIR), name).unwrap_or_else(|error| panic!("{error}"));
-            applies(&story.scenario)
-        });
-        for name in stories {
-            let (command, root, name) = (command.clone(), root.clone(), name.clone());
-            trials.push(Trial::test(format!("{client}::{name}"), move || passes(&root, &name, &command)));
+        for story in stories.iter().filter(|story| applies(&story.scenario)) {
+            let (command, root, story) = (command.clone(), root.clone(), story.clone());
+            trials.push(Trial::test(format!("{client}::{}", story.name), move || passes(&root, &story, &command)));
         }
         // A library without such stories would make every run of this file a success.
         let many = trials.len();
@@ -58,12 +56,11 @@ fn applies(scenario: &Scenario) -> bool {
     scenario.client.family == Family::Server && scenario.client.cover_of.is_none() && scenario.client.command.is_none()
 }
 
-fn passes(root: &Path, name: &str, command: &str) -> Result<(), Failed> {
-    let story = library::load(&root.join(library::DIR), name)?;
+fn passes(root: &Path, story: &Named, command: &str) -> Result<(), Failed> {
     let command: ClientCommand = command.parse()?;
     let client = Some(InPlace { command: command.written_in(root), dialect: None });
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
-    let run = run::run(&story, Target::Process, &Settings { seed: run::SEED, binary, keep: None, client });
+    let run = run::run(story, Target::Process, &Settings { seed: run::SEED, binary, keep: None, client });
     if run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use expect_test::expect_file;
-use vod_scenario::format::Scenario;
+use vod_scenario::format;
 
 #[test]
 fn every_bad_file_is_refused_with_its_own_message() {
@@ -19,7 +19,7 @@ fn every_bad_file_is_refused_with_its_own_message() {
     for path in names {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let error = match Scenario::parse(name, &text) {
+        let error = match format::read(name, &text) {
             Ok(_) => panic!("{name} was accepted"),
             Err(error) => error.to_string(),
         };
@@ -29,18 +29,18 @@ fn every_bad_file_is_refused_with_its_own_message() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = Scenario::load(Path::new("no/such/file.toml")).unwrap_err().to_string();
+    let error = format::load(Path::new("no/such/file.toml")).unwrap_err().to_string();
     assert!(error.starts_with("no/such/file.toml: "), "{error}");
 }
 
 /// A file cut off anywhere is refused or is a scenario; it never panics, and what is refused names the file.
 #[test]
 fn a_truncated_file_is_refused_in_words() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/resume-after-crash.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/resume/resume-after-crash.toml");
     let text = fs::read_to_string(path).unwrap();
     let mut refused = 0;
     for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
-        if let Err(error) = Scenario::parse("cut.toml", &text[..at]) {
+        if let Err(error) = format::read("cut.toml", &text[..at]) {
             assert!(error.to_string().starts_with("cut.toml:"), "{error}");
             refused += 1;
         }

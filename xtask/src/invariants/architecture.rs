@@ -59,7 +59,7 @@ mod tests {
         let files = [
             file(PAGE, page),
             file("crates/a/tests/b.rs", "#[test]\nfn it_holds() {}"),
-            file("scenarios/plain-upload.toml", "format = 1"),
+            file("scenarios/plain/plain-upload.toml", "format = 1"),
         ];
         expected.assert_eq(&breaches(&files).join("\n"));
     }
@@ -87,7 +87,7 @@ mod tests {
                 ARCHITECTURE.md:8: "No function.": crates/a/tests/b.rs has no function it_hold
                 ARCHITECTURE.md:11: "No command.": `cargo xtask prove`: error: unrecognized subcommand 'prove'
                 ARCHITECTURE.md:14: "No step.": `cargo xtask ci --only nothing`: error: invalid value 'nothing' for '--only <ONLY>'
-                ARCHITECTURE.md:17: "No scenario.": no file scenarios/gone.toml is tracked
+                ARCHITECTURE.md:17: "No scenario.": no file gone.toml is tracked in scenarios/
                 ARCHITECTURE.md:20: "Not ours.": `cargo prove` is no command of ours: expected `cargo xtask …`"#]],
         );
     }

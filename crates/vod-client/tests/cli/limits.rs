@@ -55,9 +55,11 @@ fn every_mistake_of_others_has_a_story_and_every_such_story_is_on_the_page() {
     let mistakes = rows("What other clients get wrong");
     assert!(mistakes.iter().all(|row| row.len() == 3 && row[1].contains('#')), "{mistakes:?}");
     let told: BTreeSet<_> = mistakes.iter().flat_map(|row| quoted(&row[2])).map(str::to_owned).collect();
-    let stories = fs::read_dir(root().join("scenarios")).unwrap().map(|entry| entry.unwrap().path());
+    let within = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let stories = within(root().join("scenarios"))
+        .flat_map(|path| if path.is_dir() { within(path).collect() } else { vec![path] });
     let tagged = stories.filter(|path| fs::read_to_string(path).unwrap().contains("\"clients-get-wrong\""));
     let tagged: BTreeSet<_> =
-        tagged.map(|path| format!("scenarios/{}", path.file_name().unwrap().to_str().unwrap())).collect();
+        tagged.map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(told, tagged);
 }

@@ -9,7 +9,7 @@ use vod_serve::{
 };
 
 use super::{Exception, Scenario, StepExpect};
-use crate::judge::invariants;
+use crate::{judge::invariants, near::did_you_mean};
 
 /// What is wrong, and where.
 pub(super) struct Problem {
@@ -18,7 +18,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
+    pub(super) fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
         Self { span, message: message.into() }
     }
 }
@@ -140,7 +140,8 @@ fn exceptions(scenario: &Scenario) -> Result<(), Problem> {
         let refuse = |message: String| Err(Problem::new(Some(spanned.span()), message));
         if invariants::by_id(invariant).is_none() {
             let known: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.id).collect();
-            return refuse(format!("unknown invariant {invariant:?}, expected one of {}", known.join(", ")));
+            let near = did_you_mean(invariant, known.iter().copied());
+            return refuse(format!("unknown invariant {invariant:?}, expected one of {}{near}", known.join(", ")));
         }
         if because.trim().is_empty() {
             return refuse(format!("the exception from {invariant} has no reason in because"));

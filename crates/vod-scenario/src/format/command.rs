@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::library::nearest;
+use crate::near::nearest;
 
 /// A command that is put in the place of our client, such as `php upload.php {file} {endpoint}`.
 ///
@@ -82,7 +82,11 @@ impl Place {
         let found = Self::ALL.iter().find(|(known, _)| *known == name);
         found.map(|(_, place)| *place).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|(known, _)| (*known).to_owned()).collect();
-            CommandError::Unknown { near: nearest(name, &known), name: name.to_owned(), known: known.join("}, {") }
+            CommandError::Unknown {
+                near: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+                name: name.to_owned(),
+                known: known.join("}, {"),
+            }
         })
     }
 }

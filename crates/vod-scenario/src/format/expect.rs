@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 use vod_proto::{Action, Code};
 
 use super::Count;
+use crate::near::did_you_mean;
 
 /// How a step must end.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -67,7 +68,8 @@ impl<'de> Deserialize<'de> for Failure {
                 if KINDS.contains(&kind) {
                     return Ok(Failure::Kind(kind.to_owned()));
                 }
-                Err(E::custom(format!("unknown kind of failure {kind:?}, expected one of {}", KINDS.join(", "))))
+                let near = did_you_mean(kind, KINDS);
+                Err(E::custom(format!("unknown kind of failure {kind:?}, expected one of {}{near}", KINDS.join(", "))))
             }
         }
 

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     evidence::{ClientReport, StepEnd},
     format::Scenario,
-    library, source,
+    library::{self, Found},
+    source,
 };
 
 const SEED: u64 = 7;
@@ -124,9 +125,10 @@ fn every_story_comes_to_the_same_end_on_the_replay_of_its_recording() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(library::DIR);
     let mut failed = Vec::new();
     for name in library::names(&dir).unwrap() {
-        let scenario = Scenario::load(&dir.join(format!("{name}.toml"))).unwrap();
-        if let Err(why) = replays(&scenario) {
-            failed.push(format!("{name}: {why}"));
+        for Found { story, .. } in library::load(&dir, &name).unwrap() {
+            if let Err(why) = replays(&story.scenario) {
+                failed.push(format!("{}: {why}", story.name));
+            }
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -1,0 +1,385 @@
+//! `vod-scenario run`: which stories are told, several at a time, and where their reports go.
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+};
+
+use clap::ValueEnum;
+
+use super::{complain, say};
+use crate::{
+    bundle,
+    evidence::Target,
+    exit,
+    format::{ClientCommand, Dialect},
+    judge::Verdict,
+    library::{self, Found},
+    near::did_you_mean,
+    process,
+    report::{html, junit, report, summary},
+    run::{self, InPlace, Named, NotRun, Run, RunResult, Settings},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// Names of scenarios in ./scenarios, files, or bundles that were kept; NAME[CELL] is one cell of a matrix
+    #[arg(value_name = "NAME|FILE|BUNDLE")]
+    names: Vec<String>,
+    /// Where to run them [default: all; of a bundle, where it ran]
+    #[arg(long, value_enum)]
+    target: Option<Targets>,
+    /// Decides the client's waits and every chance of the fault plan [default: 1; of a bundle, its own]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only scenarios with this tag; several tags widen the choice
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Put this program in the client's place, on the target process: words as a shell splits them, with {file},
+    /// {endpoint} and others filled in; credentials are in its environment, its exit code is the outcome
+    #[arg(long, value_name = "COMMAND")]
+    client: Option<ClientCommand>,
+    /// What the requests of --client look like, whatever the files say: observed is POST, /v3, which
+    /// no mock refuses then
+    #[arg(long, value_name = "DIALECT", requires = "client", value_parser = dialect)]
+    dialect: Option<Dialect>,
+    /// How many scenarios are told at a time [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Write the results to this file, in the XML of JUnit
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write a page to this file; of several runs an index, with their pages in a folder beside it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Keep each run in this directory, as a bundle: scenario, faults, exchanges, logs, reports and the command
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Keep only runs that did not pass
+    #[arg(long, requires = "keep")]
+    only_failed: bool,
+}
+
+fn dialect(word: &str) -> Result<Dialect, String> {
+    let known = [Dialect::Documented, Dialect::Observed];
+    known.into_iter().find(|dialect| dialect.name() == word).ok_or_else(|| "expected documented or observed".to_owned())
+}
+
+impl RunArgs {
+    fn in_place(&self) -> Result<Option<InPlace>, String> {
+        let Some(command) = self.client.clone() else { return Ok(None) };
+        if matches!(self.target, Some(Targets::Sim)) {
+            return Err("--client is a program, and sim starts none: use --target process".to_owned());
+        }
+        let here = std::env::current_dir().map_err(|error| format!("cannot find the current directory: {error}"))?;
+        Ok(Some(InPlace { command: command.written_in(&here), dialect: self.dialect }))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Targets {
+    /// In one thread, on a paused clock
+    Sim,
+    /// With real processes
+    Process,
+    /// Both
+    All,
+}
+
+impl From<Target> for Targets {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Sim => Self::Sim,
+            Target::Process => Self::Process,
+        }
+    }
+}
+
+impl Targets {
+    fn each(self) -> &'static [Target] {
+        match self {
+            Self::Sim => &[Target::Sim],
+            Self::Process => &[Target::Process],
+            Self::All => &Target::ALL,
+        }
+    }
+}
+
+/// One telling that was asked for.
+struct Telling {
+    story: Named,
+    /// What its file says.
+    text: String,
+    target: Target,
+    seed: u64,
+}
+
+pub(super) fn run_all(args: &RunArgs) -> u8 {
+    let tellings = match chosen(Path::new(library::DIR), args) {
+        Ok(tellings) => tellings,
+        Err(errors) => {
+            errors.iter().for_each(complain);
+            return exit::USAGE;
+        }
+    };
+    let binary = match process::this_binary() {
+        Ok(binary) => binary,
+        Err(error) => {
+            complain(format!("cannot find its own binary: {error}"));
+            return exit::USAGE;
+        }
+    };
+    let client = match args.in_place() {
+        Ok(client) => client,
+        Err(error) => {
+            complain(error);
+            return exit::USAGE;
+        }
+    };
+    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let tell = |telling: &Telling| {
+        let settings =
+            Settings { seed: telling.seed, binary: binary.clone(), keep: args.keep.clone(), client: client.clone() };
+        let run = run::run(&telling.story, telling.target, &settings);
+        let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));
+        (run, kept)
+    };
+    let (mut runs, mut all_kept) = (Vec::new(), true);
+    let interrupted = at_a_time(jobs, &tellings, tell, |(run, kept)| {
+        say(report(&run));
+        if let Err(error) = kept {
+            complain(format!("cannot keep the run of {}: {error}", run.story.name));
+            all_kept = false;
+        }
+        let interrupted = matches!(run.result, RunResult::NotRun(NotRun::Interrupted));
+        runs.push(run);
+        interrupted
+    });
+    if !interrupted && runs.len() > 1 {
+        say(summary(&runs));
+    }
+    if let Err((file, error)) = write_reports(args, &runs) {
+        complain(format!("cannot write {}: {error}", file.display()));
+        return exit::NOT_PASSED;
+    }
+    if !interrupted && all_kept && runs.iter().all(|run| run.verdict() == Verdict::Pass) {
+        exit::PASS
+    } else {
+        exit::NOT_PASSED
+    }
+}
+
+/// Makes a bundle of what a run left in the directory; of one that passed, where only others are wanted, nothing is left.
+fn keep(dir: &Path, only_failed: bool, run: &Run, text: &str) -> io::Result<()> {
+    let kept = dir.join(run.story.kept_in(run.target));
+    if !only_failed || run.verdict() != Verdict::Pass {
+        return bundle::write(&kept, run, text);
+    }
+    std::fs::remove_dir_all(&kept)?;
+    // It stays if the other target of the same story has something to keep.
+    if let Some(folder) = kept.parent() {
+        let _ = std::fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+/// Does something with each item, so many at a time, and hands on what comes of it in the order of the items.
+/// Whoever takes it says whether to stop: then nothing more is begun or handed on, and this is true.
+fn at_a_time<T: Sync, R: Send>(
+    jobs: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    mut take: impl FnMut(R) -> bool,
+) -> bool {
+    let next = AtomicUsize::new(0);
+    let (done, results) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.min(items.len()) {
+            let (done, next, work) = (done.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { return };
+                    if done.send((at, work(item))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut early: Vec<Option<R>> = items.iter().map(|_| None).collect();
+        let mut taken = 0;
+        for (at, result) in results {
+            early[at] = Some(result);
+            while let Some(result) = early.get_mut(taken).and_then(Option::take) {
+                taken += 1;
+                if take(result) {
+                    next.store(items.len(), Ordering::Relaxed);
+                    return true;
+                }
+            }
+        }
+        false
+    })
+}
+
+/// The tellings that were asked for. All files are read before any is run.
+fn chosen(dir: &Path, args: &RunArgs) -> Result<Vec<Telling>, Vec<String>> {
+    let mut names = args.names.clone();
+    if names.is_empty() {
+        names = library::names(dir).map_err(|error| vec![error.to_string()])?;
+    }
+    let (mut tellings, mut errors) = (Vec::new(), Vec::new());
+    for name in &names {
+        match tellings_of(dir, name, args) {
+            Ok(of_name) => tellings.extend(of_name),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let tags: Vec<_> = tellings.iter().flat_map(|telling| telling.story.scenario.tags.clone()).collect();
+    tellings
+        .retain(|telling| args.tag.is_empty() || args.tag.iter().any(|tag| telling.story.scenario.tags.contains(tag)));
+    if tellings.is_empty() {
+        let near = args.tag.iter().map(|tag| did_you_mean(tag, tags.iter().map(String::as_str)));
+        return Err(vec![format!("no scenario fits what was asked for{}", near.collect::<String>())]);
+    }
+    Ok(tellings)
+}
+
+/// All cells of a scenario on all targets; of a bundle what ran, as it ran.
+fn tellings_of(dir: &Path, name: &str, args: &RunArgs) -> Result<Vec<Telling>, String> {
+    let (stories, target, seed) = if bundle::is_one(Path::new(name)) {
+        let bundle = bundle::read(Path::new(name)).map_err(|error| error.to_string())?;
+        let mut found =
+            library::load(dir, &bundle.scenario.display().to_string()).map_err(|error| error.to_string())?;
+        found.iter_mut().for_each(|found| found.story.name = name.to_owned());
+        (found, bundle.target.into(), bundle.seed)
+    } else {
+        (library::load(dir, name).map_err(|error| error.to_string())?, Targets::All, run::SEED)
+    };
+    let (targets, seed) = (args.target.unwrap_or(target), args.seed.unwrap_or(seed));
+    let each = stories.into_iter().flat_map(|Found { story, text }| {
+        let foreign = args.client.is_some() || story.scenario.client.command.is_some();
+        // Simulation has no programs: of both targets one is left. Where it was asked for alone, it says why not.
+        let told = targets
+            .each()
+            .iter()
+            .filter(move |target| !(foreign && matches!((targets, target), (Targets::All, Target::Sim))));
+        told.map(move |target| Telling { story: story.clone(), text: text.clone(), target: *target, seed })
+    });
+    Ok(each.collect())
+}
+
+/// Writes what was asked for beside the terminal; or says which file could not be written.
+fn write_reports(args: &RunArgs, runs: &[Run]) -> Result<(), (PathBuf, io::Error)> {
+    if let Some(file) = &args.junit {
+        let text = junit::junit(runs).map_err(io::Error::other);
+        text.and_then(|text| write(file, &text)).map_err(|error| (file.clone(), error))?;
+    }
+    let Some(file) = &args.html else { return Ok(()) };
+    if let [run] = runs {
+        return write(file, &html::page(run)).map_err(|error| (file.clone(), error));
+    }
+    let folder = file.with_extension("");
+    let mut addresses = Vec::new();
+    for run in runs {
+        let name = format!("{}-{}.html", run.story.folder(), run.target);
+        let page = folder.join(&name);
+        write(&page, &html::page(run)).map_err(|error| (page, error))?;
+        addresses.push((run, html::address(&[&folder.file_name().unwrap_or_default().to_string_lossy(), &name])));
+    }
+    write(file, &html::index(&addresses)).map_err(|error| (file.clone(), error))
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(file, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    fn args(line: &[&str]) -> RunArgs {
+        Line::try_parse_from(std::iter::once("run").chain(line.iter().copied())).unwrap().args
+    }
+
+    #[test]
+    fn what_xtask_hands_over_is_understood() {
+        let args = args(&["a", "b", "--target", "sim", "--seed", "7", "--jobs", "3"]);
+        assert_eq!((args.names, args.seed), (vec!["a".to_owned(), "b".to_owned()], Some(7)));
+        assert_eq!((args.target.unwrap().each(), args.jobs.map(NonZeroUsize::get)), (&[Target::Sim][..], Some(3)));
+    }
+
+    #[test]
+    fn nothing_is_run_while_any_file_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.toml"), "format = 2").unwrap();
+        let errors = chosen(dir.path(), &args(&["a", "b"])).err().unwrap();
+        assert_eq!(errors.len(), 2);
+        assert!(errors[0].contains("reads format 1"), "{}", errors[0]);
+    }
+
+    #[test]
+    fn a_tag_that_nobody_has_is_answered_with_the_nearest() {
+        let dir = tempfile::tempdir().unwrap();
+        let story = "format = 1\nwhy = \"w\"\ntags = [\"resume\"]\nsource = { size = \"1MiB\", seed = 1 }\n\
+                     [[step]]\nupload = {}\nexpect = \"finished\"\n";
+        std::fs::write(dir.path().join("a.toml"), story).unwrap();
+        let errors = chosen(dir.path(), &args(&["--tag", "resme"])).err().unwrap();
+        assert_eq!(errors, ["no scenario fits what was asked for: did you mean resume?"]);
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_items_however_long_each_takes() {
+        // The first item is done last: it waits for all others.
+        let (items, others) = ([0, 1, 2, 3, 4], std::sync::Barrier::new(2));
+        let work = |item: &usize| {
+            if *item == 0 || *item == 4 {
+                others.wait();
+            }
+            *item
+        };
+        let mut taken = Vec::new();
+        let stopped = at_a_time(2, &items, work, |item| {
+            taken.push(item);
+            false
+        });
+        assert!(!stopped);
+        assert_eq!(taken, items);
+    }
+
+    #[test]
+    fn whoever_takes_the_results_can_stop_and_is_handed_nothing_more() {
+        let mut taken = Vec::new();
+        let stopped = at_a_time(
+            2,
+            &[0, 1, 2, 3, 4],
+            |item: &usize| *item,
+            |item| {
+                taken.push(item);
+                item == 2
+            },
+        );
+        assert!(stopped);
+        assert_eq!(taken, [0, 1, 2]);
+    }
+}
