@@ -252,3 +252,41 @@ fn write_evidence(dir: &Path, evidence: &Evidence) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{evidence::Log, judge::crafted::Story};
+
+    #[test]
+    fn no_secret_is_kept_in_what_somebody_may_send_to_somebody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut evidence = Story::plain().evidence;
+        let secret = evidence.secrets[0].value.clone();
+        evidence.logs.push(Log { origin: "the client's stderr".to_owned(), text: format!("signing with {secret}") });
+        evidence.exchanges[0].request.target.push_str(&secret);
+        write_evidence(dir.path(), &evidence).unwrap();
+        for file in ["exchanges.jsonl", "the-client-s-stderr.log"] {
+            let text = std::fs::read_to_string(dir.path().join(file)).unwrap();
+            assert!(!text.contains(&secret) && text.contains("[the secret key]"), "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_repeats_a_cell_is_one_word_for_a_shell() {
+        let name = "resume-after-crash[family=ugc]".to_owned();
+        let story = Named { name, scenario: Story::plain().scenario };
+        assert_eq!(story.kept_in(Target::Sim), Path::new("resume-after-crash[family=ugc]/sim"));
+        let slashed = Named { name: "a/b.toml[read=1MiB/s]".to_owned(), ..story.clone() };
+        assert_eq!(slashed.kept_in(Target::Process), Path::new("b[read=1MiB-s]/process"));
+        let run = Run {
+            story,
+            target: Target::Sim,
+            seed: 7,
+            client: None,
+            took: Duration::ZERO,
+            result: RunResult::NotRun(NotRun::Interrupted),
+        };
+        assert_eq!(run.repeat(), "cargo xtask scenario 'resume-after-crash[family=ugc]' --target sim --seed 7");
+    }
+}
