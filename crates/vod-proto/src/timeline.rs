@@ -94,7 +94,17 @@ impl<'a> Timeline<'a> {
     /// Draws when each exchange was under way, in so many columns. Default none.
     #[must_use]
     pub fn bars(self, columns: usize) -> Self {
-        Self { bars: columns, ..self }
+        // What is folded stands in the same column, and is no longer than if all were.
+        let longest = self.exchanges.first().map_or(0, |first| self.folded(first, &self.exchanges).chars().count());
+        let is_any = self.exchanges.len() >= FOLDED_FROM && self.exchanges.iter().any(|exchange| uneventful(exchange));
+        let width = if is_any { self.width.max(longest) } else { self.width };
+        Self { bars: columns, width, ..self }
+    }
+
+    /// What stands for a run of uneventful parts.
+    fn folded(&self, first: &Exchange, run: &[&Exchange]) -> String {
+        let sent: u64 = run.iter().filter_map(|exchange| exchange.part).map(|part| part.len).sum();
+        self.of_upload(first, format!("… {} parts acknowledged, {}", run.len(), Size::new(sent)))
     }
 
     fn write(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,9 +140,7 @@ impl<'a> Timeline<'a> {
     }
 
     fn write_folded(&self, out: &mut fmt::Formatter<'_>, run: &[&Exchange]) -> fmt::Result {
-        let sent: u64 = run.iter().filter_map(|exchange| exchange.part).map(|part| part.len).sum();
-        let what = format!("… {} parts acknowledged, {}", run.len(), Size::new(sent));
-        let what = self.of_upload(run[0], what);
+        let what = self.folded(run[0], run);
         if self.bars == 0 {
             return writeln!(out, "  {:>8}  {what}", self.at(run[0]));
         }

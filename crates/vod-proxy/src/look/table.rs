@@ -95,7 +95,7 @@ mod tests {
     use vod_proto::timeline::Timeline;
 
     use super::*;
-    use crate::look::crafted::{exchange, retried};
+    use crate::look::crafted::{INIT, exchange, retried};
 
     #[test]
     fn each_upload_has_a_line_and_each_exchange_a_bar() {
@@ -111,15 +111,32 @@ mod tests {
               ffbaf58  server         6      3      4        4MiB       550.0  stored as 1500
               b7c8ffb  ugc            1      0      0     0 bytes        50.0  reset
 
-                    ms  request                        try  under way      came of it
-                   0.0  ffbaf58 InitUpload               1  ██···········  code 0
-                 100.0  ffbaf58 UploadPart 1 at 0        1  ··██·········  code 0
-                 200.0  ffbaf58 UploadPart 2 at 1MiB     1  ····██·······  reset
-                 300.0  ffbaf58 UploadPart 3 at 2MiB     1  ······██·····  code 0
-                 400.0  ffbaf58 UploadPart 2 at 1MiB     2  ········██···  code 0
-                 500.0  ffbaf58 FinishUpload             1  ··········██·  code 0
-                 600.0  b7c8ffb InitUploadEx             1  ············█  reset
+                    ms  request                              try  under way      came of it
+                   0.0  ffbaf58 InitUpload                     1  ██···········  code 0
+                 100.0  ffbaf58 UploadPart 1 at 0              1  ··██·········  code 0
+                 200.0  ffbaf58 UploadPart 2 at 1MiB           1  ····██·······  reset
+                 300.0  ffbaf58 UploadPart 3 at 2MiB           1  ······██·····  code 0
+                 400.0  ffbaf58 UploadPart 2 at 1MiB           2  ········██···  code 0
+                 500.0  ffbaf58 FinishUpload                   1  ··········██·  code 0
+                 600.0  b7c8ffb InitUploadEx                   1  ············█  reset
         "#]]
         .assert_eq(&shown);
+    }
+
+    #[test]
+    fn what_is_folded_stands_in_its_column() {
+        let mut exchanges = crate::look::crafted::plain();
+        exchanges.extend((4..=9).map(|number| exchange(5 + number, "UploadPart", Some(number), Some(INIT))));
+        let shown = format!("timeline\n{}", Timeline::of(&exchanges).bars(11));
+        expect![[r#"
+            timeline
+                    ms  request                        try  under way    came of it
+                   0.0  InitUpload                       1  █··········  code 0
+                 100.0  UploadPart 1 at 0                1  ██·········  code 0
+                 200.0  UploadPart 2 at 1MiB             1  ·██········  code 0
+                 300.0  UploadPart 3 at 2MiB             1  ··█········  code 0
+                 400.0  FinishUpload                     1  ···█·······  code 0
+                 800.0  … 6 parts acknowledged, 6MiB        ······█████
+        "#]].assert_eq(&shown);
     }
 }

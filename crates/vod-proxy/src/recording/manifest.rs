@@ -77,7 +77,7 @@ impl KeptBodies {
 pub struct Redaction {
     /// What keys the placeholders: replay redacts what comes in with the same key, so that it still matches. No secret of
     /// anyone.
-    #[serde(with = "hex::serde")]
+    #[serde(with = "hex::serde::no_prefix")]
     pub key: [u8; 32],
     /// Query parameters that are secrets, beside those of the protocol.
     pub parameters: Vec<String>,
