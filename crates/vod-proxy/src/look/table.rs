@@ -137,6 +137,7 @@ mod tests {
                  300.0  UploadPart 3 at 2MiB             1  ··█········  code 0
                  400.0  FinishUpload                     1  ···█·······  code 0
                  800.0  … 6 parts acknowledged, 6MiB        ······█████
-        "#]].assert_eq(&shown);
+        "#]]
+        .assert_eq(&shown);
     }
 }
