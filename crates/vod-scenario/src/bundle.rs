@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evidence::Target,
+    format::{ClientCommand, Dialect},
     report::{html, report},
     run::Run,
 };
@@ -37,6 +38,11 @@ struct Manifest {
     seed: u64,
     verdict: String,
     command: String,
+    /// What `--client` and `--dialect` said, if they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<ClientCommand>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dialect: Option<Dialect>,
 }
 
 /// What a bundle says of how to run it again.
@@ -48,6 +54,10 @@ pub struct Bundle {
     pub target: Target,
     /// With which seed.
     pub seed: u64,
+    /// The program that was put in the client's place, as it was written on the command line.
+    pub client: Option<ClientCommand>,
+    /// What its requests look like, where that is not what the file says.
+    pub dialect: Option<Dialect>,
 }
 
 /// A directory that is no bundle, or none that can be used.
@@ -84,6 +94,8 @@ pub fn write(dir: &Path, run: &Run, text: &str) -> io::Result<()> {
         seed: run.seed,
         verdict: run.verdict().to_string(),
         command: run.repeat(),
+        client: run.client.as_ref().map(|client| client.command.clone()),
+        dialect: run.client.as_ref().and_then(|client| client.dialect),
     };
     fs::write(dir.join(MANIFEST_FILE), serde_json::to_string_pretty(&manifest)? + "\n")?;
     fs::write(dir.join(SCENARIO_FILE), text)?;
@@ -122,24 +134,28 @@ pub fn read(dir: &Path) -> Result<Bundle, BundleError> {
     let target = Target::ALL.into_iter().find(|target| target.name() == manifest.target);
     let target =
         target.ok_or_else(|| wrong(format!("unknown target {:?}, expected sim or process", manifest.target)))?;
-    Ok(Bundle { scenario: dir.join(SCENARIO_FILE), target, seed: manifest.seed })
+    let Manifest { seed, client, dialect, .. } = manifest;
+    Ok(Bundle { scenario: dir.join(SCENARIO_FILE), target, seed, client, dialect })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{judge::crafted::Story, report::tests::run};
+    use crate::{judge::crafted::Story, report::tests::run, run::InPlace};
 
     #[test]
     fn what_is_written_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let run = run(Story::plain());
+        let mut run = run(Story::plain());
+        let command: ClientCommand = "php up.php {file}".parse().unwrap();
+        run.client = Some(InPlace { command: command.clone(), dialect: Some(Dialect::Observed) });
         assert!(!is_one(dir.path()));
         write(dir.path(), &run, "format = 1\n").unwrap();
         assert!(is_one(dir.path()));
         let scenario = dir.path().join("scenario.toml");
         assert_eq!(fs::read_to_string(&scenario).unwrap(), "format = 1\n");
-        assert_eq!(read(dir.path()).unwrap(), Bundle { scenario, target: run.target, seed: run.seed });
+        let (client, dialect) = (Some(command), Some(Dialect::Observed));
+        assert_eq!(read(dir.path()).unwrap(), Bundle { scenario, target: run.target, seed: run.seed, client, dialect });
         for file in ["faults.toml", "report.txt", "report.html"] {
             assert!(dir.path().join(file).is_file(), "{file}");
         }

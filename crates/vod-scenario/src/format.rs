@@ -25,7 +25,7 @@ mod roles;
 
 use std::{path::Path, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::{
     Spanned,
     de::{DeTable, Deserializer},
@@ -156,7 +156,7 @@ impl Default for Client {
 }
 
 /// What a client's requests look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// As the documents say: GET, `/v2`.

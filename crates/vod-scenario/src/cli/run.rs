@@ -71,13 +71,15 @@ fn dialect(word: &str) -> Result<Dialect, String> {
 }
 
 impl RunArgs {
-    fn in_place(&self) -> Result<Option<InPlace>, String> {
-        let Some(command) = self.client.clone() else { return Ok(None) };
+    /// The program in the client's place: the command line's, or else that of a bundle.
+    fn in_place(&self, of_bundle: Option<(ClientCommand, Option<Dialect>)>) -> Result<Option<InPlace>, String> {
+        let said = self.client.clone().map(|command| (command, self.dialect));
+        let Some((command, dialect)) = said.or(of_bundle) else { return Ok(None) };
         if matches!(self.target, Some(Targets::Sim)) {
             return Err("--client is a program, and sim starts none: use --target process".to_owned());
         }
         let here = std::env::current_dir().map_err(|error| format!("cannot find the current directory: {error}"))?;
-        Ok(Some(InPlace { command: command.written_in(&here), dialect: self.dialect }))
+        Ok(Some(InPlace { command: command.written_in(&here), dialect }))
     }
 }
 
@@ -117,6 +119,7 @@ struct Telling {
     text: String,
     target: Target,
     seed: u64,
+    client: Option<InPlace>,
 }
 
 pub(super) fn run_all(args: &RunArgs) -> u8 {
@@ -134,17 +137,14 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
             return exit::USAGE;
         }
     };
-    let client = match args.in_place() {
-        Ok(client) => client,
-        Err(error) => {
-            complain(error);
-            return exit::USAGE;
-        }
-    };
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let tell = |telling: &Telling| {
-        let settings =
-            Settings { seed: telling.seed, binary: binary.clone(), keep: args.keep.clone(), client: client.clone() };
+        let settings = Settings {
+            seed: telling.seed,
+            binary: binary.clone(),
+            keep: args.keep.clone(),
+            client: telling.client.clone(),
+        };
         let run = run::run(&telling.story, telling.target, &settings);
         let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));
         (run, kept)
@@ -241,6 +241,8 @@ fn chosen(dir: &Path, args: &RunArgs) -> Result<Vec<Telling>, Vec<String>> {
             Err(error) => errors.push(error),
         }
     }
+    // What is wrong with the command line is wrong with each name.
+    errors.dedup();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -256,24 +258,33 @@ fn chosen(dir: &Path, args: &RunArgs) -> Result<Vec<Telling>, Vec<String>> {
 
 /// All cells of a scenario on all targets; of a bundle what ran, as it ran.
 fn tellings_of(dir: &Path, name: &str, args: &RunArgs) -> Result<Vec<Telling>, String> {
-    let (stories, target, seed) = if bundle::is_one(Path::new(name)) {
+    let (stories, target, seed, client) = if bundle::is_one(Path::new(name)) {
         let bundle = bundle::read(Path::new(name)).map_err(|error| error.to_string())?;
         let mut found =
             library::load(dir, &bundle.scenario.display().to_string()).map_err(|error| error.to_string())?;
         found.iter_mut().for_each(|found| found.story.name = name.to_owned());
-        (found, bundle.target.into(), bundle.seed)
+        let client = bundle.client.map(|command| (command, bundle.dialect));
+        (found, bundle.target.into(), bundle.seed, client)
     } else {
-        (library::load(dir, name).map_err(|error| error.to_string())?, Targets::All, run::SEED)
+        (library::load(dir, name).map_err(|error| error.to_string())?, Targets::All, run::SEED, None)
     };
+    let client = args.in_place(client)?;
     let (targets, seed) = (args.target.unwrap_or(target), args.seed.unwrap_or(seed));
     let each = stories.into_iter().flat_map(|Found { story, text }| {
-        let foreign = args.client.is_some() || story.scenario.client.command.is_some();
+        let client = client.clone();
+        let foreign = client.is_some() || story.scenario.client.command.is_some();
         // Simulation has no programs: of both targets one is left. Where it was asked for alone, it says why not.
         let told = targets
             .each()
             .iter()
             .filter(move |target| !(foreign && matches!((targets, target), (Targets::All, Target::Sim))));
-        told.map(move |target| Telling { story: story.clone(), text: text.clone(), target: *target, seed })
+        told.map(move |target| Telling {
+            story: story.clone(),
+            text: text.clone(),
+            target: *target,
+            seed,
+            client: client.clone(),
+        })
     });
     Ok(each.collect())
 }
