@@ -272,7 +272,8 @@ async fn read_reply(action: Action, response: Response<Incoming>, progress: &Pro
         }
         // What has no reply of the protocol in it is best described by its status, unless that says all is well.
         Err(_) if !status.is_success() => {
-            Err(maybe_acted_on(Failure::Transport(TransportError::Status(status.as_u16()))))
+            let trouble = maybe_acted_on(Failure::Transport(TransportError::Status(status.as_u16())));
+            Err(Trouble { retry_after: retry_after(&head.headers), ..trouble })
         }
         Err(malformed) => Err(maybe_acted_on(malformed.into())),
     }
