@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask scenario | test | ci | docs | bench`.
+//! The project's own commands: `cargo xtask scenario | chaos | test | ci | docs | bench`.
 //!
 //! - [`cargo`]: runs cargo and others from the root of the workspace, and says what it runs.
 //! - [`scenario`]: builds the scenario runner and hands over to it.
@@ -44,6 +44,12 @@ enum Command {
         #[arg(value_name = "NAME|FILE|OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Builds the scenario runner with optimisation and tells stories drawn by chance.
+    Chaos {
+        /// What `vod-scenario chaos` takes: `--seeds A..B`, `--for 60s`, `--shard i/n`, `--save DIR`, `--jobs N`.
+        #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Runs all tests, with nextest where it is installed, and the documentation's examples.
     Test {
         /// Handed to the test command: a filter, or options. The documentation's examples always run whole.
@@ -68,6 +74,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Scenario { release, args } => scenario::run(release, &args),
+        Command::Chaos { args } => scenario::chaos(&args),
         Command::Test { args } => suite::run(&args),
         Command::Ci { only } => ci::run(&only),
         Command::Docs => docs::print(),
@@ -87,6 +94,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_chaos_reach_the_scenario_runner() {
+        let cli = Cli::try_parse_from(["cargo xtask", "chaos", "--seeds", "0..9", "--shard", "1/2"]);
+        let Command::Chaos { args } = cli.unwrap().command else { panic!("not a chaos command") };
+        assert_eq!(args, ["--seeds", "0..9", "--shard", "1/2"]);
     }
 
     #[test]

@@ -13,6 +13,15 @@ pub(crate) fn run(release: bool, args: &[OsString]) -> Result<ExitCode, Failure>
     Ok(cargo::exit_code(status))
 }
 
+/// Builds the runner, always with optimisation, and tells stories drawn by chance. The exit code is the runner's.
+///
+/// # Errors
+/// Says that the runner could not be built or started.
+pub(crate) fn chaos(args: &[OsString]) -> Result<ExitCode, Failure> {
+    let status = Line::built(build(true)?, &["chaos"]).with(args).run()?;
+    Ok(cargo::exit_code(status))
+}
+
 /// Builds the runner and says where it lies.
 ///
 /// # Errors

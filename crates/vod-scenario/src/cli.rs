@@ -1,7 +1,8 @@
 //! The `vod-scenario` command line. Reports go to stdout, everything else to stderr.
 //!
-//! - `run`: tells stories; `list`: shows which there are.
+//! - `run`: tells stories; `chaos`: those drawn by chance; `list`: shows which there are.
 
+mod chaos;
 mod list;
 mod run;
 
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Runs scenarios: those named, or all in ./scenarios
     Run(run::RunArgs),
+    /// Tells stories drawn by chance in simulation, and makes those that break something smaller
+    Chaos(chaos::ChaosArgs),
     /// Lists the scenarios in ./scenarios
     List(list::ListArgs),
     /// Makes a scenario of a recorded failure, and prints it: what went wrong with each request becomes a fault
@@ -71,6 +74,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command) -> u8 {
     match command {
         Command::Run(args) => run::run_all(&args),
+        Command::Chaos(args) => chaos::run(args),
         Command::List(args) => list::list(Path::new(library::DIR), &args),
         Command::FromRecording { recording } => match from_recording::from_recording(&recording) {
             Ok(text) => {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// Measures elapsed time: the runtime's, so that a paused runtime pauses it.
+/// Measures elapsed time: the runtime's where there is one, so that a paused runtime pauses it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Instant);
 

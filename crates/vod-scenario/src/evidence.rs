@@ -300,6 +300,8 @@ pub enum Happening {
     MockKilled(String),
     /// The mock took connections again.
     MockBack,
+    /// The faults were lifted.
+    FaultsLifted,
 }
 
 impl Evidence {

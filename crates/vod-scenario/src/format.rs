@@ -22,6 +22,7 @@ mod error;
 mod expect;
 mod matrix;
 mod roles;
+mod write;
 
 use std::{path::Path, time::Duration};
 
@@ -31,7 +32,10 @@ use toml::{
     de::{DeTable, Deserializer},
 };
 use vod_proto::{Action, Family, FileFacts, Layout, LegacyLayout, Limits, SmallFile, rules::Profile};
-use vod_serve::{Plan, fault::Fault};
+use vod_serve::{
+    Plan,
+    fault::{Fault, Refuse, Verdict},
+};
 
 use self::check::Problem;
 use crate::near;
@@ -63,7 +67,7 @@ const PART_SIZE: Size = Size::new(1 << 20);
 pub const ATTEMPTS: u32 = 6;
 
 /// A scenario.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
     /// The version of the format, [`FORMAT`].
@@ -74,8 +78,12 @@ pub struct Scenario {
     #[serde(default)]
     pub tags: Vec<String>,
     /// How long one step may take: virtual time in `sim`, wall time in `process`. Default `"60s"`.
-    #[serde(default = "within", deserialize_with = "duration")]
+    #[serde(default = "within", deserialize_with = "duration", serialize_with = "write::duration")]
     pub within: Duration,
+    /// Its faults were drawn by chance, so that one of them may find nothing to strike.
+    /// Default false: every fault of a story must strike.
+    #[serde(default)]
+    pub faults_drawn: bool,
     /// What is uploaded.
     pub source: Source,
     /// How the client is set.
@@ -85,24 +93,24 @@ pub struct Scenario {
     #[serde(default)]
     pub mock: Mock,
     /// What the mock allows.
-    #[serde(default)]
+    #[serde(default, serialize_with = "write::limits")]
     pub limits: Limits,
     /// What is injected, asked in this order.
     #[serde(default, rename = "fault")]
-    faults: Vec<Spanned<Fault>>,
+    pub(crate) faults: Vec<Spanned<Fault>>,
     /// What is done, in this order.
     #[serde(default, rename = "step")]
-    steps: Vec<Spanned<Step>>,
+    pub(crate) steps: Vec<Spanned<Step>>,
     /// What must be seen on the wire.
     #[serde(default)]
     pub expect: Expect,
     /// Which invariants this story breaks on purpose.
     #[serde(default, rename = "except")]
-    exceptions: Vec<Spanned<Exception>>,
+    pub(crate) exceptions: Vec<Spanned<Exception>>,
 }
 
 /// What is uploaded: bytes made from a seed, so that nothing is kept on disk.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Source {
     /// How many bytes, such as `"64MiB"`.
@@ -112,7 +120,7 @@ pub struct Source {
 }
 
 /// How the client is set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Client {
     /// Which family of the protocol it speaks. Default `server`.
@@ -127,11 +135,11 @@ pub struct Client {
     pub dialect: Dialect,
     /// How long the upload signature holds that each upload makes for itself, in the UGC family.
     /// Default none: the client's own default, which no story outlives.
-    #[serde(deserialize_with = "some_duration")]
+    #[serde(deserialize_with = "some_duration", serialize_with = "write::some_duration")]
     pub token_life: Option<Duration>,
     /// How long an attempt in which nothing moves is waited for.
     /// Default none: the client's own, 30 s, which is long for a story that is told in real time.
-    #[serde(deserialize_with = "some_duration")]
+    #[serde(deserialize_with = "some_duration", serialize_with = "write::some_duration")]
     pub stall_timeout: Option<Duration>,
     /// A program in the client's place, on the target `process` alone. Default none: our own client.
     pub command: Option<ClientCommand>,
@@ -178,7 +186,7 @@ impl Dialect {
 }
 
 /// How the mock is set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Mock {
     /// How strictly it holds the client to the documents. Default `observed`.
@@ -194,22 +202,39 @@ impl Default for Mock {
 }
 
 /// One thing that is done, and how it must end.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Step {
     /// The client uploads the source, as a process of its own.
     pub upload: Upload,
+    /// Do the faults of the file still strike? Once they are off, they are so to the end. Default `on`.
+    #[serde(default)]
+    pub faults: Faults,
+    /// How long this step may take, in place of what the file says for all.
+    #[serde(default, deserialize_with = "some_duration", serialize_with = "write::some_duration")]
+    pub within: Option<Duration>,
     /// How that ends.
     pub expect: StepExpect,
 }
 
+/// Do the faults of the file strike in a step?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Faults {
+    /// As they say themselves.
+    #[default]
+    On,
+    /// They are lifted before the step, and whom they hold is let go: what was broken must heal now.
+    Off,
+}
+
 /// An upload of the source. There is nothing to set yet.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {}
 
 /// An invariant that this story breaks on purpose.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Exception {
     /// Its id.
@@ -292,6 +317,64 @@ impl Scenario {
         }
     }
 
+    /// A story about nothing yet, to be filled in.
+    pub(crate) fn empty() -> Self {
+        Self {
+            format: FORMAT,
+            why: String::new(),
+            tags: Vec::new(),
+            within: WITHIN,
+            faults_drawn: false,
+            source: Source { size: Size::new(1), seed: 0 },
+            client: Client::default(),
+            mock: Mock::default(),
+            limits: Limits::default(),
+            faults: Vec::new(),
+            steps: Vec::new(),
+            expect: Expect::default(),
+            exceptions: Vec::new(),
+        }
+    }
+
+    /// The same with these faults alone. They stand nowhere, so that an error about them shows no line.
+    #[must_use]
+    pub(crate) fn with_faults(self, faults: Vec<Fault>) -> Self {
+        Self { faults: placeless(faults), ..self }
+    }
+
+    /// The same with these steps alone.
+    #[must_use]
+    pub(crate) fn with_steps(self, steps: Vec<Step>) -> Self {
+        Self { steps: placeless(steps), ..self }
+    }
+
+    /// The same with these exceptions alone.
+    #[must_use]
+    pub(crate) fn with_exceptions(self, exceptions: Vec<Exception>) -> Self {
+        Self { exceptions: placeless(exceptions), ..self }
+    }
+
+    /// Would a file that says this be a good one? Says why not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        check::check(self).map_err(|problem| problem.message)
+    }
+
+    /// How long connections may be refused after the faults are off, by one that struck just before.
+    #[must_use]
+    pub(crate) fn longest_refusal(&self) -> Duration {
+        let refusals = self.faults.iter().filter_map(|fault| match fault.as_ref().verdict {
+            Verdict::Refuse(Refuse(time)) => Some(time),
+            _ => None,
+        });
+        refusals.max().unwrap_or_default()
+    }
+
+    /// The file that says this, and nothing that goes without saying.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        write::write(self)
+    }
+
     /// The faults as a plan.
     #[must_use]
     pub fn plan(&self) -> Plan {
@@ -301,6 +384,12 @@ impl Scenario {
     /// The steps, in order. There is at least one.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = &Step> {
         self.steps.iter().map(Spanned::as_ref)
+    }
+
+    /// How long a step may take, counted from 0.
+    #[must_use]
+    pub fn limit(&self, step: usize) -> Duration {
+        self.steps.get(step).and_then(|step| step.as_ref().within).unwrap_or(self.within)
     }
 
     /// The exceptions, in order.
@@ -342,6 +431,16 @@ impl Scenario {
         fits.then_some(Action::SmallFileUpload)
     }
 
+    /// What the client sends in this story, if nothing goes wrong.
+    #[must_use]
+    pub fn actions(&self) -> Vec<Action> {
+        let family = self.client.family;
+        let mut actions =
+            self.whole().map_or_else(|| vec![family.open(), family.part(), family.finish()], |one| vec![one]);
+        actions.dedup();
+        actions
+    }
+
     /// How many parts the source has, cut as the client cuts it.
     #[must_use]
     pub fn parts(&self) -> u64 {
@@ -373,6 +472,10 @@ impl Scenario {
         }
         control
     }
+}
+
+fn placeless<T>(things: Vec<T>) -> Vec<Spanned<T>> {
+    things.into_iter().map(|thing| Spanned::new(0..0, thing)).collect()
 }
 
 const fn within() -> Duration {

@@ -8,10 +8,12 @@
 //! - [`judge`]: outcome, wire, invariants; when a run has passed.
 //! - [`run`]: control run, story, verdict. [`report`]: what is shown of it.
 //! - [`mod@from_recording`]: a recorded failure as a scenario.
+//! - [`chaos`]: stories drawn by chance from seeds, and made smaller when they break something.
 //! - [`library`]: scenario files by name. [`bundle`]: a run on disk, to be looked at and run again.
 //! - [`cli`], [`exit`]: the `vod-scenario` binary, which can be mock and client too.
 
 pub mod bundle;
+pub mod chaos;
 pub mod cli;
 mod clock;
 pub mod evidence;

@@ -28,7 +28,7 @@ use self::{client::ClientProcess, foreign::Setting, mock::MockProcess, places::P
 use crate::{
     clock::Stopwatch,
     evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target},
-    format::Scenario,
+    format::{Faults, Scenario},
     run::NotRun,
     source,
 };
@@ -83,7 +83,8 @@ async fn tell(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>
         .map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
     let evidence = Evidence::begin(Target::Process, facts, secrets());
     let mock = MockProcess::start(binary, &places, scenario, seed, None).await?;
-    let mut story = Story { scenario, seed, binary, places: &places, mock: Some(mock), evidence, lives: 1 };
+    let mut story =
+        Story { scenario, seed, binary, places: &places, mock: Some(mock), evidence, lives: 1, healing: false };
     for number in 1..=scenario.steps().len() {
         story.step(number).await?;
     }
@@ -99,10 +100,15 @@ struct Story<'a> {
     mock: Option<MockProcess>,
     evidence: Evidence,
     lives: usize,
+    /// The faults are lifted.
+    healing: bool,
 }
 
 impl Story<'_> {
     async fn step(&mut self, number: usize) -> Result<(), NotRun> {
+        if self.scenario.steps().nth(number - 1).is_some_and(|step| step.faults == Faults::Off) && !self.healing {
+            self.heal().await;
+        }
         let after_seq = self.last_seq().await;
         self.evidence.events.push(Event { after_seq, what: Happening::StepBegan(number) });
         let Some(endpoint) = self.mock.as_ref().map(|mock| mock.endpoint().to_owned()) else { return Ok(()) };
@@ -111,7 +117,7 @@ impl Story<'_> {
         let file_sha1 = self.evidence.source.sha1;
         let setting = Setting { places: self.places, scenario: self.scenario, endpoint: &endpoint, seed, file_sha1 };
         let mut client = ClientProcess::start(self.binary, &setting)?;
-        let end = self.watch(&mut client, stopwatch).await?;
+        let end = self.watch(&mut client, stopwatch, self.scenario.limit(number - 1)).await?;
         let elapsed = stopwatch.elapsed();
         let left = client.left_behind().await.into_iter();
         self.evidence
@@ -131,10 +137,15 @@ impl Story<'_> {
     }
 
     /// Waits for the client to end, kills whom the mock wants killed, and keeps the time limit.
-    async fn watch(&mut self, client: &mut ClientProcess, stopwatch: Stopwatch) -> Result<StepEnd, NotRun> {
+    async fn watch(
+        &mut self,
+        client: &mut ClientProcess,
+        stopwatch: Stopwatch,
+        limit: Duration,
+    ) -> Result<StepEnd, NotRun> {
         loop {
             let Some(mock) = &mut self.mock else { return Ok(StepEnd::Silent { how: "there was no mock".to_owned() }) };
-            let left = self.scenario.within.saturating_sub(stopwatch.elapsed());
+            let left = limit.saturating_sub(stopwatch.elapsed());
             tokio::select! {
                 biased;
                 end = client.ended() => return Ok(end),
@@ -158,6 +169,15 @@ impl Story<'_> {
                 }
             }
         }
+    }
+
+    /// Lifts the faults, and writes down what became of them.
+    async fn heal(&mut self) {
+        self.healing = true;
+        self.evidence.faults = self.ask(admin::lift_faults).await.unwrap_or_default();
+        // A door that one of them shut opens by itself.
+        tokio::time::sleep(self.scenario.longest_refusal()).await;
+        self.happened(Happening::FaultsLifted).await;
     }
 
     /// Kills the mock and starts it again: the same port, the same data, the same journal.
@@ -208,7 +228,8 @@ impl Story<'_> {
 
     /// Stops the mock and gathers what is left.
     async fn close(mut self) -> Result<Evidence, NotRun> {
-        self.evidence.faults = self.ask(admin::faults).await.unwrap_or_default();
+        let planted = self.ask(admin::faults).await.unwrap_or_default();
+        self.evidence.faults.extend(planted);
         if let Some(mock) = self.mock.take() {
             // Asked to stop, and not killed: whatever is still under way is then written down as left by its client.
             self.lay_to_rest(mock.stop().await);

@@ -42,13 +42,34 @@ const LOG_FILTER: &str = "info,vod_client=trace,vod_mock=trace,vod_serve=trace";
 /// Virtual time stands still while anything is still to be done, so a task that wakes itself for ever stops it for good.
 const REAL_TIME_MOST: Duration = Duration::from_secs(120);
 
+/// What of a simulation's logs is kept. They are at trace level, and take longer than all the rest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logs {
+    /// All: a secret in them is seen.
+    Trace,
+    /// None: nothing can be said about them.
+    None,
+}
+
 /// Tells a story twice. The evidence is the first telling's; the difference is the first line in which the other differs.
 ///
 /// # Errors
 /// If it could not be told.
 pub fn run_twice(scenario: &Scenario, seed: u64) -> Result<(Evidence, Option<Difference>), NotRun> {
-    let first = run_once(scenario, seed)?;
-    let second = run_once(scenario, seed)?;
+    run_twice_with(scenario, seed, [Logs::Trace; 2])
+}
+
+/// The same, and says of each telling whether its logs are kept.
+///
+/// # Errors
+/// If it could not be told.
+pub fn run_twice_with(
+    scenario: &Scenario,
+    seed: u64,
+    logs: [Logs; 2],
+) -> Result<(Evidence, Option<Difference>), NotRun> {
+    let first = run_once_with(scenario, seed, logs[0])?;
+    let second = run_once_with(scenario, seed, logs[1])?;
     let difference = trace::difference(&first, &second);
     Ok((first, difference))
 }
@@ -58,8 +79,16 @@ pub fn run_twice(scenario: &Scenario, seed: u64) -> Result<(Evidence, Option<Dif
 /// # Errors
 /// If it could not be told, or did not come to an end.
 pub fn run_once(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+    run_once_with(scenario, seed, Logs::Trace)
+}
+
+/// The same, and says whether its logs are kept.
+///
+/// # Errors
+/// If it could not be told, or did not come to an end.
+pub fn run_once_with(scenario: &Scenario, seed: u64, logs: Logs) -> Result<Evidence, NotRun> {
     let scenario = scenario.clone();
-    within(REAL_TIME_MOST, move || tell(&scenario, seed, Journal::memory(seed)))
+    within(REAL_TIME_MOST, move || tell(&scenario, seed, Journal::memory(seed), logs))
 }
 
 /// Does something on a thread of its own, and gives it up after so much real time.
@@ -82,9 +111,12 @@ fn within<T: Send + 'static>(
     }
 }
 
-fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>) -> Result<Evidence, NotRun> {
+fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>, logs: Logs) -> Result<Evidence, NotRun> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
+    if logs == Logs::None {
+        return runtime.block_on(story::tell(scenario, seed, journal));
+    }
     let log = MemoryLog::default();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(LOG_FILTER))
@@ -141,7 +173,7 @@ mod tests {
              [expect]\nrequests = {{ InitUpload = 1, FinishUpload = 1 }}\nparts-sent-twice = {parts_sent_twice}\n"
         );
         let scenario = Scenario::parse("s.toml", &text).unwrap();
-        let evidence = tell(&scenario, 1, Journal::builder(1).ceiling(kept).memory()).unwrap();
+        let evidence = tell(&scenario, 1, Journal::builder(1).ceiling(kept).memory(), Logs::Trace).unwrap();
         (judge(Case { scenario: &scenario, evidence: &evidence }).verdict, evidence.evicted)
     }
 

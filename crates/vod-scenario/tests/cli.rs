@@ -51,6 +51,22 @@ fn a_bad_file_is_refused_with_its_line() {
 }
 
 #[test]
+fn chaos_says_what_it_told_and_what_was_struck() {
+    check(&["chaos", "--seeds", "0..3", "--jobs", "1"], 0, "3 stories, ", "");
+    check(&["chaos", "--seeds", "0..6", "--shard", "2/3", "--jobs", "1"], 0, "2 stories, ", "");
+    check(&["chaos", "--seeds", "0..3"], 0, "never struck: InitUpload × ", "");
+}
+
+#[test]
+fn seeds_that_are_none_and_shards_that_are_none_are_refused() {
+    check(&["chaos", "--seeds", "9..3"], 2, "", "\"9..3\" are no seeds at all");
+    check(&["chaos", "--seeds", "nine"], 2, "", "no seeds such as 0..1000");
+    check(&["chaos", "--shard", "4/3"], 2, "", "\"4/3\" is no shard such as 2/3");
+    check(&["chaos", "--seeds", "9.."], 2, "", "--seeds without an end needs --for");
+    check(&["chaos", "--jobs", "0"], 2, "", "--jobs");
+}
+
+#[test]
 fn the_library_is_listed() {
     check(&["list"], 0, "resume-after-crash[family=ugc]", "");
     let output = vod_scenario(&["list", "--json"]);

@@ -296,6 +296,12 @@ impl Journal {
         slots.iter().filter_map(|slot| slot.shown()).map(|packed| packed.seq).fold(last, u64::max)
     }
 
+    /// The highest number of an exchange that has begun, over or not; 0 before the first.
+    #[must_use]
+    pub fn last_begun(&self) -> u64 {
+        self.state().next_seq - 1
+    }
+
     /// What was counted as exchanges ended, by account; none is that of requests without a known one.
     #[must_use]
     pub fn tallies(&self) -> BTreeMap<Option<String>, Tally> {

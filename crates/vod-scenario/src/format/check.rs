@@ -8,7 +8,7 @@ use vod_serve::{
     fault::{Fault, Verdict},
 };
 
-use super::{Exception, Scenario, StepExpect};
+use super::{Exception, Faults, Scenario, StepExpect};
 use crate::{judge::invariants, near::did_you_mean};
 
 /// What is wrong, and where.
@@ -95,6 +95,16 @@ fn faults(scenario: &Scenario) -> Result<(), Problem> {
         if let Some(foreign) = fault.on.action.filter(|action| action.family() != family) {
             return refuse(format!("fault {:?}: {}", fault.id, foreign_to(family, foreign)));
         }
+        // What another client sends is known to nobody.
+        let ours = scenario.client.command.is_none();
+        if let Some(unsent) = fault.on.action.filter(|action| ours && !scenario.actions().contains(action)) {
+            let sent: Vec<_> = scenario.actions().into_iter().map(Action::wire_name).collect();
+            let sent = sent.join(", ");
+            return refuse(format!("fault {:?}: the client of this story never sends {unsent}, only {sent}", fault.id));
+        }
+        if fault.verdict == Verdict::ExpireSession && scenario.whole().is_some() {
+            return refuse(format!("fault {:?}: a file that is sent whole has no session to expire", fault.id));
+        }
         if let Some(part) = fault.on.part.filter(|part| *part > parts) {
             let size = scenario.client.part_size;
             return refuse(format!("fault {:?}: there is no part {part}: the source has {parts} of {size}", fault.id));
@@ -126,10 +136,36 @@ fn steps(scenario: &Scenario) -> Result<(), Problem> {
         let message = "this step expects to be killed, but no fault kills the client";
         return Err(Problem::new(Some(step.span()), message));
     }
-    if kills && killed.is_none() {
+    let may_be = |step: &StepExpect| matches!(step, StepExpect::Killed | StepExpect::Any);
+    if kills && !scenario.steps().any(|step| may_be(&step.expect)) {
         let fault = scenario.faults.iter().find(|f| f.as_ref().verdict == Verdict::Kill(KillTarget::Client));
         let message = "this fault kills the client, but no step expects to be killed";
         return Err(Problem::new(fault.map(toml::Spanned::span), message));
+    }
+    healing(scenario)
+}
+
+/// Faults that are lifted stay so: what strikes in a later step would be others.
+fn healing(scenario: &Scenario) -> Result<(), Problem> {
+    let mut off = false;
+    for (at, step) in scenario.steps.iter().enumerate() {
+        let refuse = |message: &str| Err(Problem::new(Some(step.span()), message));
+        let step = step.as_ref();
+        if off && step.faults == Faults::On {
+            return refuse(
+                "the faults are off since an earlier step, and do not come back: say faults = \"off\" here too",
+            );
+        }
+        off |= step.faults == Faults::Off;
+        if off && at == 0 && !scenario.faults.is_empty() {
+            return refuse("the faults are off from the first step on: none of them could ever strike");
+        }
+        if off && step.expect == StepExpect::Killed {
+            return refuse("this step expects to be killed, but the faults are off, and nobody kills");
+        }
+        if step.within.is_some_and(|within| within.is_zero()) {
+            return refuse("within is 0: a step takes some time");
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number, exactly (`1`) or within bounds (`{ min = 2, max = 4 }`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,20 @@ impl fmt::Display for Count {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Bounds {
     min: Option<u64>,
     max: Option<u64>,
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self { min, max: Some(max) } if min == max => serializer.serialize_u64(min),
+            Self { min, max } => Bounds { min: Some(min), max }.serialize(serializer),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Count {

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use vod_proto::{Action, Code};
 
 use super::Count;
 use crate::near::did_you_mean;
 
 /// How a step must end.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepExpect {
     /// The upload finished.
@@ -22,6 +22,10 @@ pub enum StepExpect {
     Killed,
     /// The upload failed, with this code or for a reason of this kind.
     Failed(Failure),
+    /// The file is there, and the client says so: finished, committed earlier or existed.
+    There,
+    /// Anything that the invariants allow, killed included; but it ends in time, and says how.
+    Any,
 }
 
 impl fmt::Display for StepExpect {
@@ -33,6 +37,8 @@ impl fmt::Display for StepExpect {
             Self::Killed => f.write_str("killed"),
             Self::Failed(Failure::Code(code)) => write!(f, "failed with {code}"),
             Self::Failed(Failure::Kind(kind)) => write!(f, "failed ({kind})"),
+            Self::There => f.write_str("there"),
+            Self::Any => f.write_str("any way"),
         }
     }
 }
@@ -44,6 +50,15 @@ pub enum Failure {
     Code(Code),
     /// A failure of this kind, as the client names it.
     Kind(String),
+}
+
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Code(code) => serializer.serialize_i64(code.0),
+            Self::Kind(kind) => serializer.serialize_str(kind),
+        }
+    }
 }
 
 /// What the client calls its failures: see `vod_client::Failure::kind`.
@@ -78,7 +93,7 @@ impl<'de> Deserialize<'de> for Failure {
 }
 
 /// What must be seen on the wire, over all steps.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Expect {
     /// How many requests of an action there were.

@@ -32,12 +32,16 @@ pub(super) fn check(case: Case<'_>, at: usize, expected: &StepExpect, says: Exit
     let exited = Exited::of(case, at)?;
     let end = &exited.step.end;
     let otherwise = |why: &str| format!("expected {expected}, it ended with {end}{why}");
+    // Nothing is asked that an exit code does not say.
+    if *expected == StepExpect::Any || (*expected == StepExpect::There && says == ExitSays::Stored) {
+        return None;
+    }
     let (word, success) = match expected {
         StepExpect::Finished => (ReportedOutcome::Finished, true),
         StepExpect::CommittedEarlier => (ReportedOutcome::CommittedEarlier, true),
         StepExpect::Existed => (ReportedOutcome::Existed, true),
         StepExpect::Failed(_) => (ReportedOutcome::Failed, false),
-        StepExpect::Killed => return Some(Finding::broken(otherwise(""))),
+        StepExpect::Killed | StepExpect::There | StepExpect::Any => return Some(Finding::broken(otherwise(""))),
     };
     if success != (says == ExitSays::Stored) {
         return Some(Finding::broken(otherwise("")));
@@ -227,6 +231,15 @@ mod tests {
             story.push(Family::Server.finish(), None, STORED);
         };
         is(&told(repeated), &StepExpect::Finished);
+    }
+
+    #[test]
+    fn there_is_an_exit_code_of_0_and_any_is_every_exit_code() {
+        for says in [ExitSays::Stored, ExitSays::Failed, ExitSays::FailedMaybeStored] {
+            let story = story(Story::plain(), says, |_| {});
+            assert_eq!(finding(&story, &StepExpect::There).is_none(), says == ExitSays::Stored, "{says:?}");
+            assert_eq!(finding(&story, &StepExpect::Any), None, "{says:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,8 @@ fn fits(expected: &StepExpect, end: &StepEnd) -> bool {
         StepExpect::Finished => outcome == Some(ReportedOutcome::Finished),
         StepExpect::CommittedEarlier => outcome == Some(ReportedOutcome::CommittedEarlier),
         StepExpect::Existed => outcome == Some(ReportedOutcome::Existed),
+        StepExpect::There => end.is_success(),
+        StepExpect::Any => matches!(end, StepEnd::Reported(_) | StepEnd::Killed { .. }),
         StepExpect::Failed(failure) => {
             outcome == Some(ReportedOutcome::Failed)
                 && end.report().is_some_and(|report| match failure {
@@ -91,6 +93,22 @@ mod tests {
             for (n, end) in ends.iter().enumerate() {
                 assert_eq!(fits(expected, end), e == n, "{expected} and {end}");
             }
+        }
+    }
+
+    #[test]
+    fn there_is_every_success_and_any_is_every_end_that_is_one() {
+        let failed = reported(ReportedOutcome::Failed);
+        let killed = StepEnd::Killed { fault: "f".to_owned() };
+        let silent = StepEnd::Silent { how: "exit status 101".to_owned() };
+        for success in [ReportedOutcome::Finished, ReportedOutcome::CommittedEarlier, ReportedOutcome::Existed] {
+            assert!(fits(&StepExpect::There, &reported(success)) && fits(&StepExpect::Any, &reported(success)));
+        }
+        for end in [&failed, &killed] {
+            assert!(!fits(&StepExpect::There, end) && fits(&StepExpect::Any, end), "{end}");
+        }
+        for end in [&StepEnd::TimedOut, &silent] {
+            assert!(!fits(&StepExpect::There, end) && !fits(&StepExpect::Any, end), "{end}");
         }
     }
 

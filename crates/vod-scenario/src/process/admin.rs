@@ -1,6 +1,7 @@
 //! What the mock says of itself, on its admin paths.
 
 use bytes::Bytes;
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::de::DeserializeOwned;
@@ -36,14 +37,25 @@ pub(super) async fn faults(endpoint: &str) -> Result<Vec<Fate>, NoAnswer> {
     json(endpoint, "/__vod/faults").await
 }
 
+/// Lifts every planned fault, and says what became of each.
+pub(super) async fn lift_faults(endpoint: &str) -> Result<Vec<Fate>, NoAnswer> {
+    const PATH: &str = "/__vod/faults";
+    let text = ask(Method::DELETE, endpoint, PATH).await?;
+    serde_json::from_str(&text).map_err(|error| NoAnswer { path: PATH, why: error.to_string() })
+}
+
 async fn json<T: DeserializeOwned>(endpoint: &str, path: &'static str) -> Result<T, NoAnswer> {
     let text = get(endpoint, path).await?;
     serde_json::from_str(&text).map_err(|error| NoAnswer { path, why: error.to_string() })
 }
 
 async fn get(endpoint: &str, path: &'static str) -> Result<String, NoAnswer> {
+    ask(Method::GET, endpoint, path).await
+}
+
+async fn ask(method: Method, endpoint: &str, path: &'static str) -> Result<String, NoAnswer> {
     let no_answer = |why: String| NoAnswer { path, why };
-    let fetched = tokio::time::timeout(PATIENCE, fetch(endpoint, path)).await;
+    let fetched = tokio::time::timeout(PATIENCE, fetch(method, endpoint, path)).await;
     match fetched {
         Ok(Ok((status, text))) if status.is_success() => Ok(text),
         Ok(Ok((status, text))) => Err(no_answer(format!("HTTP {status}: {text}"))),
@@ -53,11 +65,13 @@ async fn get(endpoint: &str, path: &'static str) -> Result<String, NoAnswer> {
 }
 
 async fn fetch(
+    method: Method,
     endpoint: &str,
     path: &str,
 ) -> Result<(http::StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.get(format!("{endpoint}{path}").parse()?).await?;
+    let request = Request::builder().method(method).uri(format!("{endpoint}{path}")).body(Empty::new())?;
+    let response = client.request(request).await?;
     let status = response.status();
     let bytes = response.into_body().collect().await?.to_bytes();
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))

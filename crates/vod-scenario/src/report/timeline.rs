@@ -41,5 +41,6 @@ fn happening(what: &Happening) -> String {
         Happening::ClientKilled(fault) => format!("the client is killed (fault {fault:?})"),
         Happening::MockKilled(fault) => format!("the mock is killed (fault {fault:?})"),
         Happening::MockBack => "the mock is back".to_owned(),
+        Happening::FaultsLifted => "the faults are lifted".to_owned(),
     }
 }

@@ -13,13 +13,13 @@ use vod_client::{
 };
 use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
 use vod_proto::sign::SecretKey;
-use vod_serve::{Journal, KillTarget, Killer, WallClock, journal::Whose};
+use vod_serve::{Journal, KillTarget, Killer, Plan, WallClock, journal::Whose};
 
 use super::net::{Net, SimConnector};
 use crate::{
     clock::Stopwatch,
     evidence::{ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target},
-    format::{self, Scenario},
+    format::{self, Faults, Scenario},
     process::secrets,
     run::NotRun,
     source,
@@ -82,6 +82,8 @@ struct Story<'a> {
     clock: WallClock,
     killer: Arc<SimKiller>,
     asks: mpsc::UnboundedReceiver<Ask>,
+    /// The faults are lifted, and a mock that starts again plans none.
+    healing: bool,
     evidence: Evidence,
 }
 
@@ -101,6 +103,7 @@ pub(super) async fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>) 
         clock: WallClock::fixed(epoch),
         killer: Arc::new(SimKiller(killer)),
         asks,
+        healing: false,
         evidence,
     };
     let mut life = story.open().await?;
@@ -117,7 +120,7 @@ impl Story<'_> {
             profile: self.scenario.mock.profile,
             limits: self.scenario.limits.clone(),
             instant_upload: self.scenario.mock.instant_upload,
-            plan: self.scenario.plan(),
+            plan: if self.healing { Plan::default() } else { self.scenario.plan() },
             seed: self.seed,
             clock: self.clock,
             journal: Arc::clone(&self.journal),
@@ -132,13 +135,16 @@ impl Story<'_> {
     }
 
     async fn step(&mut self, number: usize, mut life: Life) -> Result<Life, NotRun> {
+        if self.scenario.steps().nth(number - 1).is_some_and(|step| step.faults == Faults::Off) && !self.healing {
+            self.heal(&life).await;
+        }
         self.happened(Happening::StepBegan(number));
         let stopwatch = Stopwatch::start();
         let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
         let connector = self.net.connector(number);
         let mut client =
             client(self.scenario, self.seed, number, self.bytes.clone(), self.clock.now(), credentials, connector)?;
-        let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.within));
+        let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.limit(number - 1)));
         let end = loop {
             tokio::select! {
                 biased;
@@ -174,6 +180,16 @@ impl Story<'_> {
         Ok(life)
     }
 
+    /// Lifts the faults, and writes down what became of them. Whoever is still asked to kill for one is not any more.
+    async fn heal(&mut self, life: &Life) {
+        self.healing = true;
+        self.evidence.faults = life.mock.engine().lift_all(None);
+        // A door that one of them shut opens by itself.
+        tokio::time::sleep(self.scenario.longest_refusal()).await;
+        while self.asks.try_recv().is_ok() {}
+        self.happened(Happening::FaultsLifted);
+    }
+
     /// Drops the client, and takes its connections away from whatever it left running.
     async fn kill_client(&self, number: usize, client: &mut JoinHandle<Result<UploadReport, UploadError>>) {
         client.abort();
@@ -187,13 +203,14 @@ impl Story<'_> {
     }
 
     fn last_seq(&self) -> u64 {
-        self.journal.last_seq()
+        // One that a fault holds may go on into the next step, and is of this one all the same.
+        self.journal.last_begun()
     }
 
     /// Ends the mock and gathers what is left.
     async fn close(self, life: Life) -> Result<Evidence, NotRun> {
         let mut evidence = self.evidence;
-        evidence.faults = life.mock.fates();
+        evidence.faults.extend(life.mock.fates());
         life.end().await;
         // Whatever still runs now has been forgotten by everybody.
         tokio::time::sleep(SETTLED).await;

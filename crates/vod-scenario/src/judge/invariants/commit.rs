@@ -1,8 +1,10 @@
 //! What is stored, how often, and what the client says of it.
 
 use vod_mock::{UploadState, UploadView};
-use vod_proto::Exchange;
+use vod_proto::{Exchange, action::Role};
+use vod_serve::fault::Phase;
 
+use super::role;
 use crate::{
     evidence::{ExitSays, ReportedOutcome, StepEnd, StepEvidence},
     judge::{Case, Finding},
@@ -105,30 +107,50 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A failure while the file is there must say that this may be so; unless an earlier step had said that it is there.
+/// A failure in a step that put the file together must say that this may be so.
+///
+/// What an earlier step had done is for that one to tell: a process that begins and fails at once knows nothing of it.
+/// And whoever is refused what was done is lied to, which no client can know.
 pub(super) fn no_failure_hiding_commit(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut known = false;
+    let mut commits = 0;
     for (step, exchanges) in case.evidence.by_step() {
+        let upload = case.evidence.upload_after(step).filter(|upload| committed(Some(upload)));
+        let before = commits;
+        commits = upload.map_or(before, |upload| upload.commits);
         let end = &step.end;
-        known |= end.is_success();
         let hides = match end {
             StepEnd::Reported(report) => !report.outcome.is_success() && !report.may_be_committed,
             StepEnd::Exited { says, .. } => *says == ExitSays::Failed,
             StepEnd::Killed { .. } | StepEnd::TimedOut | StepEnd::Silent { .. } => false,
         };
-        if hides && !known && committed(case.evidence.upload_after(step)) {
-            let why = format!("step {} says {end}, and the file is stored", number(case, step));
+        if hides && commits > before && !exchanges.iter().any(refused_when_done) {
+            let n = number(case, step);
+            let why = format!("step {n} says {end}, and the file is stored");
             let told = |exchange: &Exchange| exchange.whole_reply().is_some() && exchange.says_stored().is_some();
             // What a client says beside its exit code is in words that nobody here can read, unless it was told better.
             findings.push(if matches!(end, StepEnd::Reported(_)) || exchanges.iter().any(told) {
-                Finding::broken(why)
+                let earlier = case.evidence.steps[..n - 1].last().map_or(0, |step| step.last_seq);
+                Finding::unless_missing(case.evidence.is_whole(earlier + 1, step.last_seq), why)
             } else {
                 Finding::Unknown(format!("{why}; whether it says that this may be so is not known: exit code 8 does"))
             });
         }
     }
     findings
+}
+
+/// Did a fault put a refusal in the place of the answer to a request that had its effect? One of the protocol, or the
+/// status 429, which says that nothing was even looked at.
+fn refused_when_done(exchange: &Exchange) -> bool {
+    let after = Phase::AfterCommit.to_string();
+    let refuses = |verdict: &str| verdict == "reply" || verdict == "http" && status(exchange) == Some(429);
+    let lies = exchange.faults.iter().any(|mark| refuses(&mark.verdict) && mark.phase == after);
+    lies && role(exchange).is_some_and(Role::can_commit)
+}
+
+fn status(exchange: &Exchange) -> Option<u16> {
+    exchange.reply.as_ref().map(|reply| reply.status)
 }
 
 #[cfg(test)]
@@ -138,7 +160,7 @@ mod tests {
     use super::*;
     use crate::{
         evidence::ClientReport,
-        judge::crafted::{Story, failed},
+        judge::crafted::{Story, failed, mark},
     };
 
     #[test]
@@ -248,6 +270,44 @@ mod tests {
             ClientReport { outcome: ReportedOutcome::Failed, may_be_committed: true, ..ClientReport::default() };
         story.step().end = StepEnd::Reported(doubtful);
         story.assert_holds("no-failure-hiding-commit");
+    }
+
+    #[test]
+    fn whoever_is_refused_what_was_done_is_lied_to_and_hides_nothing() {
+        let mut story = Story::plain();
+        story.step().end = failed();
+        let finish = story.evidence.exchanges.len() - 1;
+        story.evidence.exchanges[finish].faults.push(mark("reply", true));
+        // In the phase before the commit a refusal is the truth.
+        story.assert_broken("no-failure-hiding-commit", "the file is stored");
+        story.evidence.exchanges[finish].faults[0].phase = "after-commit".to_owned();
+        story.assert_holds("no-failure-hiding-commit");
+        // So does too many requests; what else HTTP says leaves it open.
+        story.evidence.exchanges[finish].faults[0].verdict = "http".to_owned();
+        for (status, lies) in [(429, true), (503, false)] {
+            story.evidence.exchanges[finish].reply.as_mut().unwrap().status = status;
+            assert_eq!(story.findings("no-failure-hiding-commit").is_empty(), lies, "{status}");
+        }
+        story.evidence.exchanges[finish].faults[0].verdict = "reply".to_owned();
+        // Of a part it says nothing about the file.
+        let fault = story.evidence.exchanges[finish].faults.remove(0);
+        story.evidence.exchanges[1].faults.push(fault);
+        story.assert_broken("no-failure-hiding-commit", "the file is stored");
+        // The lie may be among what is missing.
+        story.lose(5);
+        story.assert_unknown("no-failure-hiding-commit", "the file is stored");
+    }
+
+    #[test]
+    fn a_commit_of_an_earlier_step_is_not_for_a_later_one_to_tell() {
+        let mut story = Story::plain();
+        story.step().end = StepEnd::Killed { fault: "f".to_owned() };
+        let stored = story.step().uploads.clone();
+        story.end_step(failed());
+        story.step().uploads = stored;
+        story.assert_holds("no-failure-hiding-commit");
+        story.upload().commits = 2;
+        story.assert_broken("no-failure-hiding-commit", "step 2 says failed");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(super) fn kept(case: Case<'_>) -> Vec<Finding> {
     let exchanges = &case.evidence.exchanges;
     let mut found = lint(exchanges, &Lacking::by_numbers(exchanges), &case.scenario.limits).findings;
     found.retain(|finding| documented || !rules::WIRE.contains(&finding.rule));
+    // A journal does not tell who sent what: whether it was the one that was refused is known here, and not there.
+    let again = [&rules::NOTHING_AFTER_FINAL, &rules::CAN_RETRY];
+    found.retain(|finding| !again.contains(&finding.rule) || within_a_step(case, &finding.exchanges));
     each_rule(&found).into_iter().map(Finding::broken).collect()
 }
 
@@ -31,6 +34,13 @@ fn each_rule(found: &[lint::Finding]) -> Vec<String> {
             more => format!("{finding}; and {more} more of it"),
         })
         .collect()
+}
+
+/// Are the last two of these of one step, and so of one process?
+fn within_a_step(case: Case<'_>, proof: &[u64]) -> bool {
+    let [.., refused, again] = proof else { return true };
+    let step = |seq: u64| case.evidence.steps.iter().position(|step| seq <= step.last_seq);
+    step(*refused) == step(*again)
 }
 
 #[cfg(test)]
@@ -78,6 +88,26 @@ mod tests {
         story.assert_holds(ID);
         story.evidence.exchanges[0].request.method = "POST".to_owned();
         story.assert_broken(ID, "documented-method: InitUpload was sent by POST");
+    }
+
+    #[test]
+    fn what_one_process_was_refused_another_may_ask() {
+        let refused = r#"{"code":-10003,"canRetry":0}"#;
+        let story = |steps: usize| {
+            let mut story = Story::plain();
+            story.evidence.exchanges.clear();
+            story.evidence.steps.clear();
+            for number in 1..=3 {
+                story.push(vod_proto::Action::InitUpload, None, refused);
+                if number < 3 && steps == 3 {
+                    story.end_step(crate::judge::crafted::failed());
+                }
+            }
+            story.end_step(crate::judge::crafted::failed());
+            story
+        };
+        story(1).assert_broken(ID, "can-retry: InitUpload");
+        story(3).assert_holds(ID);
     }
 
     #[test]

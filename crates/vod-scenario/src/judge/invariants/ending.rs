@@ -10,13 +10,14 @@ use crate::{
 /// What a program may need at most, in bytes: 96 MiB, for a source of any size.
 const MEMORY_MOST: u64 = 96 << 20;
 
-/// Every planned fault struck. One that did not tested nothing.
+/// Every planned fault struck. One that did not tested nothing; but where they were drawn by chance, that may be.
 pub(super) fn every_fault_fired(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for fault in case.scenario.plan().faults {
         let id = &fault.id;
         match case.evidence.faults.iter().find(|account| account.id == *id) {
             Some(account) if account.struck > 0 => findings.extend(killed_nobody(case, &fault)),
+            Some(_) if case.scenario.faults_drawn => {}
             Some(account) => findings.push(Finding::broken(format!(
                 "fault {id:?} never struck; {} requests fitted its selector",
                 account.matched
@@ -39,13 +40,12 @@ fn killed_nobody(case: Case<'_>, fault: &Fault) -> Option<Finding> {
 
 /// Every step ends within its limit.
 pub(super) fn ends_in_time(case: Case<'_>) -> Vec<Finding> {
-    let limit = case.scenario.within;
     let steps = case.evidence.steps.iter().enumerate();
     steps
-        .filter(|(_, step)| step.end == StepEnd::TimedOut || step.elapsed > limit)
+        .filter(|(at, step)| step.end == StepEnd::TimedOut || step.elapsed > case.scenario.limit(*at))
         .map(|(at, step)| {
-            let millis = step.elapsed.as_millis();
-            Finding::broken(format!("step {} took {millis} ms, its limit is {} ms", at + 1, limit.as_millis()))
+            let (millis, limit) = (step.elapsed.as_millis(), case.scenario.limit(at).as_millis());
+            Finding::broken(format!("step {} took {millis} ms, its limit is {limit} ms", at + 1))
         })
         .collect()
 }

@@ -51,7 +51,8 @@ fn too_soon(case: Case<'_>, earlier: &Exchange, later: &Exchange) -> Option<Find
     let failed = earlier.end != End::Replied || earlier.code() != Some(Code::OK);
     let gap = later.start.as_microsecond() - earlier.over_us();
     // The same request twice at once is no retry, and a success is no failure: both are judged elsewhere.
-    if !failed || gap < 0 {
+    // What began when somebody was killed began before it, on a clock that stands still while all happens.
+    if !failed || gap < 0 || (gap == 0 && earlier.end == End::Killed) {
         return None;
     }
     let least = least_gap_us(earlier);
@@ -183,6 +184,20 @@ mod tests {
         let mut story = answers(&[AGAIN, AGAIN]);
         story.evidence.exchanges[5].end = End::Reset;
         story.evidence.exchanges[5].reply = None;
+        start(&mut story, 6, 511);
+        story.assert_broken("attempts-and-gaps", "came 1 ms after request 6");
+    }
+
+    #[test]
+    fn what_began_when_somebody_was_killed_is_no_retry() {
+        let mut story = answers(&[AGAIN, AGAIN]);
+        story.evidence.exchanges[5].reply = None;
+        start(&mut story, 6, 510);
+        for (end, holds) in [(End::Closed, false), (End::Killed, true)] {
+            story.evidence.exchanges[5].end = end;
+            assert_eq!(story.findings("attempts-and-gaps").is_empty(), holds, "{end:?}");
+        }
+        // Whoever comes behind it is one.
         start(&mut story, 6, 511);
         story.assert_broken("attempts-and-gaps", "came 1 ms after request 6");
     }

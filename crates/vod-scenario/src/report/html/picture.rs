@@ -272,6 +272,7 @@ fn events(scale: &Scale, evidence: &Evidence, height: f64) -> Markup {
                 struck(fault, event.after_seq).or_else(|| next(event.after_seq)),
             ),
             Happening::MockBack => ("back", "mock back".to_owned(), 38.0, next(event.after_seq)),
+            Happening::FaultsLifted => ("back", "faults lifted".to_owned(), 38.0, next(event.after_seq)),
         };
         Some((class, name, row, scale.x(at?)))
     });
