@@ -20,13 +20,15 @@ use vod_serve::{
     Journal, KillTarget, Plan, Port,
     clock::fresh_seed,
     journal::JournalError,
-    program::{ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened},
+    program::{
+        ReadyFile, ReadyFileError, StdioKiller, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened,
+    },
 };
 
 use self::admin::AdminArgs;
 use crate::{
     Accounts, AdminPlace, Auth, BadToken, CallbackPolicy, Config, DigestStore, DiskStore, MemoryStore, Mock, OpenError,
-    Store, exit, kill::StdioKiller, store::DiskError,
+    Store, exit, store::DiskError,
 };
 
 /// A mock server of the VOD multipart upload protocol.

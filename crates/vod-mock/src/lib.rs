@@ -269,7 +269,6 @@ pub mod cli;
 pub mod core;
 mod cors;
 pub mod exit;
-mod kill;
 mod mind;
 mod mock;
 mod namespace;

@@ -33,7 +33,7 @@ pub use origin::{BadOrigin, Origin};
 pub(crate) use trouble::{Trouble, broken_by};
 #[cfg(test)]
 pub(crate) use trust::trust;
-pub use trust::{TrustError, trust_file, trust_system};
+pub use trust::{TrustError, trust_file, trust_nobody, trust_system};
 
 /// How long a connection may take to be made, name, handshake and all. Default 10 s: on a bad line it takes a second or two.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use vod_mock::UploadView;
 use vod_proto::{Code, Exchange};
 use vod_serve::fault::Fate;
 
-use crate::source::SourceFacts;
+use crate::{proxied::Proxied, source::SourceFacts};
 
 /// Where a scenario runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +65,8 @@ pub struct Evidence {
     pub logs: Vec<Log>,
     /// Peak memory by program in bytes, where it was measured.
     pub peak_memory: BTreeMap<String, u64>,
+    /// What a recorder between client and mock saw, where there was one.
+    pub proxied: Option<Proxied>,
 }
 
 impl Evidence {
@@ -84,6 +86,7 @@ impl Evidence {
             secrets,
             logs: Vec::new(),
             peak_memory: BTreeMap::new(),
+            proxied: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The target `process`: real binaries over loopback sockets, killed by SIGKILL.
 //!
 //! - `mock`, `client`: the two programs as child processes; both die with whoever holds them.
+//! - `proxy`: a recorder between them, and the replay of what it recorded; `server`: what all that serve have in common.
 //! - `foreign`: a client that is not ours, in the place of it; `kin`: what it starts.
 //! - `admin`: what the mock says of itself.
 //! - `capture`: what programs write, kept up to a bound; `memory`: what they need.
@@ -14,6 +15,8 @@ mod kin;
 mod memory;
 mod mock;
 mod places;
+mod proxy;
+mod server;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,17 +27,20 @@ use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY, UploadState, UploadView};
 use vod_proto::{Exchange, Query, sign::SecretKey, ugc::UploadSignature};
 use vod_serve::KillTarget;
 
-use self::{client::ClientProcess, foreign::Setting, mock::MockProcess, places::Places};
+use self::{
+    client::ClientProcess, foreign::Setting, mock::MockProcess, places::Places, proxy::ProxyProcess, server::Ask,
+};
 use crate::{
     clock::Stopwatch,
-    evidence::{Event, Evidence, Happening, Secret, StepEnd, StepEvidence, Target},
+    evidence::{Event, Evidence, Happening, Log, Secret, StepEnd, StepEvidence, Target},
     format::{Faults, Scenario},
+    proxied::{self, Proxied, Retold},
     run::NotRun,
     source,
 };
 
 /// What the programs write to their logs: enough that a secret in any of it would be seen.
-const LOG_FILTER: &str = "info,vod_client=debug,vod_mock=debug,vod_serve=debug";
+const LOG_FILTER: &str = "info,vod_client=debug,vod_mock=debug,vod_proxy=debug,vod_serve=debug";
 
 /// How long a program may take to start, to stop when asked, or to answer a question.
 /// Default 20 s: a hundred times what they need, for machines that are busy with other things.
@@ -64,31 +70,125 @@ fn every_token() -> String {
 /// # Errors
 /// If it could not be told: no file could be written, or no process started.
 pub fn run(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>) -> Result<Evidence, NotRun> {
+    block_on(tell(scenario, seed, binary, keep, false))
+}
+
+/// The same through a recorder, and again on the replay of what was recorded.
+///
+/// # Errors
+/// If it could not be told or recorded, or its recording not be replayed.
+pub fn run_through_proxy(
+    scenario: &Scenario,
+    seed: u64,
+    binary: &Path,
+    keep: Option<&Path>,
+) -> Result<Evidence, NotRun> {
+    let mut scenario = scenario.clone();
+    if !proxied::kills(&scenario).faults.is_empty() {
+        // Which parts are under way when a client dies is chance where several are, and no replay could be asked the same.
+        scenario.client.parallel = 1;
+    }
+    block_on(tell(&scenario, seed, binary, keep, true))
+}
+
+fn block_on(telling: impl Future<Output = Result<Evidence, NotRun>>) -> Result<Evidence, NotRun> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     runtime.block_on(async {
         tokio::select! {
             biased;
-            told = tell(scenario, seed, binary, keep) => told,
+            told = telling => told,
             // Dropping the story kills its processes.
             _ = tokio::signal::ctrl_c() => Err(NotRun::Interrupted),
         }
     })
 }
 
-async fn tell(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>) -> Result<Evidence, NotRun> {
+async fn tell(
+    scenario: &Scenario,
+    seed: u64,
+    binary: &Path,
+    keep: Option<&Path>,
+    through_proxy: bool,
+) -> Result<Evidence, NotRun> {
     let places = Places::make(scenario, keep)?;
     let path = places.source();
     let facts = source::in_file(&scenario.source, &path)
         .map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
     let evidence = Evidence::begin(Target::Process, facts, secrets());
     let mock = MockProcess::start(binary, &places, scenario, seed, None).await?;
-    let mut story =
-        Story { scenario, seed, binary, places: &places, mock: Some(mock), evidence, lives: 1, healing: false };
+    let recorder = match through_proxy {
+        true => Some(ProxyProcess::record(binary, &places, mock.endpoint()).await?),
+        false => None,
+    };
+    let mut story = Story {
+        scenario,
+        seed,
+        binary,
+        places: &places,
+        mock: Some(mock),
+        recorder,
+        evidence,
+        lives: 1,
+        healing: false,
+    };
     for number in 1..=scenario.steps().len() {
         story.step(number).await?;
     }
-    story.close().await
+    let mut evidence = story.close().await?;
+    if through_proxy {
+        let retold = retell(scenario, seed, binary, &places, &mut evidence).await?;
+        evidence.proxied = Some(Proxied::read(&places.recording(), &evidence.secrets, retold));
+    }
+    Ok(evidence)
+}
+
+/// Tells the steps of a story to the replay of its recording.
+async fn retell(
+    scenario: &Scenario,
+    seed: u64,
+    binary: &Path,
+    places: &Places,
+    evidence: &mut Evidence,
+) -> Result<Retold, NotRun> {
+    let ProxyProcess { mut server, endpoint } = ProxyProcess::replay(binary, places, scenario, seed).await?;
+    let mut retold = Retold::default();
+    for number in 1..=scenario.steps().len() {
+        let seed = seed.wrapping_add(number as u64);
+        let file_sha1 = evidence.source.sha1;
+        let mut client =
+            ClientProcess::start(binary, &Setting { places, scenario, endpoint: &endpoint, seed, file_sha1 })?;
+        let end = tokio::select! {
+            biased;
+            end = client.ended() => end,
+            asked = server.asked_to_kill() => {
+                client.kill().await;
+                match asked {
+                    Some(Ask { kill, fault }) => {
+                        server.killed(kill).await;
+                        StepEnd::Killed { fault }
+                    }
+                    None => StepEnd::Silent { how: "the replay ended, and nobody had asked it to".to_owned() },
+                }
+            }
+            () = tokio::time::sleep(scenario.limit(number - 1)) => {
+                client.kill().await;
+                StepEnd::TimedOut
+            }
+        };
+        let (logs, _) = client.into_logs(number).await;
+        evidence
+            .logs
+            .extend(logs.into_iter().map(|log| Log { origin: format!("{} of the replay", log.origin), ..log }));
+        retold.ends.push(end);
+    }
+    let remains = server.stop().await;
+    retold.said.extend(remains.refused_to_stop("the replay"));
+    // It says what was not as it was recorded, and nothing else is said so.
+    let complaints = remains.stderr.lines().filter_map(|line| line.strip_prefix("vod-proxy: "));
+    retold.said.extend(complaints.map(str::to_owned));
+    evidence.logs.extend(remains.logs("the replay"));
+    Ok(retold)
 }
 
 struct Story<'a> {
@@ -98,6 +198,8 @@ struct Story<'a> {
     places: &'a Places,
     /// None only while it is dead.
     mock: Option<MockProcess>,
+    /// Who stands between it and the clients, if anybody does.
+    recorder: Option<ProxyProcess>,
     evidence: Evidence,
     lives: usize,
     /// The faults are lifted.
@@ -111,7 +213,10 @@ impl Story<'_> {
         }
         let after_seq = self.last_seq().await;
         self.evidence.events.push(Event { after_seq, what: Happening::StepBegan(number) });
-        let Some(endpoint) = self.mock.as_ref().map(|mock| mock.endpoint().to_owned()) else { return Ok(()) };
+        let recorder = self.recorder.as_ref().map(|recorder| recorder.endpoint.clone());
+        let Some(endpoint) = recorder.or_else(|| Some(self.mock.as_ref()?.endpoint().to_owned())) else {
+            return Ok(());
+        };
         let stopwatch = Stopwatch::start();
         let seed = self.seed.wrapping_add(number as u64);
         let file_sha1 = self.evidence.source.sha1;
@@ -149,14 +254,14 @@ impl Story<'_> {
             tokio::select! {
                 biased;
                 end = client.ended() => return Ok(end),
-                asked = mock.asked_to_kill() => match asked {
-                    Some(mock::Ask { kill: KillTarget::Client, fault }) => {
+                asked = mock.server.asked_to_kill() => match asked {
+                    Some(Ask { kill: KillTarget::Client, fault }) => {
                         client.kill().await;
-                        mock.killed(KillTarget::Client).await;
+                        mock.server.killed(KillTarget::Client).await;
                         self.happened(Happening::ClientKilled(fault.clone())).await;
                         return Ok(StepEnd::Killed { fault });
                     }
-                    Some(mock::Ask { kill: KillTarget::Mock, fault }) => self.kill_mock(fault).await?,
+                    Some(Ask { kill: KillTarget::Mock, fault }) => self.kill_mock(fault).await?,
                     None => {
                         self.evidence.missing.push("the mock ended, and nobody had asked it to".to_owned());
                         client.kill().await;
@@ -184,7 +289,8 @@ impl Story<'_> {
     async fn kill_mock(&mut self, fault: String) -> Result<(), NotRun> {
         let Some(mock) = self.mock.take() else { return Ok(()) };
         let port = mock.port();
-        self.lay_to_rest(mock.kill().await);
+        let remains = mock.server.kill().await;
+        self.lay_to_rest(&remains);
         // The journal's file is all that can say what had been seen: nobody is there to be asked.
         let after_seq = self.places.journal().map_or(0, |exchanges| last_of(&exchanges));
         self.evidence.events.push(Event { after_seq, what: Happening::MockKilled(fault) });
@@ -216,23 +322,30 @@ impl Story<'_> {
         }
     }
 
-    fn lay_to_rest(&mut self, remains: mock::Remains) {
+    fn lay_to_rest(&mut self, remains: &server::Remains) {
         let name = if self.lives == 1 { "the mock".to_owned() } else { format!("the mock's life {}", self.lives) };
         self.evidence.logs.extend(remains.logs(&name));
         if let Some(peak) = remains.peak_memory {
             let known = self.evidence.peak_memory.entry("mock".to_owned()).or_default();
             *known = (*known).max(peak);
         }
-        self.evidence.left_behind.extend(remains.refused_to_stop);
     }
 
     /// Stops the mock and gathers what is left.
     async fn close(mut self) -> Result<Evidence, NotRun> {
         let planted = self.ask(admin::faults).await.unwrap_or_default();
         self.evidence.faults.extend(planted);
+        if let Some(recorder) = self.recorder.take() {
+            let remains = recorder.server.stop().await;
+            self.evidence.left_behind.extend(remains.refused_to_stop("the recorder"));
+            self.evidence.peak_memory.extend(remains.peak_memory.map(|peak| ("recorder".to_owned(), peak)));
+            self.evidence.logs.extend(remains.logs("the recorder"));
+        }
         if let Some(mock) = self.mock.take() {
             // Asked to stop, and not killed: whatever is still under way is then written down as left by its client.
-            self.lay_to_rest(mock.stop().await);
+            let remains = mock.server.stop().await;
+            self.lay_to_rest(&remains);
+            self.evidence.left_behind.extend(remains.refused_to_stop("the mock"));
         }
         let mut evidence = self.evidence;
         match self.places.journal() {

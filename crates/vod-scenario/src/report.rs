@@ -171,6 +171,7 @@ pub(crate) mod tests {
             target,
             seed: 7,
             client: None,
+            through_proxy: false,
             took: std::time::Duration::from_millis(20),
             result: RunResult::Judged(judged),
         }
@@ -199,7 +200,7 @@ pub(crate) mod tests {
                           ✓ InitUpload is answered 0
                           ✓ exactly 0 parts sent twice
                           ✓ exactly 0 parts skipped by the last step
-              invariants  ✓ 11 of 11 hold; nothing here for every-fault-fired, memory-bounded
+              invariants  ✓ 11 of 11 hold; nothing here for every-fault-fired, memory-bounded, recorded-as-it-was, same-on-replay
         "#]]
         .assert_eq(&report(&run(story)));
     }

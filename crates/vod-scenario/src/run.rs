@@ -29,6 +29,8 @@ pub struct Settings {
     pub keep: Option<PathBuf>,
     /// A client in the place of the file's. Only on `process`.
     pub client: Option<InPlace>,
+    /// Does a recorder stand between client and mock? Then the story is told again on the replay of what it recorded.
+    pub through_proxy: bool,
 }
 
 /// A client that is put in the place of the file's, whatever the file says.
@@ -94,6 +96,8 @@ pub struct Run {
     pub seed: u64,
     /// The client that the command line put in the place of the file's.
     pub client: Option<InPlace>,
+    /// Did a recorder stand between client and mock?
+    pub through_proxy: bool,
     /// How long all of it took, in real time, the control run included.
     pub took: Duration,
     /// What came of it.
@@ -140,6 +144,18 @@ pub enum NotRun {
         /// The client.
         command: String,
     },
+    /// The recording proxy did not start.
+    #[error("the recording proxy did not start: {said}")]
+    Proxy {
+        /// Its own words.
+        said: String,
+    },
+    /// The recording could not be replayed.
+    #[error("the recording cannot be replayed: {said}")]
+    Replay {
+        /// Whoever should have replayed it says this.
+        said: String,
+    },
     /// A simulation did not come to an end.
     #[error(
         "it did not end within {seconds} s of real time: something wakes itself for ever, and virtual time stands still"
@@ -181,6 +197,9 @@ impl Run {
         if let Some(client) = &self.client {
             line.push_str(&client.flags());
         }
+        if self.through_proxy {
+            line.push_str(" --through-proxy");
+        }
         line
     }
 }
@@ -197,7 +216,8 @@ pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
         Ok(result) => result,
         Err(why) => RunResult::NotRun(why),
     };
-    Run { story, target, seed: settings.seed, client: settings.client.clone(), took: stopwatch.elapsed(), result }
+    let Settings { seed, client, through_proxy, .. } = settings.clone();
+    Run { story, target, seed, client, through_proxy, took: stopwatch.elapsed(), result }
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
@@ -218,10 +238,14 @@ fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult,
     let dir = kept(story, target, settings, "run");
     let (evidence, determinism) = match target {
         Target::Sim => {
-            let (evidence, difference) = sim::run_twice(&story.scenario, settings.seed)?;
+            let twice = if settings.through_proxy { sim::run_twice_through_proxy } else { sim::run_twice };
+            let (evidence, difference) = twice(&story.scenario, settings.seed)?;
             (evidence, Some(difference.map(|difference| difference.to_string())))
         }
-        Target::Process => (process::run(&story.scenario, settings.seed, &settings.binary, dir.as_deref())?, None),
+        Target::Process => {
+            let tell = if settings.through_proxy { process::run_through_proxy } else { process::run };
+            (tell(&story.scenario, settings.seed, &settings.binary, dir.as_deref())?, None)
+        }
     };
     keep(dir.as_deref(), &evidence)?;
     let mut judgement = judge(Case { scenario: &story.scenario, evidence: &evidence });
@@ -284,6 +308,7 @@ mod tests {
             target: Target::Sim,
             seed: 7,
             client: None,
+            through_proxy: false,
             took: Duration::ZERO,
             result: RunResult::NotRun(NotRun::Interrupted),
         };

@@ -2,7 +2,7 @@
 //!
 //! - `net`, `pipe`: the network; connections can be refused, closed, reset, and taken away from the dead.
 //! - `story`: one telling of a story.
-//! - `replayed`: tests that tell a story again, on a replay of what was recorded of it.
+//! - `recorder`: a recorder between client and mock; `replayed`: the story again, on a replay of what it recorded.
 //! - `dropped`: tests that drop an upload wherever it waits, and resume it.
 //! - `trace`: what a telling looked like, line by line.
 //!
@@ -13,13 +13,14 @@
 mod dropped;
 mod net;
 mod pipe;
-#[cfg(test)]
+mod recorder;
 mod replayed;
 mod story;
 mod trace;
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
@@ -32,11 +33,12 @@ pub use self::trace::Difference;
 use crate::{
     evidence::{Evidence, Log},
     format::Scenario,
+    proxied::Proxied,
     run::NotRun,
 };
 
 /// What the logs of a simulation hold: everything our own crates say, so that a secret in it would be seen.
-const LOG_FILTER: &str = "info,vod_client=trace,vod_mock=trace,vod_serve=trace";
+const LOG_FILTER: &str = "info,vod_client=trace,vod_mock=trace,vod_proxy=trace,vod_serve=trace";
 
 /// How long one telling may take in real time. Default 2 minutes: a hundred times what the longest story needs.
 /// Virtual time stands still while anything is still to be done, so a task that wakes itself for ever stops it for good.
@@ -88,7 +90,32 @@ pub fn run_once(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
 /// If it could not be told, or did not come to an end.
 pub fn run_once_with(scenario: &Scenario, seed: u64, logs: Logs) -> Result<Evidence, NotRun> {
     let scenario = scenario.clone();
-    within(REAL_TIME_MOST, move || tell(&scenario, seed, Journal::memory(seed), logs))
+    within(REAL_TIME_MOST, move || tell(&scenario, seed, Journal::memory(seed), logs, None))
+}
+
+/// Tells a story twice through a recorder, and each time again on the replay of what was recorded.
+///
+/// # Errors
+/// If it could not be told or recorded, or its recording not be replayed.
+pub fn run_twice_through_proxy(scenario: &Scenario, seed: u64) -> Result<(Evidence, Option<Difference>), NotRun> {
+    let first = run_through_proxy(scenario, seed)?;
+    let second = run_through_proxy(scenario, seed)?;
+    let difference = trace::difference(&first, &second);
+    Ok((first, difference))
+}
+
+/// The same once.
+fn run_through_proxy(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun> {
+    let dir = tempfile::tempdir()
+        .map_err(|source| NotRun::Setup { what: "make a directory for a recording".to_owned(), source })?;
+    let recording = dir.path().join("recording");
+    let (story, to) = (scenario.clone(), recording.clone());
+    let mut evidence =
+        within(REAL_TIME_MOST, move || tell(&story, seed, Journal::memory(seed), Logs::Trace, Some(&to)))?;
+    let (story, from) = (scenario.clone(), recording.clone());
+    let retold = within(REAL_TIME_MOST, move || replayed::retell(&story, seed, &from))?;
+    evidence.proxied = Some(Proxied::read(&recording, &evidence.secrets, retold));
+    Ok(evidence)
 }
 
 /// Does something on a thread of its own, and gives it up after so much real time.
@@ -111,11 +138,17 @@ fn within<T: Send + 'static>(
     }
 }
 
-fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>, logs: Logs) -> Result<Evidence, NotRun> {
+fn tell(
+    scenario: &Scenario,
+    seed: u64,
+    journal: Arc<Journal>,
+    logs: Logs,
+    record_to: Option<&Path>,
+) -> Result<Evidence, NotRun> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     if logs == Logs::None {
-        return runtime.block_on(story::tell(scenario, seed, journal));
+        return runtime.block_on(story::tell(scenario, seed, journal, record_to));
     }
     let log = MemoryLog::default();
     let subscriber = tracing_subscriber::fmt()
@@ -125,8 +158,9 @@ fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>, logs: Logs) -> Re
         .with_writer(log.clone())
         .finish();
     // One thread does everything, so that its default subscriber hears everything.
-    let mut evidence =
-        tracing::subscriber::with_default(subscriber, || runtime.block_on(story::tell(scenario, seed, journal)))?;
+    let mut evidence = tracing::subscriber::with_default(subscriber, || {
+        runtime.block_on(story::tell(scenario, seed, journal, record_to))
+    })?;
     evidence.logs.push(Log { origin: "the log of client and mock".to_owned(), text: log.text() });
     Ok(evidence)
 }
@@ -173,7 +207,7 @@ mod tests {
              [expect]\nrequests = {{ InitUpload = 1, FinishUpload = 1 }}\nparts-sent-twice = {parts_sent_twice}\n"
         );
         let scenario = Scenario::parse("s.toml", &text).unwrap();
-        let evidence = tell(&scenario, 1, Journal::builder(1).ceiling(kept).memory(), Logs::Trace).unwrap();
+        let evidence = tell(&scenario, 1, Journal::builder(1).ceiling(kept).memory(), Logs::Trace, None).unwrap();
         (judge(Case { scenario: &scenario, evidence: &evidence }).verdict, evidence.evicted)
     }
 

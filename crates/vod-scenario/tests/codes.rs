@@ -42,7 +42,7 @@ fn check(family: Family, code: i64, can_retry: bool, again: bool) {
     );
     let scenario = Scenario::parse("code.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let story = Named { name: "code.toml".to_owned(), scenario };
-    let settings = Settings { seed: 1, binary: PathBuf::new(), keep: None, client: None };
+    let settings = Settings { seed: 1, binary: PathBuf::new(), keep: None, client: None, through_proxy: false };
     let run = run::run(&story, Target::Sim, &settings);
     assert_eq!(run.verdict(), Verdict::Pass, "{family}: code {code}, canRetry {can_retry}\n{}", report(&run));
 }

@@ -1,4 +1,5 @@
-//! Every scenario file, or cell of its matrix, is one test on every target: `sim::NAME`, `process::NAME[CELL]`.
+//! Every scenario file, or cell of its matrix, is one test on every target: `sim::NAME`, `process::NAME[CELL]`; and one more in
+//! simulation, through a recorder and again on the replay of what it recorded: `through-proxy::NAME[CELL]`.
 
 use std::{
     collections::BTreeSet,
@@ -27,8 +28,16 @@ fn main() {
                     missing.remove(&story.scenario.client.family);
                     for target in Target::ALL {
                         let story = story.clone();
-                        trials.push(Trial::test(format!("{target}::{}", story.name), move || passes(&story, target)));
+                        let name = format!("{target}::{}", story.name);
+                        trials.push(Trial::test(name, move || passes(&story, target, false)));
                     }
+                    // With real processes too: one in which nothing happens, some in which somebody dies, one of lost replies.
+                    if THROUGH_PROCESSES.contains(&&*name) {
+                        let (name, story) = (format!("process-through-proxy::{}", story.name), story.clone());
+                        trials.push(Trial::test(name, move || passes(&story, Target::Process, true)));
+                    }
+                    let name = format!("through-proxy::{}", story.name);
+                    trials.push(Trial::test(name, move || passes(&story, Target::Sim, true)));
                 }
             }
             // A file that cannot be read is a test that fails: the others are told all the same.
@@ -42,8 +51,12 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn passes(story: &Named, target: Target) -> Result<(), Failed> {
+const THROUGH_PROCESSES: [&str; 4] =
+    ["plain-upload", "resume-after-crash", "resume-after-mock-crash", "lost-finish-reply"];
+
+fn passes(story: &Named, target: Target, through_proxy: bool) -> Result<(), Failed> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
-    let run = run::run(story, target, &Settings { seed: run::SEED, binary, keep: None, client: None });
+    let settings = Settings { seed: run::SEED, binary, keep: None, client: None, through_proxy };
+    let run = run::run(story, target, &settings);
     if run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
 }

@@ -4,12 +4,15 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use vod_serve::{
-    Plan, Port,
+    Killer, Plan, Port,
     clock::fresh_seed,
-    program::{ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened},
+    program::{
+        ReadyFile, ReadyFileError, StdioKiller, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened,
+    },
 };
 
 use super::complain;
@@ -43,6 +46,9 @@ pub(super) struct Args {
     /// Also write the first line of stdout to this file, once it listens; it is removed when the replay is stopped
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Ask on stdout for the kills of the fault plan, and wait for an answer on stdin
+    #[arg(long, hide = true)]
+    kill_host: bool,
 }
 
 /// Why a replay could not start, or go on.
@@ -104,7 +110,9 @@ async fn replay(args: Args) -> Result<u8, Failure> {
     let (tls, ca) = args.tls.open(port.addr().ip(), None)?.map_or((None, None), |(tls, ca)| (Some(tls), Some(ca)));
     let (timing, journal) = (args.timing, args.journal);
     // Nobody here reads the evidence but from its file.
-    let config = ReplayConfig { timing, plan, seed, journal, journal_memory: 0, tls, ..ReplayConfig::default() };
+    let killer = args.kill_host.then(|| Arc::new(StdioKiller::start()) as Arc<dyn Killer>);
+    let config =
+        ReplayConfig { timing, plan, seed, journal, journal_memory: 0, killer, tls, ..ReplayConfig::default() };
     let replay = Replay::open_with(&args.recording, config)?;
     if let Some(lacks) = replay.lacks() {
         complain(format_args!("{} is replayed as far as it goes: {lacks}", args.recording.display()));

@@ -50,6 +50,12 @@ pub fn trust_file(path: &Path) -> Result<ClientConfig, TrustError> {
     trust(&pem).map_err(|why| TrustError::Pem { path: path.to_owned(), why })
 }
 
+/// Nobody: for servers that are spoken to without TLS.
+#[must_use]
+pub fn trust_nobody() -> ClientConfig {
+    builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+}
+
 /// The same, of a text.
 pub(crate) fn trust(pem: &[u8]) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();

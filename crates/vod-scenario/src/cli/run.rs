@@ -57,6 +57,9 @@ pub(super) struct RunArgs {
     /// Write a page to this file; of several runs an index, with their pages in a folder beside it
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Put `vod-proxy record` between client and mock, and tell each story again on the replay of what it recorded
+    #[arg(long)]
+    through_proxy: bool,
     /// Keep each run in this directory, as a bundle: scenario, faults, exchanges, logs, reports and the command
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -144,6 +147,7 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
             binary: binary.clone(),
             keep: args.keep.clone(),
             client: telling.client.clone(),
+            through_proxy: args.through_proxy,
         };
         let run = run::run(&telling.story, telling.target, &settings);
         let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));

@@ -60,7 +60,11 @@ fn a_story_that_was_recorded_is_told_again_with_the_same_faults() {
             assert_eq!(places(&again), places(&story.scenario.plan().faults), "{}\n{text}", story.name);
             struck += again.len();
             let made = Named { name: story.name, scenario: Scenario::parse("made.toml", &text).unwrap() };
-            let run = run::run(&made, Target::Sim, &Settings { seed: 1, binary: "".into(), keep: None, client: None });
+            let run = run::run(
+                &made,
+                Target::Sim,
+                &Settings { seed: 1, binary: "".into(), keep: None, client: None, through_proxy: false },
+            );
             assert_eq!(run.verdict(), Judged::Pass, "{}\n{text}", report(&run));
         }
     }

@@ -6,6 +6,7 @@ mod commit;
 mod documents;
 mod ending;
 mod parts;
+mod proxied;
 mod retry;
 mod secrets;
 
@@ -79,6 +80,18 @@ pub const ALL: &[Invariant] = &[
         "When all is over no connection, task, process or stray file is left.",
         ending::nothing_left_behind,
     ),
+    Invariant {
+        id: "recorded-as-it-was",
+        says: "What a recorder between client and mock saw is what happened, and no secret is in it.",
+        applies: |case| case.evidence.proxied.is_some(),
+        check: proxied::recorded_as_it_was,
+    },
+    Invariant {
+        id: "same-on-replay",
+        says: "On the replay of its recording a story ends the same, and nothing more or less is asked.",
+        applies: |case| case.evidence.proxied.is_some(),
+        check: proxied::same_on_replay,
+    },
 ];
 
 /// The invariant with this id.

@@ -8,6 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 use vod_proto::{Exchange, digest::Sha1Hasher};
+use vod_serve::Plan;
 
 use crate::{format::Scenario, run::NotRun, source::SourceFacts};
 
@@ -17,6 +18,7 @@ use crate::{format::Scenario, run::NotRun, source::SourceFacts};
 /// DIR/data/                the mock's data directory
 /// DIR/journal.jsonl        the mock's journal, over all its lives
 /// DIR/faults.toml, DIR/limits.toml
+/// DIR/recording/, DIR/kills.toml   what was recorded, and what is planted on its replay
 /// ```
 #[derive(Debug)]
 pub(super) struct Places {
@@ -74,6 +76,19 @@ impl Places {
 
     pub(super) fn limits(&self) -> PathBuf {
         self.root().join("limits.toml")
+    }
+
+    pub(super) fn recording(&self) -> PathBuf {
+        self.root().join("recording")
+    }
+
+    pub(super) fn kills(&self) -> PathBuf {
+        self.root().join("kills.toml")
+    }
+
+    pub(super) fn write_kills(&self, plan: &Plan) -> Result<(), NotRun> {
+        let written = toml::to_string(plan).map_err(io::Error::other).and_then(|text| fs::write(self.kills(), text));
+        written.map_err(|source| NotRun::Setup { what: format!("write {}", self.kills().display()), source })
     }
 
     /// The journal by sequence number; its lines are in the order in which exchanges ended.

@@ -1,6 +1,6 @@
 //! One telling of a story: client and mock as tasks of one thread, killed by being dropped.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,7 +15,10 @@ use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store
 use vod_proto::sign::SecretKey;
 use vod_serve::{Journal, KillTarget, Killer, Plan, WallClock, journal::Whose};
 
-use super::net::{Net, SimConnector};
+use super::{
+    net::{Net, SimConnector},
+    recorder::Recorder,
+};
 use crate::{
     clock::Stopwatch,
     evidence::{ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target},
@@ -27,6 +30,9 @@ use crate::{
 
 /// The time of day when every simulation begins: 2017-03-01T00:00:00Z, in the protocol's own days.
 pub(super) const EPOCH_S: i64 = 1_488_326_400;
+
+/// Where the mock is, for clients and for whoever stands between.
+const ENDPOINT: &str = "http://mock.sim";
 
 /// How long a killed mock is away. Default 300 ms: longer than the client's first waits, so that it meets
 /// a refused connection, and shorter than its patience.
@@ -76,7 +82,10 @@ struct Story<'a> {
     scenario: &'a Scenario,
     seed: u64,
     bytes: Bytes,
+    /// The mock's network.
     net: Net,
+    /// Who stands between it and the clients, if anybody does.
+    recorder: Option<Recorder>,
     store: Arc<MemoryStore>,
     journal: Arc<Journal>,
     clock: WallClock,
@@ -87,20 +96,28 @@ struct Story<'a> {
     evidence: Evidence,
 }
 
-/// Tells a story on the current runtime, whose clock is paused.
-pub(super) async fn tell(scenario: &Scenario, seed: u64, journal: Arc<Journal>) -> Result<Evidence, NotRun> {
+/// Tells a story on the current runtime, whose clock is paused; through a recorder, where it is said where to record.
+pub(super) async fn tell(
+    scenario: &Scenario,
+    seed: u64,
+    journal: Arc<Journal>,
+    record_to: Option<&Path>,
+) -> Result<Evidence, NotRun> {
     let (bytes, facts) = source::in_memory(&scenario.source);
     let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
     let (killer, asks) = mpsc::unbounded_channel();
     let evidence = Evidence::begin(Target::Sim, facts, secrets());
+    let (net, clock) = (Net::default(), WallClock::fixed(epoch));
+    let recorder = record_to.map(|dir| Recorder::start(dir, &net, ENDPOINT, clock)).transpose()?;
     let mut story = Story {
         scenario,
         seed,
         bytes,
-        net: Net::default(),
+        net,
+        recorder,
         store: MemoryStore::new(),
         journal,
-        clock: WallClock::fixed(epoch),
+        clock,
         killer: Arc::new(SimKiller(killer)),
         asks,
         healing: false,
@@ -141,7 +158,7 @@ impl Story<'_> {
         self.happened(Happening::StepBegan(number));
         let stopwatch = Stopwatch::start();
         let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
-        let connector = self.net.connector(number);
+        let connector = self.clients().connector(number);
         let mut client =
             client(self.scenario, self.seed, number, self.bytes.clone(), self.clock.now(), credentials, connector)?;
         let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.limit(number - 1)));
@@ -194,7 +211,12 @@ impl Story<'_> {
     async fn kill_client(&self, number: usize, client: &mut JoinHandle<Result<UploadReport, UploadError>>) {
         client.abort();
         let _ = client.await;
-        self.net.cut(number);
+        self.clients().cut(number);
+    }
+
+    /// Where clients connect.
+    fn clients(&self) -> &Net {
+        self.recorder.as_ref().map_or(&self.net, Recorder::clients)
     }
 
     fn happened(&mut self, what: Happening) {
@@ -209,8 +231,15 @@ impl Story<'_> {
 
     /// Ends the mock and gathers what is left.
     async fn close(self, life: Life) -> Result<Evidence, NotRun> {
+        let clients = self.recorder.as_ref().map(|recorder| recorder.clients().clone());
         let mut evidence = self.evidence;
         evidence.faults.extend(life.mock.fates());
+        if let Some(recorder) = self.recorder {
+            let unwritable = recorder.stop().await;
+            if unwritable > 0 {
+                evidence.missing.push(format!("{unwritable} exchanges could not be recorded"));
+            }
+        }
         life.end().await;
         // Whatever still runs now has been forgotten by everybody.
         tokio::time::sleep(SETTLED).await;
@@ -218,7 +247,7 @@ impl Story<'_> {
         if tasks > 0 {
             evidence.left_behind.push(format!("{tasks} tasks still run"));
         }
-        let connections = self.net.open();
+        let connections = self.net.open() + clients.map_or(0, |clients| clients.open());
         if connections > 0 {
             evidence.left_behind.push(format!("{connections} connections are still open"));
         }
@@ -257,8 +286,7 @@ pub(super) fn client(
         stall_timeout: client.stall_timeout.unwrap_or(defaults.stall_timeout),
         ..defaults
     };
-    let endpoint =
-        "http://mock.sim".parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
+    let endpoint = ENDPOINT.parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
     let uploader = Uploader::with_connector(endpoint, credentials, connector).options(options);
     let facts = scenario.facts();
     let source = BytesSource::new(bytes);

@@ -21,15 +21,18 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Every exchange with its times, then how each step ended and when.
+/// Every exchange with its times, those that a recorder saw too, then how each step ended and when.
 fn trace(evidence: &Evidence) -> Vec<String> {
+    let recorded = evidence.proxied.iter().flat_map(|proxied| &proxied.recorded);
     let mut lines: Vec<String> = evidence
         .exchanges
         .iter()
+        .chain(recorded)
         .map(|exchange| exchange.to_line().unwrap_or_else(|error| format!("request {}: {error}", exchange.seq)))
         .collect();
     lines.extend(evidence.events.iter().map(|event| format!("{event:?}")));
     lines.extend(evidence.steps.iter().map(|step| format!("{step:?}")));
+    lines.extend(evidence.proxied.iter().map(|proxied| format!("{:?}", proxied.retold)));
     lines.extend(evidence.faults.iter().map(|fault| format!("{fault:?}")));
     lines
 }

@@ -7,16 +7,19 @@ use std::{
 };
 
 use tokio::sync::{Mutex, mpsc};
-use vod_serve::{KillTarget, Killer};
+
+use crate::{KillTarget, Killer};
 
 /// Speaks `{"kill":"client","fault":"crash"}` on stdout and waits for `{"killed":"client"}` on stdin.
-pub(crate) struct StdioKiller {
+pub struct StdioKiller {
     /// One kill at a time: answers carry no number.
     answers: Mutex<mpsc::UnboundedReceiver<String>>,
 }
 
 impl StdioKiller {
-    pub(crate) fn start() -> Self {
+    /// From now on stdin is read, by nobody else.
+    #[must_use]
+    pub fn start() -> Self {
         let (lines, answers) = mpsc::unbounded_channel();
         // Reading stdin blocks, and cannot be given up: it gets a thread of its own, which ends with the process.
         std::thread::spawn(move || {
