@@ -280,8 +280,9 @@ fn a_recorder_that_is_killed_again_and_again_leaves_what_is_valid_and_goes_on_in
         let (tell, told) = mpsc::channel();
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
-                let (addr, tell) = (recorder.addr(), tell.clone());
-                thread::spawn(move || ask_for_ever(&addr, life * CLIENTS + client, &tell))
+                // All are connected before anybody may be killed.
+                let (stream, tell) = (TcpStream::connect(recorder.addr()).unwrap(), tell.clone());
+                thread::spawn(move || ask_for_ever(stream, life * CLIENTS + client, &tell))
             })
             .collect();
         drop(tell);
@@ -313,9 +314,8 @@ fn a_recorder_that_is_killed_again_and_again_leaves_what_is_valid_and_goes_on_in
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
 }
 
-/// Sends parts of nothing over one connection, each with bytes of its own, until it breaks, and tells of each answer.
-fn ask_for_ever(addr: &str, who: usize, tell: &mpsc::Sender<()>) {
-    let mut stream = TcpStream::connect(addr).unwrap();
+/// Sends parts of nothing over a connection, each with bytes of its own, until it breaks, and tells of each answer.
+fn ask_for_ever(mut stream: TcpStream, who: usize, tell: &mpsc::Sender<()>) {
     let mut reply = [0; 4096];
     for number in 0.. {
         let body = format!("{who} {number} {}", "x".repeat(3000));
