@@ -9,9 +9,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::{Either, ready};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -55,16 +60,21 @@ pub(super) async fn serve(listener: TcpListener, body: Bytes) -> Infallible {
 }
 
 async fn connection(stream: TcpStream, body: Bytes) {
+    let respond = move || {
+        let mut response = Response::new(Full::new(body.clone()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok::<_, Infallible>(response)
+    };
     let answer = service_fn(move |request: Request<Incoming>| {
-        let body = body.clone();
-        async move {
-            let mut asked = request.into_body();
+        let (mut asked, respond) = (request.into_body(), respond.clone());
+        if asked.is_end_stream() {
+            return Either::Left(ready(respond()));
+        }
+        Either::Right(async move {
             // Whoever breaks off has ended the connection with it.
             while let Some(Ok(_)) = asked.frame().await {}
-            let mut response = Response::new(Full::new(body));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Ok::<_, Infallible>(response)
-        }
+            respond()
+        })
     });
     // Like the mock, it says no date and waits for nobody with small answers.
     if stream.set_nodelay(true).is_ok() {
