@@ -140,6 +140,20 @@ pub enum Unreached {
     Failed,
 }
 
+/// What a person is told of it: words that go on after "the server that was asked for".
+impl std::fmt::Display for Unreached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotAllowed => "may not be asked for",
+            Self::Unresolved => "has no address",
+            Self::Refused => "refused the connection",
+            Self::Untrusted => "has a certificate that is not trusted",
+            Self::Timeout => "could not be connected to in time",
+            Self::Failed => "could not be talked to",
+        })
+    }
+}
+
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

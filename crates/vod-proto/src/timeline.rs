@@ -220,7 +220,8 @@ fn uneventful(exchange: &Exchange) -> bool {
         && exchange.faults.is_empty()
 }
 
-/// What came of an exchange, in a few words: the code or status, or how it ended, and the faults that struck.
+/// What came of an exchange, in a few words: the code or status, or how it ended, why a proxy did not reach the server, and the
+/// faults that struck.
 #[must_use]
 pub fn came_of(exchange: &Exchange) -> String {
     let mut text = match (exchange.end, &exchange.reply) {
@@ -230,6 +231,9 @@ pub fn came_of(exchange: &Exchange) -> String {
         },
         (end, _) => end.to_string(),
     };
+    if let Some(why) = exchange.unreached {
+        let _ = write!(text, ", of the proxy: the server {why}");
+    }
     for mark in &exchange.faults {
         let _ = write!(text, "  ⚡ {} ({}, {})", mark.id, mark.phase, mark.verdict);
     }

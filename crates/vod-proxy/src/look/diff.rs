@@ -117,6 +117,8 @@ fn what_came(exchange: &Exchange) -> String {
 mod tests {
     use expect_test::expect;
 
+    use vod_proto::exchange::Unreached;
+
     use super::*;
     use crate::look::crafted::{exchange, plain, retried};
 
@@ -156,6 +158,21 @@ mod tests {
                 B: reset; code 0 to a body of 7 bytes
         "#]]
         .assert_eq(&told(&plain(), &other));
+    }
+
+    #[test]
+    fn the_same_status_of_a_server_and_of_a_proxy_that_did_not_reach_it_are_told_apart() {
+        let mut servers = plain();
+        servers[0].reply.as_mut().unwrap().status = 502;
+        servers[0].reply.as_mut().unwrap().body = "refused".to_owned();
+        let mut own = servers.clone();
+        own[0].unreached = Some(Unreached::Refused);
+        expect![[r#"
+            InitUpload: asked once
+                A: HTTP 502
+                B: HTTP 502, of the proxy: the server refused the connection
+        "#]]
+        .assert_eq(&told(&servers, &own));
     }
 
     #[test]

@@ -80,6 +80,11 @@ pub(super) async fn recorded(exchange: &Exchange, bodies: &Bodies, receipt: Box<
     let tail = file.map(|file| Box::into_pin(file) as Pin<Box<dyn Tail>>).or_else(broken);
     let rejected = matches!(exchange.parsed_reply(), Some(Reply::Rejected(_)));
     let (accepted, out) = (reply.status < 400 && !rejected, ReplyOut::new(reply.status, headers, text));
+    // A proxy's own word stays one, so that the replay's journal tells what the recording does.
+    let out = match exchange.unreached {
+        Some(why) => out.of_a_proxy(why),
+        None => out,
+    };
     Ok(Answer { reply: out, tail, accepted, receipt: Some(receipt) })
 }
 

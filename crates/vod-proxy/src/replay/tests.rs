@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use vod_proto::{
     Action,
-    exchange::{End, Kept, Mark, seal},
+    exchange::{End, Kept, Mark, Unreached, seal},
 };
 use vod_serve::{
     KillTarget,
@@ -122,6 +122,9 @@ fn failures_are_given_as_they_were() {
         session.broken_part(0, b"aaaa", end);
     }
     session.part(0, b"aaaa", "try later").reply.as_mut().unwrap().status = 503;
+    let unreached = session.part(0, b"aaaa", "refused");
+    unreached.reply.as_mut().unwrap().status = 502;
+    unreached.unreached = Some(Unreached::Refused);
     session.part(0, b"aaaa", OK);
     let (_dir, replay) = replay(&session);
     block_on(async {
@@ -131,6 +134,9 @@ fn failures_are_given_as_they_were() {
         }
         let answer = ask_part(&replay, 0, b"aaaa").await;
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\ntry later"), "{answer}");
+        let answer = ask_part(&replay, 0, b"aaaa").await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert_eq!(replay.exchanges().last().unwrap().unreached, Some(Unreached::Refused));
         let answer = ask_part(&replay, 0, b"aaaa").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"), "{answer}");
         assert_eq!(body(&answer), OK);
