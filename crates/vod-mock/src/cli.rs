@@ -21,7 +21,8 @@ use vod_serve::{
     clock::fresh_seed,
     journal::JournalError,
     program::{
-        ReadyFile, ReadyFileError, StdioKiller, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened,
+        PlanFileError, ReadyFile, ReadyFileError, StdioKiller, TlsArgs, TlsArgsError, announce, asked_to_stop,
+        raise_open_files, read_plan, serve_until, shortened,
     },
 };
 
@@ -156,8 +157,8 @@ enum Failure {
     DiskWithoutDir,
     #[error("--store {0} keeps nothing in a directory: expected either that or --data-dir")]
     DirWithoutDisk(&'static str),
-    #[error("{0}: the plan has no fault: expected at least one [[fault]]")]
-    NoFault(PathBuf),
+    #[error(transparent)]
+    Plan(#[from] PlanFileError),
     #[error("fault {id:?} can never strike: there is no account {account:?}, and no admin API that could make it")]
     Stranger { id: String, account: String },
     #[error("the fault plan kills the mock, and without --data-dir nothing would be left of it")]
@@ -194,7 +195,7 @@ impl Failure {
             | Self::ParseSecret { .. }
             | Self::DiskWithoutDir
             | Self::DirWithoutDisk(_)
-            | Self::NoFault(_)
+            | Self::Plan(_)
             | Self::Stranger { .. }
             | Self::KillsMemory
             | Self::AdminWithoutToken(_)
@@ -258,14 +259,6 @@ fn read_toml<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> R
     let Some(path) = path else { return Ok(T::default()) };
     let text = read(path)?;
     toml::from_str(&text).map_err(|source| Failure::Parse { path: path.to_owned(), source: Box::new(source) })
-}
-
-fn read_plan(path: Option<&Path>) -> Result<Plan, Failure> {
-    let plan: Plan = read_toml(path)?;
-    match path {
-        Some(path) if plan.faults.is_empty() => Err(Failure::NoFault(path.to_owned())),
-        _ => Ok(plan),
-    }
 }
 
 /// Looks for faults that wait for an account that is not there. Where nobody can make it, they could never strike.
@@ -369,26 +362,15 @@ async fn run(args: Args) -> Result<(), Failure> {
     if let Some(ca) = ca {
         ready["ca"] = ca.to_string_lossy().into();
     }
-    let ready = format!("{ready}\n");
-    let _ready_file = args.ready_file.map(|path| ReadyFile::write(path, &ready)).transpose()?;
-    // Nobody may be reading: the mock serves all the same.
-    let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
-    {
-        let serving = mock.serve_both(port, admin_port);
-        tokio::pin!(serving);
-        let stopped = async {
-            asked_to_stop.await;
-            mock.settled().await;
-            // Before the connections are dropped: what this server ends was not ended by its clients.
-            mock.stop();
-            mock.read_out().await;
-        };
-        tokio::select! {
-            biased;
-            () = stopped => {}
-            never = &mut serving => match never {},
-        }
-    }
+    let _ready_file = announce(&ready, args.ready_file)?;
+    let stopped = async {
+        asked_to_stop.await;
+        mock.settled().await;
+        // Before the connections are dropped: what this server ends was not ended by its clients.
+        mock.stop();
+        mock.read_out().await;
+    };
+    serve_until(stopped, mock.serve_both(port, admin_port)).await;
     for id in mock.unfired() {
         let _ = writeln!(io::stderr(), "vod-mock: fault {id:?} never struck");
     }

@@ -1,17 +1,13 @@
 //! `vod-proxy replay`: answers from a recording, offline.
 
-use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use vod_serve::{
-    Killer, Plan, Port,
+    Killer, Port,
     clock::fresh_seed,
     program::{
-        ReadyFile, ReadyFileError, StdioKiller, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened,
+        PlanFileError, ReadyFile, ReadyFileError, StdioKiller, TlsArgs, TlsArgsError, announce, asked_to_stop,
+        raise_open_files, read_plan, serve_until, shortened,
     },
 };
 
@@ -54,12 +50,8 @@ pub(super) struct Args {
 /// Why a replay could not start, or go on.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{path}: {source}")]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("{0}: the plan has no fault: expected at least one [[fault]]")]
-    NoFault(PathBuf),
+    #[error(transparent)]
+    Plan(#[from] PlanFileError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
     #[error("cannot listen on {addr}: {source}")]
@@ -82,7 +74,7 @@ impl Failure {
             | Self::Tls(TlsArgsError::Ca(_))
             | Self::Replay(ReplayError::Journal(_))
             | Self::Unwritable(_) => exit::WRITE,
-            Self::Read { .. } | Self::Parse { .. } | Self::NoFault(_) | Self::Replay(_) | Self::Tls(_) => exit::USAGE,
+            Self::Plan(_) | Self::Replay(_) | Self::Tls(_) => exit::USAGE,
         }
     }
 }
@@ -100,7 +92,7 @@ pub(super) fn run(args: Args) -> u8 {
 }
 
 async fn replay(args: Args) -> Result<u8, Failure> {
-    let plan = args.faults.as_deref().map_or(Ok(Plan::default()), read_plan)?;
+    let plan = read_plan(args.faults.as_deref())?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let listen = |source| Failure::Listen { addr: args.listen, source };
     let port = Port::bind(args.listen).await.map_err(listen)?;
@@ -125,25 +117,14 @@ async fn replay(args: Args) -> Result<u8, Failure> {
     if let Some(ca) = ca {
         ready["ca"] = ca.to_string_lossy().into();
     }
-    let ready = format!("{ready}\n");
-    let _ready_file = args.ready_file.map(|path| ReadyFile::write(path, &ready)).transpose()?;
-    // Nobody may be reading: it answers all the same.
-    let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
-    {
-        let serving = replay.serve(port);
-        tokio::pin!(serving);
-        let stopped = async {
-            asked_to_stop.await;
-            replay.settled().await;
-            // Before the connections are dropped: what this server ends was not ended by its clients.
-            replay.stop();
-        };
-        tokio::select! {
-            biased;
-            () = stopped => {}
-            never = &mut serving => match never {},
-        }
-    }
+    let _ready_file = announce(&ready, args.ready_file)?;
+    let stopped = async {
+        asked_to_stop.await;
+        replay.settled().await;
+        // Before the connections are dropped: what this server ends was not ended by its clients.
+        replay.stop();
+    };
+    serve_until(stopped, replay.serve(port)).await;
     finish(&replay, args.strict)
 }
 
@@ -165,11 +146,4 @@ fn finish(replay: &Replay, strict: bool) -> Result<u8, Failure> {
         // Last, and loud: whoever judges by that file must not take what is missing for what did not happen.
         unwritable => Err(Failure::Unwritable(unwritable)),
     }
-}
-
-fn read_plan(path: &Path) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
-    let plan: Plan =
-        toml::from_str(&text).map_err(|source| Failure::Parse { path: path.to_owned(), source: Box::new(source) })?;
-    if plan.faults.is_empty() { Err(Failure::NoFault(path.to_owned())) } else { Ok(plan) }
 }

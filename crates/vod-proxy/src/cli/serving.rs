@@ -1,17 +1,15 @@
 //! What `record` and `pass` have in common: where requests go, where they come in, and serving until asked to stop.
 
-use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::ClientConfig;
 use vod_serve::{
     Port, WallClock,
     journal::JournalError,
-    program::{ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, asked_to_stop, raise_open_files, shortened},
+    program::{
+        ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, announce, asked_to_stop, raise_open_files, serve_until,
+        shortened,
+    },
     tls::{CERTIFICATE_FILE, Ca, CaError, shared_dir},
 };
 
@@ -164,25 +162,14 @@ impl Args {
         if let Some(ca) = ca {
             ready["ca"] = ca.to_string_lossy().into();
         }
-        let ready = format!("{ready}\n");
-        let _ready_file = self.ready_file.map(|path| ReadyFile::write(path, &ready)).transpose()?;
-        // Nobody may be reading: it serves all the same.
-        let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
-        {
-            let serving = proxy.serve(port);
-            tokio::pin!(serving);
-            let stopped = async {
-                asked_to_stop.await;
-                proxy.settled().await;
-                // Before the connections are dropped: what this proxy ends was not ended by its clients.
-                proxy.stop();
-            };
-            tokio::select! {
-                biased;
-                () = stopped => {}
-                never = &mut serving => match never {},
-            }
-        }
+        let _ready_file = announce(&ready, self.ready_file)?;
+        let stopped = async {
+            asked_to_stop.await;
+            proxy.settled().await;
+            // Before the connections are dropped: what this proxy ends was not ended by its clients.
+            proxy.stop();
+        };
+        serve_until(stopped, proxy.serve(port)).await;
         // Last, and loud: whoever judges by the recording must not take what is missing for what did not happen.
         match proxy.journal().unwritable() {
             0 => Ok(()),
