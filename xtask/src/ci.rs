@@ -79,9 +79,9 @@ impl Step {
 
     /// The targets are named one by one: what runs here must not hang on the runner's default.
     fn scenarios(self) -> Result<(), Broken> {
-        let runner = scenario::build(false).map_err(|failure| self.broken(failure))?;
+        let runner = scenario::runner(false).map_err(|failure| self.broken(failure))?;
         for target in ["sim", "process"] {
-            let line = Line::built(runner.clone(), &["run", "--target", target]);
+            let line = runner.clone().with(["--target", target]);
             command(&line)
                 .map_err(|broken| Broken { repeat: format!("cargo xtask scenario --target {target}"), ..broken })?;
         }

@@ -9,8 +9,16 @@ use crate::cargo::{self, Failure, Line};
 /// # Errors
 /// Says that the runner could not be built or started.
 pub(crate) fn run(release: bool, args: &[OsString]) -> Result<ExitCode, Failure> {
-    let status = Line::built(build(release)?, &["run"]).with(args).run()?;
+    let status = runner(release)?.with(args).run()?;
     Ok(cargo::exit_code(status))
+}
+
+/// The built runner, about to run scenarios, which says how they are run from here.
+///
+/// # Errors
+/// Says that it could not be built.
+pub(crate) fn runner(release: bool) -> Result<Line, Failure> {
+    Ok(Line::built(build(release)?, &["run"]).env("VOD_SCENARIO_COMMAND", "cargo xtask scenario"))
 }
 
 /// Builds the runner, always with optimisation, and tells stories drawn by chance. The exit code is the runner's.

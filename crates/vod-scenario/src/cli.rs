@@ -7,6 +7,7 @@ mod list;
 mod run;
 
 use std::{
+    borrow::Cow,
     ffi::{OsStr, OsString},
     fmt::Display,
     io::{self, Write as _},
@@ -28,11 +29,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs scenarios: those named, or all in ./scenarios
+    /// Runs scenarios: those named, or all in a folder
     Run(run::RunArgs),
     /// Tells stories drawn by chance in simulation, and makes those that break something smaller
     Chaos(chaos::ChaosArgs),
-    /// Lists the scenarios in ./scenarios
+    /// Lists the scenarios in a folder
     List(list::ListArgs),
     /// Makes a scenario of a recorded failure, and prints it: what went wrong with each request becomes a fault
     FromRecording {
@@ -48,6 +49,25 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+}
+
+/// Where scenarios that are named lie.
+#[derive(Debug, clap::Args)]
+struct Library {
+    /// The folder of named scenarios, and of all where none is named
+    #[arg(long, value_name = "DIR", env = "VOD_SCENARIOS", default_value = library::DIR)]
+    scenarios: PathBuf,
+}
+
+impl Library {
+    /// As a shell hands it over, where it is not as usual.
+    fn flag(&self) -> String {
+        if self.scenarios == Path::new(library::DIR) {
+            return String::new();
+        }
+        let dir = self.scenarios.to_string_lossy();
+        format!(" --scenarios {}", shlex::try_quote(&dir).unwrap_or(Cow::Borrowed(&*dir)))
+    }
 }
 
 /// Runs the command line. `args` begins with the program's name.
@@ -75,7 +95,7 @@ fn dispatch(command: Command) -> u8 {
     match command {
         Command::Run(args) => run::run_all(&args),
         Command::Chaos(args) => chaos::run(args),
-        Command::List(args) => list::list(Path::new(library::DIR), &args),
+        Command::List(args) => list::list(&args),
         Command::FromRecording { recording } => match from_recording::from_recording(&recording) {
             Ok(text) => {
                 say(text.trim_end());

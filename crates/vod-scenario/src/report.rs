@@ -158,7 +158,7 @@ pub(crate) mod tests {
     use crate::{
         evidence::{Event, Happening, Log},
         judge::crafted::{Story, mark},
-        run::Named,
+        run::{Named, Settings},
     };
 
     pub(crate) fn run(story: Story) -> Run {
@@ -172,6 +172,7 @@ pub(crate) mod tests {
             seed: 7,
             client: None,
             through_proxy: false,
+            command: Settings::default().command,
             took: std::time::Duration::from_millis(20),
             result: RunResult::Judged(judged),
         }

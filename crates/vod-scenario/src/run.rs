@@ -31,6 +31,22 @@ pub struct Settings {
     pub client: Option<InPlace>,
     /// Does a recorder stand between client and mock? Then the story is told again on the replay of what it recorded.
     pub through_proxy: bool,
+    /// What a person types before a story's name to run it.
+    pub command: String,
+}
+
+impl Default for Settings {
+    /// As `cargo xtask scenario` runs a story where nothing else is said, without the binary.
+    fn default() -> Self {
+        Self {
+            seed: SEED,
+            binary: PathBuf::new(),
+            keep: None,
+            client: None,
+            through_proxy: false,
+            command: "cargo xtask scenario".to_owned(),
+        }
+    }
 }
 
 /// A client that is put in the place of the file's, whatever the file says.
@@ -62,7 +78,7 @@ impl InPlace {
 /// A story that can be told again by its name.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// What `cargo xtask scenario` knows it by: the name of its file, or the path.
+    /// What `vod-scenario run` knows it by: the name of its file, or the path.
     pub name: String,
     /// The story.
     pub scenario: Scenario,
@@ -98,6 +114,8 @@ pub struct Run {
     pub client: Option<InPlace>,
     /// Did a recorder stand between client and mock?
     pub through_proxy: bool,
+    /// What a person types before the story's name to run it again.
+    pub command: String,
     /// How long all of it took, in real time, the control run included.
     pub took: Duration,
     /// What came of it.
@@ -193,7 +211,7 @@ impl Run {
     pub fn repeat(&self) -> String {
         // A shell takes brackets for a pattern, and a space for the end of a name.
         let name = shlex::try_quote(&self.story.name).unwrap_or((&*self.story.name).into());
-        let mut line = format!("cargo xtask scenario {name} --target {} --seed {}", self.target, self.seed);
+        let mut line = format!("{} {name} --target {} --seed {}", self.command, self.target, self.seed);
         if let Some(client) = &self.client {
             line.push_str(&client.flags());
         }
@@ -216,8 +234,8 @@ pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
         Ok(result) => result,
         Err(why) => RunResult::NotRun(why),
     };
-    let Settings { seed, client, through_proxy, .. } = settings.clone();
-    Run { story, target, seed, client, through_proxy, took: stopwatch.elapsed(), result }
+    let Settings { seed, client, through_proxy, command, .. } = settings.clone();
+    Run { story, target, seed, client, through_proxy, command, took: stopwatch.elapsed(), result }
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
@@ -309,6 +327,7 @@ mod tests {
             seed: 7,
             client: None,
             through_proxy: false,
+            command: Settings::default().command,
             took: Duration::ZERO,
             result: RunResult::NotRun(NotRun::Interrupted),
         };

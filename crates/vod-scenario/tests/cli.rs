@@ -6,10 +6,14 @@ use std::{
 };
 
 fn vod_scenario(args: &[&str]) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    vod_scenario_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), args)
+}
+
+fn vod_scenario_in(dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vod-scenario"))
         .args(args)
-        .current_dir(root)
+        .current_dir(dir)
+        .env_remove("VOD_SCENARIO_COMMAND")
         .output()
         .expect("the binary that this test was built with")
 }
@@ -76,6 +80,25 @@ fn the_library_is_listed() {
     assert_eq!(cell["targets"], serde_json::json!(["sim", "process"]));
 }
 
+#[test]
+fn a_library_elsewhere_is_told_from_any_directory_and_the_line_that_repeats_a_story_names_it() {
+    let here = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(here.path().join("my stories")).expect("a directory");
+    std::fs::write(here.path().join("my stories/red.toml"), RED).expect("a file");
+    let told = |args: &[&str]| {
+        let output = vod_scenario_in(here.path(), args);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), text)
+    };
+    let (code, text) = told(&["list"]);
+    assert!(code == Some(2) && text.contains("scenarios: No such file or directory"), "{text}");
+    let (code, text) = told(&["list", "--scenarios", "my stories"]);
+    assert!(code == Some(0) && text.contains("red[parallel=2]"), "{text}");
+    let (code, text) = told(&["run", "red[parallel=2]", "--scenarios", "my stories", "--target", "sim"]);
+    let first = "vod-scenario run --scenarios 'my stories' 'red[parallel=2]' --target sim --seed 1\n";
+    assert!(code == Some(1) && text.starts_with(first), "{text}");
+}
+
 /// A story that fails in simulation, for a reason that the seed and the cell decide.
 const RED: &str = "format = 1\nwhy = \"It comes out red.\"\nsource = { size = \"2MiB\", seed = 1 }\n\
                    [matrix] # each cell by itself\nclient.parallel = [1, 2]\n\
@@ -102,10 +125,10 @@ fn a_failed_run_is_kept_as_a_bundle_that_runs_again_as_it_ran() {
     }
     assert!(!Path::new(keep).join("plain-upload[family=ugc]").exists());
     let manifest = std::fs::read_to_string(format!("{bundle}/bundle.json")).expect("the manifest");
-    assert!(manifest.contains(&format!("cargo xtask scenario '{cell}' --target sim --seed 7")), "{manifest}");
+    assert!(manifest.contains(&format!("vod-scenario run '{cell}' --target sim --seed 7")), "{manifest}");
     // The file it was made from may be gone.
     std::fs::remove_file(file).expect("the file");
-    let first = format!("cargo xtask scenario '{bundle}' --target sim --seed 7\n");
+    let first = format!("vod-scenario run '{bundle}' --target sim --seed 7\n");
     check(&["run", &bundle], 1, &first, "");
     check(&["run", &bundle, "--seed", "8"], 1, "--target sim --seed 8", "");
 }

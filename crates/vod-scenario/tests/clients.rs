@@ -60,11 +60,7 @@ fn passes(root: &Path, story: &Named, command: &str) -> Result<(), Failed> {
     let command: ClientCommand = command.parse()?;
     let client = Some(InPlace { command: command.written_in(root), dialect: None });
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
-    let run = run::run(
-        story,
-        Target::Process,
-        &Settings { seed: run::SEED, binary, keep: None, client, through_proxy: false },
-    );
+    let run = run::run(story, Target::Process, &Settings { binary, client, ..Settings::default() });
     if run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
 }
 

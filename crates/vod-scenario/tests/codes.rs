@@ -1,7 +1,5 @@
 //! What the client makes of every code, told by the mock in simulation.
 
-use std::path::PathBuf;
-
 use vod_proto::{
     Family,
     code::{Spoken, TABLE},
@@ -42,7 +40,7 @@ fn check(family: Family, code: i64, can_retry: bool, again: bool) {
     );
     let scenario = Scenario::parse("code.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let story = Named { name: "code.toml".to_owned(), scenario };
-    let settings = Settings { seed: 1, binary: PathBuf::new(), keep: None, client: None, through_proxy: false };
+    let settings = Settings::default();
     let run = run::run(&story, Target::Sim, &settings);
     assert_eq!(run.verdict(), Verdict::Pass, "{family}: code {code}, canRetry {can_retry}\n{}", report(&run));
 }

@@ -21,8 +21,7 @@ fn every_example_of_the_page_passes() {
         let file = format!("example-{number}.toml");
         for cell in format::read(&file, text).unwrap_or_else(|error| panic!("{error}")) {
             let story = Named { name: format!("{file}[{}]", cell.name.unwrap_or_default()), scenario: cell.scenario };
-            let settings =
-                Settings { seed: run::SEED, binary: "".into(), keep: None, client: None, through_proxy: false };
+            let settings = Settings::default();
             let run = run::run(&story, Target::Sim, &settings);
             assert_eq!(run.verdict(), Verdict::Pass, "{}", report(&run));
             told += 1;

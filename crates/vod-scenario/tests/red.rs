@@ -19,7 +19,7 @@ fn tell(text: &str, target: Target) -> (Verdict, String) {
     };
     let story = Named { name: "red.toml".to_owned(), scenario };
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
-    let run = run::run(&story, target, &Settings { seed: 1, binary, keep: None, client: None, through_proxy: false });
+    let run = run::run(&story, target, &Settings { binary, ..Settings::default() });
     (run.verdict(), report(&run))
 }
 

@@ -56,7 +56,7 @@ const THROUGH_PROCESSES: [&str; 4] =
 
 fn passes(story: &Named, target: Target, through_proxy: bool) -> Result<(), Failed> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
-    let settings = Settings { seed: run::SEED, binary, keep: None, client: None, through_proxy };
+    let settings = Settings { binary, through_proxy, ..Settings::default() };
     let run = run::run(story, target, &settings);
     if run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
 }

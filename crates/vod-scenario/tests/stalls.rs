@@ -1,7 +1,7 @@
 //! A peer that takes nothing is noticed in the time that the client's documentation says, and a link that moves is left
 //! alone however slow it is; in simulation, on a paused clock.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use vod_client::Options;
 use vod_scenario::{
@@ -40,7 +40,7 @@ fn tell(family: &str, fault: &str, end: &str, requests: &str) -> (Duration, Stri
     let scenario = Scenario::parse("stall.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let evidence = sim::run_once(&scenario, 1).unwrap_or_else(|error| panic!("{error}"));
     let story = Named { name: "stall.toml".to_owned(), scenario };
-    let settings = Settings { seed: 1, binary: PathBuf::new(), keep: None, client: None, through_proxy: false };
+    let settings = Settings::default();
     let run = run::run(&story, Target::Sim, &settings);
     assert_eq!(run.verdict(), Verdict::Pass, "{}", report(&run));
     let step = &evidence.steps[0];

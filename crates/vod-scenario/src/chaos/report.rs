@@ -113,8 +113,7 @@ fn write_failure(out: &mut String, failure: &Failure, smallest: &Scenario, saved
         writeln!(out, "# {name}\n{}", scenario.to_toml())?;
     }
     // It is told as every scenario is, with a control run before it.
-    let settings =
-        run::Settings { seed: run::SEED, binary: PathBuf::new(), keep: None, client: None, through_proxy: false };
+    let settings = run::Settings::default();
     let run = run::run(&Named { name, scenario }, Target::Sim, &settings);
     writeln!(out, "{}", report::report(&run))
 }

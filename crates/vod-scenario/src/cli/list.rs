@@ -1,14 +1,14 @@
 //! `vod-scenario list`: which stories there are.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use super::{complain, say};
+use super::{Library, complain, say};
 use crate::{evidence::Target, exit, library, run::Named};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
+    #[command(flatten)]
+    library: Library,
     /// Print JSON: a list of objects with name, family, tags, targets and why
     #[arg(long)]
     json: bool,
@@ -40,7 +40,8 @@ impl Row {
     }
 }
 
-pub(super) fn list(dir: &Path, args: &ListArgs) -> u8 {
+pub(super) fn list(args: &ListArgs) -> u8 {
+    let dir = &args.library.scenarios;
     let names = match library::names(dir) {
         Ok(names) => names,
         Err(error) => {

@@ -12,7 +12,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{complain, say};
+use super::{Library, complain, say};
 use crate::{
     bundle,
     evidence::Target,
@@ -28,9 +28,11 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// Names of scenarios in ./scenarios, files, or bundles that were kept; NAME[CELL] is one cell of a matrix
+    /// Names of scenarios, files, or bundles that were kept; NAME[CELL] is one cell of a matrix
     #[arg(value_name = "NAME|FILE|BUNDLE")]
     names: Vec<String>,
+    #[command(flatten)]
+    library: Library,
     /// Where to run them [default: all; of a bundle, where it ran]
     #[arg(long, value_enum)]
     target: Option<Targets>,
@@ -66,6 +68,9 @@ pub(super) struct RunArgs {
     /// Keep only runs that did not pass
     #[arg(long, requires = "keep")]
     only_failed: bool,
+    /// What a person types to run scenarios, where that is something else
+    #[arg(long, hide = true, env = "VOD_SCENARIO_COMMAND")]
+    command: Option<String>,
 }
 
 fn dialect(word: &str) -> Result<Dialect, String> {
@@ -126,7 +131,7 @@ struct Telling {
 }
 
 pub(super) fn run_all(args: &RunArgs) -> u8 {
-    let tellings = match chosen(Path::new(library::DIR), args) {
+    let tellings = match chosen(&args.library.scenarios, args) {
         Ok(tellings) => tellings,
         Err(errors) => {
             errors.iter().for_each(complain);
@@ -148,6 +153,7 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
             keep: args.keep.clone(),
             client: telling.client.clone(),
             through_proxy: args.through_proxy,
+            command: args.command.clone().unwrap_or_else(|| format!("vod-scenario run{}", args.library.flag())),
         };
         let run = run::run(&telling.story, telling.target, &settings);
         let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));

@@ -60,11 +60,7 @@ fn a_story_that_was_recorded_is_told_again_with_the_same_faults() {
             assert_eq!(places(&again), places(&story.scenario.plan().faults), "{}\n{text}", story.name);
             struck += again.len();
             let made = Named { name: story.name, scenario: Scenario::parse("made.toml", &text).unwrap() };
-            let run = run::run(
-                &made,
-                Target::Sim,
-                &Settings { seed: 1, binary: "".into(), keep: None, client: None, through_proxy: false },
-            );
+            let run = run::run(&made, Target::Sim, &Settings::default());
             assert_eq!(run.verdict(), Judged::Pass, "{}\n{text}", report(&run));
         }
     }
