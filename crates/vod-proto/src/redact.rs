@@ -71,6 +71,8 @@ pub struct Redactor {
     keyed: Hmac<Sha256>,
     rules: Rules,
     numbered: Mutex<BTreeMap<String, usize>>,
+    /// What stands before each number, where others gave numbers to the same recording before.
+    life: String,
     /// The first SecretIds that were seen, with their placeholders: they come with every request.
     secret_ids: [OnceLock<(String, String)>; REMEMBERED_MOST],
 }
@@ -86,7 +88,15 @@ impl Redactor {
     #[must_use]
     pub fn with_rules(key: [u8; 32], rules: Rules) -> Self {
         let keyed = Hmac::new_from_slice(&key).expect("an HMAC key may have any length");
-        Self { keyed, rules, numbered: Mutex::default(), secret_ids: Default::default() }
+        Self { keyed, rules, numbered: Mutex::default(), life: String::new(), secret_ids: Default::default() }
+    }
+
+    /// The same for whoever goes on where others numbered short values before, with the exchange of this number. Which values
+    /// those were nobody knows any more, so its numbers are told apart from theirs: `redacted-n58.1`.
+    #[must_use]
+    pub fn from_exchange(self, seq: u64) -> Self {
+        let life = if seq > 1 { format!("{seq}.") } else { String::new() };
+        Self { life, ..self }
     }
 
     /// A request target with the secret values of its query replaced. Everything else stays to the letter.
@@ -245,10 +255,10 @@ impl Redactor {
         let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
         let next = numbered.len() + 1;
         if next > NUMBERED_MOST && !numbered.contains_key(secret) {
-            return "nx".to_owned();
+            return format!("n{}x", self.life);
         }
         let number = *numbered.entry(secret.to_owned()).or_insert(next);
-        format!("n{number}")
+        format!("n{}{number}", self.life)
     }
 
     /// What stands for a secret: equal for equal, and nothing else can be learnt from it.
@@ -256,6 +266,18 @@ impl Redactor {
         let mut mac = self.keyed.clone();
         mac.update(secret.as_bytes());
         mac.finalize().into_bytes().into()
+    }
+}
+
+/// The placeholder of a short value without its life: values are told apart then by the order in which each life met them.
+#[must_use]
+pub fn number_within_life(placeholder: &str) -> Cow<'_, str> {
+    let number = placeholder.strip_prefix("redacted-n").and_then(|numbers| numbers.split_once('.'));
+    match number {
+        Some((life, number)) if life.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Cow::Owned(format!("redacted-n{number}"))
+        }
+        _ => Cow::Borrowed(placeholder),
     }
 }
 
@@ -310,6 +332,24 @@ mod tests {
         assert_eq!(redactor.target("/?Secret%49d=abc&Token=xyz"), "/?Secret%49d=redacted-n1&Token=redacted-n2");
         assert_eq!(redactor.target("/?SecretId=xyz"), "/?SecretId=redacted-n2");
         assert_eq!(redactor.target("/?secretId=xyz&SECRETKEY=abc"), "/?secretId=redacted-n2&SECRETKEY=redacted-n1");
+    }
+
+    #[test]
+    fn numbers_of_another_life_are_others() {
+        let first = Redactor::new([7; 32]).from_exchange(1);
+        let next = Redactor::new([7; 32]).from_exchange(58);
+        let long = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3gnPhESA";
+        assert_eq!(["abc", "abc", "x"].map(|value| first.value(value)), ["redacted-n1", "redacted-n1", "redacted-n2"]);
+        assert_eq!(
+            ["x", "abc", "x"].map(|value| next.value(value)),
+            ["redacted-n58.1", "redacted-n58.2", "redacted-n58.1"]
+        );
+        assert_eq!(first.value(long), next.value(long), "what is not numbered is the same in all");
+        let within = |placeholder: &str| number_within_life(placeholder).into_owned();
+        assert_eq!(within("redacted-n58.2"), "redacted-n2");
+        for other in ["redacted-n2", "redacted-0123456789abcdef", "AKID.1", "redacted-nx.1", ""] {
+            assert_eq!(within(other), other);
+        }
     }
 
     #[test]

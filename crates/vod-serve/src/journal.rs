@@ -198,7 +198,8 @@ impl Builder {
         let mut state = State::new(self.ceiling, self.counted);
         let (file, gap) = JournalFile::open(path, |exchange| state.take_up(exchange))?;
         state.unwritten_before = Lacking::of_somebody(gap);
-        Ok(Arc::new(Journal::with(Redactor::with_rules(self.key, self.rules), state, Some(file))))
+        let redactor = Redactor::with_rules(self.key, self.rules).from_exchange(state.next_seq);
+        Ok(Arc::new(Journal::with(redactor, state, Some(file))))
     }
 }
 

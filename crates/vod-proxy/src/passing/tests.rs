@@ -288,6 +288,29 @@ async fn no_secret_is_written_wherever_it_stands_and_equal_ones_stay_equal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recorder_that_goes_on_gives_no_placeholder_of_before_to_another_secret() {
+    let net = Net::answering(OK, None);
+    let ask = |secrets: [&str; 2]| {
+        let [id, token] = secrets;
+        format!("GET /?Action=InitUpload&SecretId={id}&Token={token} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+    };
+    let (proxy, dir) = net.reverse(KeptBodies::Replies, Rules::default());
+    heard_by(&proxy, ask(["abc", SIGNATURE]).as_bytes()).await;
+    drop(proxy);
+    // A life in which nothing is recorded takes no numbers, and two more do.
+    drop(net.reverse_in(dir.path()));
+    for secrets in [["xyz", "abc"], ["abc", SIGNATURE]] {
+        heard_by(&net.reverse_in(dir.path()), ask(secrets).as_bytes()).await;
+    }
+    let exchanges = recorded(&dir);
+    let accounts: Vec<_> = exchanges.iter().filter_map(|exchange| exchange.account.as_deref()).collect();
+    assert_eq!(accounts, ["redacted-n1", "redacted-n2.1", "redacted-n3.1"]);
+    let token = |at: usize| exchanges[at].request.target.rsplit_once("Token=").unwrap().1.to_owned();
+    assert_eq!(token(1), "redacted-n2.2");
+    assert_eq!(token(0), token(2), "what is too long to be guessed is the same in all lives");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_does_not_fit_into_a_line_is_kept_under_its_sha1_unless_a_secret_is_in_it() {
     let keep = |body: Vec<u8>, kept| async move {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use vod_proto::{Action, PartSpan, Query, Sha1, action::Role, query::Decoding, request::Claims, ugc::UploadSignature};
+use vod_proto::{
+    Action, PartSpan, Query, Sha1, action::Role, query::Decoding, redact::number_within_life, request::Claims,
+    ugc::UploadSignature,
+};
 
 /// What says who asks and when, and proves it: it differs from run to run, whatever is asked.
 const VOLATILE: [&str; 7] = ["SecretId", "SecretKey", "Signature", "SignatureMethod", "Timestamp", "Nonce", "Token"];
@@ -93,7 +96,8 @@ impl Reading {
     pub(super) fn read(&self, method: &str, host: &str, target: &str) -> Asked {
         let (path, query) = Query::split_target(target);
         let Claims { action, secret_id, file_sha1, part } = Claims::of(&query);
-        let account = secret_id.filter(|_| self.accounts).map(Cow::into_owned);
+        // Numbers that a later life of the recorder gave are those of a first one.
+        let account = secret_id.filter(|_| self.accounts).map(|id| number_within_life(&id).into_owned());
         let offset = part.map(|part| part.offset);
         let params = self.params(&query, action.as_deref().and_then(|name| name.parse().ok()));
         let (host, what) = match action {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    path::Path,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -166,6 +167,13 @@ impl Net {
         self.proxy(route, Source::Upstream("http://up".to_owned()), bodies, rules)
     }
 
+    /// The same for one that goes on in a recording.
+    pub(super) fn reverse_in(&self, dir: &Path) -> Arc<Proxy<Self>> {
+        let route = Route::Reverse("http://up".parse().unwrap(), None);
+        let source = Source::Upstream("http://up".to_owned());
+        self.proxy_in(dir, route, source, KeptBodies::Replies, Rules::default())
+    }
+
     pub(super) fn forward(&self, hosts: &[&str]) -> (Arc<Proxy<Self>>, TempDir) {
         let allowed = hosts.iter().map(|host| host.parse().unwrap()).collect();
         let ca = Arc::new(Ca::make(WallClock::system().now()));
@@ -175,11 +183,15 @@ impl Net {
 
     fn proxy(&self, route: Route, source: Source, bodies: KeptBodies, rules: Rules) -> (Arc<Proxy<Self>>, TempDir) {
         let dir = tempfile::tempdir().unwrap();
+        (self.proxy_in(dir.path(), route, source, bodies, rules), dir)
+    }
+
+    fn proxy_in(&self, dir: &Path, route: Route, source: Source, bodies: KeptBodies, rules: Rules) -> Arc<Proxy<Self>> {
         let wanted = Wanted { source, bodies, rules };
-        let (recording, journal) = Recording::record(dir.path(), wanted, Timestamp::UNIX_EPOCH).unwrap();
+        let (recording, journal) = Recording::record(dir, wanted, Timestamp::UNIX_EPOCH).unwrap();
         let trusted = trust(Ca::make(WallClock::system().now()).pem().as_bytes()).unwrap();
         let clock = WallClock::fixed(Timestamp::UNIX_EPOCH);
-        (Arc::new(Proxy::recording_over(self.clone(), route, trusted, &recording, journal, clock)), dir)
+        Arc::new(Proxy::recording_over(self.clone(), route, trusted, &recording, journal, clock))
     }
 }
 

@@ -248,6 +248,20 @@ fn accounts_count_where_there_are_several_and_any_other_takes_the_place_of_a_sin
 }
 
 #[test]
+fn short_accounts_are_told_apart_by_their_order_in_each_life_of_the_recorder() {
+    let asked = |id: &str| call(Action::FinishUpload, &[], 1).replace("redacted-1", id);
+    let mut session = Session::default();
+    // The first life met two, and the second one what was perhaps the first of them.
+    for id in ["redacted-n1", "redacted-n2", "redacted-n3.1"] {
+        session.push("GET", &asked(id), b"", Some(OK), End::Replied);
+    }
+    let mut script = script(&session);
+    assert_eq!(ask(&mut script, "GET", &asked("redacted-n1"), b""), Ok(1));
+    assert_eq!(ask(&mut script, "GET", &asked("redacted-n1"), b""), Ok(3));
+    assert_eq!(ask(&mut script, "GET", &asked("redacted-n2"), b""), Ok(2));
+}
+
+#[test]
 fn hosts_count_for_pages_where_there_are_several() {
     let mut session = Session::default();
     session.push("GET", "/", b"", Some("one"), End::Replied);
