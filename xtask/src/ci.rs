@@ -25,6 +25,8 @@ pub(crate) enum Step {
     Docs,
     /// Every scenario passes on both targets.
     Scenarios,
+    /// No recording that is kept would be another if it were made anew.
+    Recordings,
 }
 
 /// What failed, and how to see it again without the rest.
@@ -74,6 +76,7 @@ impl Step {
             Self::Invariants => invariants::check().map_err(|failure| self.broken(failure)),
             Self::Docs => docs::check().map_err(|failure| self.broken(failure)),
             Self::Scenarios => self.scenarios(),
+            Self::Recordings => self.recordings(),
         }
     }
 
@@ -86,6 +89,12 @@ impl Step {
                 .map_err(|broken| Broken { repeat: format!("cargo xtask scenario --target {target}"), ..broken })?;
         }
         Ok(())
+    }
+
+    fn recordings(self) -> Result<(), Broken> {
+        let runner = scenario::build(false).map_err(|failure| self.broken(failure))?;
+        command(&Line::built(runner, &["recordings", "--check"]))
+            .map_err(|broken| Broken { repeat: "cargo xtask recordings --check".to_owned(), ..broken })
     }
 
     fn broken(self, failure: Failure) -> Broken {

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask scenario | chaos | test | ci | docs | bench`.
+//! The project's own commands: `cargo xtask scenario | chaos | recordings | test | ci | docs | bench`.
 //!
 //! - [`cargo`]: runs cargo and others from the root of the workspace, and says what it runs.
 //! - [`scenario`]: builds the scenario runner and hands over to it.
@@ -50,6 +50,12 @@ enum Command {
         #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Makes the recordings in `recordings/` anew from their stories, where that makes a difference.
+    Recordings {
+        /// Replaces nothing, and says which would be.
+        #[arg(long)]
+        check: bool,
+    },
     /// Runs all tests, with nextest where it is installed, and the documentation's examples.
     Test {
         /// Handed to the test command: a filter, or options. The documentation's examples always run whole.
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Scenario { release, args } => scenario::run(release, &args),
         Command::Chaos { args } => scenario::chaos(&args),
+        Command::Recordings { check } => scenario::recordings(check),
         Command::Test { args } => suite::run(&args),
         Command::Ci { only } => ci::run(&only),
         Command::Docs => docs::print(),

@@ -30,6 +30,15 @@ pub(crate) fn chaos(args: &[OsString]) -> Result<ExitCode, Failure> {
     Ok(cargo::exit_code(status))
 }
 
+/// Builds the runner and makes the recordings that are kept anew, where that makes a difference. The exit code is the runner's.
+///
+/// # Errors
+/// Says that the runner could not be built or started.
+pub(crate) fn recordings(check: bool) -> Result<ExitCode, Failure> {
+    let status = Line::built(build(false)?, &["recordings"]).with(check.then_some("--check")).run()?;
+    Ok(cargo::exit_code(status))
+}
+
 /// Builds the runner and says where it lies.
 ///
 /// # Errors

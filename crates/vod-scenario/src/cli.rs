@@ -1,9 +1,11 @@
 //! The `vod-scenario` command line. Reports go to stdout, everything else to stderr.
 //!
 //! - `run`: tells stories; `chaos`: those drawn by chance; `list`: shows which there are.
+//! - `recordings`: makes those that are kept anew.
 
 mod chaos;
 mod list;
+mod recordings;
 mod run;
 
 use std::{
@@ -41,6 +43,8 @@ enum Command {
         #[arg(value_name = "DIR|FILE")]
         recording: PathBuf,
     },
+    /// Makes the recordings in ./recordings anew from their stories, where that makes a difference
+    Recordings(recordings::Args),
     /// Prints the JSON schema of scenario files, for editors
     Schema,
     /// Checks scenario files without running them
@@ -106,6 +110,7 @@ fn dispatch(command: Command) -> u8 {
                 exit::USAGE
             }
         },
+        Command::Recordings(args) => recordings::run(&args),
         Command::Schema => {
             say(format::SCHEMA.trim_end());
             exit::PASS

@@ -5,6 +5,7 @@
 //! - [`sim`]: real client and real mock in one thread on a paused clock; told twice, and equal.
 //! - [`process`]: the same with real binaries, real sockets and SIGKILL.
 //! - [`proxied`]: the same through a recorder, and again on the replay of what it recorded.
+//! - [`recordings`]: recordings that are kept beside their stories, and how they are made anew.
 //! - [`evidence`]: what either target leaves behind to be judged.
 //! - [`judge`]: outcome, wire, invariants; when a run has passed.
 //! - [`run`]: control run, story, verdict. [`report`]: what is shown of it.
@@ -26,6 +27,7 @@ pub mod library;
 mod near;
 pub mod process;
 pub mod proxied;
+pub mod recordings;
 pub mod report;
 pub mod run;
 pub mod sim;

@@ -70,7 +70,7 @@ fn every_token() -> String {
 /// # Errors
 /// If it could not be told: no file could be written, or no process started.
 pub fn run(scenario: &Scenario, seed: u64, binary: &Path, keep: Option<&Path>) -> Result<Evidence, NotRun> {
-    block_on(tell(scenario, seed, binary, keep, false))
+    block_on(tell(scenario, seed, binary, keep, Recorded::Not))
 }
 
 /// The same through a recorder, and again on the replay of what was recorded.
@@ -83,12 +83,34 @@ pub fn run_through_proxy(
     binary: &Path,
     keep: Option<&Path>,
 ) -> Result<Evidence, NotRun> {
+    block_on(tell(&as_recorded(scenario), seed, binary, keep, Recorded::WithTheRest))
+}
+
+/// The same, and the recording stays: in this directory, which is empty.
+///
+/// # Errors
+/// If it could not be told or recorded, or its recording not be replayed.
+pub fn record(scenario: &Scenario, seed: u64, binary: &Path, into: &Path) -> Result<Evidence, NotRun> {
+    block_on(tell(&as_recorded(scenario), seed, binary, None, Recorded::In(into)))
+}
+
+/// Is there a recorder, and where does it record?
+#[derive(Clone, Copy)]
+enum Recorded<'a> {
+    Not,
+    /// Among the other files of the run.
+    WithTheRest,
+    In(&'a Path),
+}
+
+/// A story as it can be told again on a replay.
+fn as_recorded(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
     if !proxied::kills(&scenario).faults.is_empty() {
         // Which parts are under way when a client dies is chance where several are, and no replay could be asked the same.
         scenario.client.parallel = 1;
     }
-    block_on(tell(&scenario, seed, binary, keep, true))
+    scenario
 }
 
 fn block_on(telling: impl Future<Output = Result<Evidence, NotRun>>) -> Result<Evidence, NotRun> {
@@ -109,17 +131,20 @@ async fn tell(
     seed: u64,
     binary: &Path,
     keep: Option<&Path>,
-    through_proxy: bool,
+    recorded: Recorded<'_>,
 ) -> Result<Evidence, NotRun> {
-    let places = Places::make(scenario, keep)?;
+    let mut places = Places::make(scenario, keep)?;
+    if let Recorded::In(dir) = recorded {
+        places.record_in(dir);
+    }
     let path = places.source();
     let facts = source::in_file(&scenario.source, &path)
         .map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
     let evidence = Evidence::begin(Target::Process, facts, secrets());
     let mock = MockProcess::start(binary, &places, scenario, seed, None).await?;
-    let recorder = match through_proxy {
-        true => Some(ProxyProcess::record(binary, &places, mock.endpoint()).await?),
-        false => None,
+    let recorder = match recorded {
+        Recorded::Not => None,
+        Recorded::WithTheRest | Recorded::In(_) => Some(ProxyProcess::record(binary, &places, mock.endpoint()).await?),
     };
     let mut story = Story {
         scenario,
@@ -136,9 +161,9 @@ async fn tell(
         story.step(number).await?;
     }
     let mut evidence = story.close().await?;
-    if through_proxy {
+    if !matches!(recorded, Recorded::Not) {
         let retold = retell(scenario, seed, binary, &places, &mut evidence).await?;
-        evidence.proxied = Some(Proxied::read(&places.recording(), &evidence.secrets, retold));
+        evidence.proxied = Some(Proxied::read(places.recording(), &evidence.secrets, retold));
     }
     Ok(evidence)
 }

@@ -17,7 +17,7 @@ use crate::{
     format::Scenario,
 };
 
-pub(crate) use agreement::differences;
+pub(crate) use agreement::{Between, differences};
 
 /// A story that was told through a recorder, and again on the replay of its recording.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Proxied {
     pub recorded: Vec<Exchange>,
     /// What is wrong with the recording itself: something is missing, or a secret stands in it.
     pub flaws: Vec<String>,
+    /// Was it recorded some other day, when the same story was told?
+    pub another_day: bool,
     /// What came of the story on the replay.
     pub retold: Retold,
 }
@@ -47,7 +49,7 @@ impl Proxied {
             Ok(read) => read,
             Err(error) => (vec![], vec![error.to_string()]),
         };
-        Self { recorded, flaws, retold }
+        Self { recorded, flaws, another_day: false, retold }
     }
 }
 

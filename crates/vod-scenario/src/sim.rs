@@ -118,6 +118,18 @@ fn run_through_proxy(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun>
     Ok(evidence)
 }
 
+/// Tells a story once, and holds it against a recording that was made of it some day: as if that had just been made.
+///
+/// # Errors
+/// If it could not be told, or the recording not be replayed.
+pub fn run_beside(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Evidence, NotRun> {
+    let mut evidence = run_once(scenario, seed)?;
+    let (story, from) = (scenario.clone(), recording.to_owned());
+    let retold = within(REAL_TIME_MOST, move || replayed::retell(&story, seed, &from))?;
+    evidence.proxied = Some(Proxied { another_day: true, ..Proxied::read(recording, &evidence.secrets, retold) });
+    Ok(evidence)
+}
+
 /// Does something on a thread of its own, and gives it up after so much real time.
 fn within<T: Send + 'static>(
     most: Duration,

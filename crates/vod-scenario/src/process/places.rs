@@ -24,6 +24,7 @@ use crate::{format::Scenario, run::NotRun, source::SourceFacts};
 pub(super) struct Places {
     dir: TempDir,
     file_name: &'static str,
+    recording: PathBuf,
 }
 
 impl Places {
@@ -38,7 +39,9 @@ impl Places {
             }
             None => builder.tempdir(),
         };
-        let places = Self { dir: dir.map_err(setup)?, file_name: scenario.file_name() };
+        let dir = dir.map_err(setup)?;
+        let recording = dir.path().join("recording");
+        let places = Self { dir, file_name: scenario.file_name(), recording };
         for dir in [places.root().join("source"), places.client()] {
             fs::create_dir(dir).map_err(setup)?;
         }
@@ -78,8 +81,13 @@ impl Places {
         self.root().join("limits.toml")
     }
 
-    pub(super) fn recording(&self) -> PathBuf {
-        self.root().join("recording")
+    pub(super) fn recording(&self) -> &Path {
+        &self.recording
+    }
+
+    /// What is recorded is to stay when the run is over.
+    pub(super) fn record_in(&mut self, dir: &Path) {
+        self.recording = dir.to_owned();
     }
 
     pub(super) fn kills(&self) -> PathBuf {

@@ -2,18 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use vod_mock::DEMO_VERIFY_KEY;
 use vod_proto::{
     Exchange, PartSpan, Sha1,
     exchange::{End, Mark},
+    sign::SecretKey,
+    ugc::VerifyContent,
 };
 use vod_proxy::look::diff;
+
+/// What may lie between two records of one story.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Between {
+    /// The mock was killed.
+    pub(crate) mock_died: bool,
+    /// They were not made at the same time: the proof of a finished upload, which says until when it holds, is another one.
+    pub(crate) time: bool,
+}
 
 /// What is told by one and not by the other. `A` is the journal, `B` the recording.
 ///
 /// A recorder does not know of faults, only what they look like from outside. It cannot tell a death from a closed connection.
-/// And it knows more of what came of nobody's doing: that a server was not reached, or died (`mock_died`), or a client, before
-/// the request was read.
-pub(crate) fn differences(journal: &[Exchange], recorded: &[Exchange], mock_died: bool) -> Vec<String> {
+/// And it knows more of what came of nobody's doing: that a server was not reached, or died, or a client, before the request was
+/// read.
+pub(crate) fn differences(journal: &[Exchange], recorded: &[Exchange], between: Between) -> Vec<String> {
     let mut journal = journal.to_vec();
     for exchange in &mut journal {
         exchange.faults.clear();
@@ -25,7 +37,7 @@ pub(crate) fn differences(journal: &[Exchange], recorded: &[Exchange], mock_died
     for (role, mut places) in by_role(&recorded) {
         let then = seen.get(&role).map_or(&[][..], Vec::as_slice);
         while places.len() > then.len()
-            && let Some(nth) = places.iter().position(|at| may_be_unseen(&recorded[*at], mock_died))
+            && let Some(nth) = places.iter().position(|at| may_be_unseen(&recorded[*at], between.mock_died))
         {
             unseen.push(recorded[places.remove(nth)].seq);
         }
@@ -34,7 +46,7 @@ pub(crate) fn differences(journal: &[Exchange], recorded: &[Exchange], mock_died
             if ended_alike(then, exchange) {
                 exchange.end = then.end;
             } else {
-                replies.extend(other_reply(then, exchange));
+                replies.extend(other_reply(then, exchange, between.time));
             }
         }
     }
@@ -79,17 +91,29 @@ fn ended_alike(then: &Exchange, recorded: &Exchange) -> bool {
 
 /// Is what came of the reply what was sent? Of one that broke off, as much as came. Of what is no text a journal keeps what
 /// can be read, and a recording the bytes.
-fn other_reply(then: &Exchange, recorded: &Exchange) -> Option<String> {
+fn other_reply(then: &Exchange, recorded: &Exchange, time: bool) -> Option<String> {
     let told = |exchange: &Exchange| {
         let reply = exchange.reply.as_ref()?;
+        let body = if time { at_any_time(&reply.body) } else { reply.body.clone() };
         let mark = reply.mark.as_ref().map(|Mark { len, sha1, .. }| (*len, *sha1));
-        Some((reply.status, reply.body.clone(), mark))
+        Some((reply.status, body, mark))
     };
     let (sent, came) = (told(then), told(recorded));
     let no_text =
         matches!((&sent, &came), (Some((a, text, None)), Some((b, _, Some(_)))) if a == b && text.contains('\u{FFFD}'));
     (sent != came && !no_text)
         .then(|| format!("{}: the mock sent {sent:?}, and the recorder saw {came:?}", then.name()))
+}
+
+/// A reply as it would be at any time: in the place of a proof that holds stands what it proves.
+fn at_any_time(body: &str) -> String {
+    let Ok(mut reply) = serde_json::from_str::<serde_json::Value>(body) else { return body.to_owned() };
+    let Some(proof) = reply.get_mut("verify_content") else { return body.to_owned() };
+    let proved = proof.as_str().and_then(|text| VerifyContent::verify(&SecretKey::new(DEMO_VERIFY_KEY), text).ok());
+    if let Some(VerifyContent { file_id, .. }) = proved {
+        *proof = format!("proof of {file_id}").into();
+    }
+    reply.to_string()
 }
 
 #[cfg(test)]
@@ -102,7 +126,7 @@ mod tests {
         let mut journal = Story::plain().evidence.exchanges;
         let mut recorded = journal.clone();
         change(&mut journal, &mut recorded);
-        differences(&journal, &recorded, mock_died)
+        differences(&journal, &recorded, Between { mock_died, ..Between::default() })
     }
 
     #[test]
@@ -139,5 +163,24 @@ mod tests {
             (recorded[2].end, recorded[2].reply) = (End::Reset, None);
         });
         assert!(said[0].contains("A: closed") && said[0].contains("B: reset"), "{said:?}");
+    }
+
+    #[test]
+    fn at_another_time_another_proof_of_the_same_file_is_no_difference_and_anything_else_is() {
+        let sign = |expires, file_id: &str, key: &str| {
+            VerifyContent { expires, file_id: file_id.to_owned() }.sign(&SecretKey::new(key))
+        };
+        let told = |proof: String, time| {
+            let mut journal = Story::plain().evidence.exchanges;
+            let mut recorded = journal.clone();
+            let body = |proof: &str| format!(r#"{{"code":0,"fileId":"7","verify_content":"{proof}"}}"#);
+            journal[2].reply.as_mut().unwrap().body = body(&sign(5, "7", DEMO_VERIFY_KEY));
+            recorded[2].reply.as_mut().unwrap().body = body(&proof);
+            !differences(&journal, &recorded, Between { time, ..Between::default() }).is_empty()
+        };
+        assert!(!told(sign(9, "7", DEMO_VERIFY_KEY), true));
+        assert!(told(sign(9, "7", DEMO_VERIFY_KEY), false), "at the same time it is the same");
+        assert!(told(sign(9, "8", DEMO_VERIFY_KEY), true));
+        assert!(told(sign(5, "7", "another key"), true));
     }
 }

@@ -3,14 +3,15 @@
 use crate::{
     evidence::Happening,
     judge::{Case, Finding},
-    proxied::differences,
+    proxied::{Between, differences},
 };
 
 /// The recording is whole, holds no secret, and says what the mock's journal says.
 pub(super) fn recorded_as_it_was(case: Case<'_>) -> Vec<Finding> {
     let Some(proxied) = &case.evidence.proxied else { return vec![] };
     let mock_died = case.evidence.events.iter().any(|event| matches!(event.what, Happening::MockKilled(_)));
-    let differing = differences(&case.evidence.exchanges, &proxied.recorded, mock_died);
+    let between = Between { mock_died, time: proxied.another_day };
+    let differing = differences(&case.evidence.exchanges, &proxied.recorded, between);
     proxied.flaws.iter().cloned().chain(differing).map(Finding::Broken).collect()
 }
 
@@ -33,7 +34,8 @@ mod tests {
         let mut story = Story::plain();
         let ends = story.evidence.steps.iter().map(|step| step.end.clone()).collect();
         let recorded = story.evidence.exchanges.clone();
-        story.evidence.proxied = Some(Proxied { recorded, flaws: vec![], retold: Retold { ends, said: vec![] } });
+        story.evidence.proxied =
+            Some(Proxied { recorded, flaws: vec![], another_day: false, retold: Retold { ends, said: vec![] } });
         story
     }
 
