@@ -17,7 +17,7 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) struct Line {
     program: OsString,
     args: Vec<OsString>,
-    env: Vec<(&'static str, &'static str)>,
+    env: Vec<(&'static str, String)>,
     path: Option<PathBuf>,
 }
 
@@ -45,14 +45,14 @@ impl Line {
     }
 
     /// A variable of the environment.
-    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.env.push((name, value));
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((name, value.into()));
         self
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.path.as_deref().map_or(self.program.as_os_str(), Path::as_os_str));
-        command.args(&self.args).envs(self.env.iter().copied()).current_dir(root());
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(root());
         command
     }
 
@@ -129,11 +129,16 @@ fn quoted(word: &str) -> String {
 /// # Errors
 /// Says that they could not be built.
 pub(crate) fn build<const N: usize>(release: bool, packages: [&str; N]) -> Result<[PathBuf; N], Failure> {
+    build_with(Line::cargo(&["build"]).with(release.then_some("--release")), packages)
+}
+
+/// The same by a line that says how: `cargo build` and its options, but for what is built.
+///
+/// # Errors
+/// Says that they could not be built.
+pub(crate) fn build_with<const N: usize>(line: Line, packages: [&str; N]) -> Result<[PathBuf; N], Failure> {
     let named = packages.iter().flat_map(|package| ["--package", package, "--bin", package]);
-    let line = Line::cargo(&["build"])
-        .with(named)
-        .with(release.then_some("--release"))
-        .with(["--message-format=json-render-diagnostics"]);
+    let line = line.with(named).with(["--message-format=json-render-diagnostics"]);
     let messages = line.stdout()?;
     let messages = String::from_utf8_lossy(&messages);
     let built = packages.map(|package| executable(&messages, package).ok_or(package));

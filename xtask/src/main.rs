@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask scenario | chaos | recordings | test | ci | docs | bench`.
+//! The project's own commands: `cargo xtask scenario | chaos | recordings | test | ci | docs | dist | bench`.
 //!
 //! - [`cargo`]: runs cargo and others from the root of the workspace, and says what it runs.
 //! - [`scenario`]: builds the scenario runner and hands over to it.
 //! - [`suite`]: the tests.
 //! - [`ci`]: what must hold before a change is done, step by step.
 //! - [`docs`]: the tables in `docs/` that are printed from `vod-proto`.
+//! - [`dist`]: static binaries, an archive and a container image's folder.
 //! - [`mod@bench`]: how fast what was built is, held against the bar.
 //! - [`invariants`]: the step that reads dependencies, sources and `ARCHITECTURE.md`.
 //!
@@ -14,6 +15,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod clock;
+mod dist;
 mod docs;
 mod invariants;
 mod proof;
@@ -70,6 +72,12 @@ enum Command {
     },
     /// Prints the tables of `docs/` anew, from the data of `vod-proto`.
     Docs,
+    /// Builds static binaries for Linux, and packs them as an archive and for a container image.
+    Dist {
+        /// For which target [default: this machine's].
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
+    },
     /// Measures what was built against the bar, and says whether it is met. Without a name: what can be measured.
     Bench {
         #[command(subcommand)]
@@ -85,6 +93,7 @@ fn main() -> ExitCode {
         Command::Test { args } => suite::run(&args),
         Command::Ci { only } => ci::run(&only),
         Command::Docs => docs::print(),
+        Command::Dist { target } => dist::run(target),
         Command::Bench { what } => bench::run(what),
     };
     outcome.unwrap_or_else(|failure| {
@@ -101,6 +110,26 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_workflows_and_the_readme_call_is_known() {
+        let files = tracked::files().unwrap();
+        let calling = |path: &str| path.starts_with(".github/workflows/") || path == "README.md";
+        let lines = files.iter().filter(|file| calling(&file.path)).flat_map(|file| file.text.lines());
+        let mut calls = 0;
+        for line in lines {
+            let run = line.trim_start().trim_start_matches("- ").trim_start_matches("run: ").trim_start_matches("$ ");
+            let Some(args) = run.strip_prefix("cargo xtask ") else { continue };
+            let args = args.split(" #").next().unwrap_or_default().replace("${{ ", "").replace(" }}", "");
+            let words = args.split_whitespace();
+            let parsed = Cli::try_parse_from(std::iter::once("cargo xtask").chain(words));
+            calls += 1;
+            if let Err(error) = parsed {
+                panic!("{line}: {error}");
+            }
+        }
+        assert!(calls > 10, "only {calls} calls were found");
     }
 
     #[test]

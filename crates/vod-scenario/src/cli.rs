@@ -32,7 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs scenarios: those named, or all in a folder
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Tells stories drawn by chance in simulation, and makes those that break something smaller
     Chaos(chaos::ChaosArgs),
     /// Lists the scenarios in a folder

@@ -48,6 +48,25 @@ fn a_tag_that_nobody_has_runs_nothing_and_says_so() {
 }
 
 #[test]
+fn families_and_tags_narrow_the_choice() {
+    let told = |args: &[&str]| {
+        let output = vod_scenario(&[&["run", "--target", "sim", "--tag", "smoke"], args].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines()
+            .filter(|line| line.contains(" · seed "))
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    let smoke: Vec<String> = told(&[]);
+    assert!(smoke.len() > 2, "{smoke:?}");
+    assert_eq!(told(&["--family", "legacy"]), ["legacy-plain-upload"]);
+    let others: Vec<String> = told(&["--skip-tag", "legacy", "--skip-tag", "dialect"]);
+    assert_eq!(others, ["plain-upload[family=server]", "plain-upload[family=ugc]"]);
+    check(&["run", "--family", "legasy"], 2, "", "expected server, ugc, legacy: did you mean legacy?");
+    check(&["run", "--tag", "smoke", "--skip-tag", "smoke"], 2, "", "no scenario fits what was asked for");
+}
+
+#[test]
 fn a_bad_file_is_refused_with_its_line() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/err/unknown-field.toml");
     check(&["check", file], 2, "", "unknown-field.toml:6:1: unknown field `paralel`");

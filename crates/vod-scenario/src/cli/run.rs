@@ -11,13 +11,14 @@ use std::{
 };
 
 use clap::ValueEnum;
+use vod_proto::Family;
 
 use super::{Library, complain, say};
 use crate::{
     bundle,
     evidence::Target,
     exit,
-    format::{ClientCommand, Dialect},
+    format::{ClientCommand, Dialect, Scenario},
     judge::Verdict,
     library::{self, Found},
     near::did_you_mean,
@@ -42,6 +43,12 @@ pub(super) struct RunArgs {
     /// Only scenarios with this tag; several tags widen the choice
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// No scenario with this tag, such as cover; may be given several times
+    #[arg(long, value_name = "TAG")]
+    skip_tag: Vec<String>,
+    /// Only scenarios of this family
+    #[arg(long, value_name = "FAMILY", value_parser = family)]
+    family: Option<Family>,
     /// Put this program in the client's place, on the target process: words as a shell splits them, with {file},
     /// {endpoint} and others filled in; credentials are in its environment, its exit code is the outcome
     #[arg(long, value_name = "COMMAND")]
@@ -78,7 +85,20 @@ fn dialect(word: &str) -> Result<Dialect, String> {
     known.into_iter().find(|dialect| dialect.name() == word).ok_or_else(|| "expected documented or observed".to_owned())
 }
 
+fn family(word: &str) -> Result<Family, String> {
+    let names: Vec<_> = Family::ALL.map(Family::name).into();
+    let known = Family::ALL.into_iter().find(|family| family.name() == word);
+    known.ok_or_else(|| format!("expected {}{}", names.join(", "), did_you_mean(word, names.iter().copied())))
+}
+
 impl RunArgs {
+    /// Is it among those that were asked for?
+    fn asks_for(&self, scenario: &Scenario) -> bool {
+        let has = |tags: &[String]| tags.iter().any(|tag| scenario.tags.contains(tag));
+        let family = self.family.is_none_or(|family| family == scenario.client.family);
+        family && (self.tag.is_empty() || has(&self.tag)) && !has(&self.skip_tag)
+    }
+
     /// The program in the client's place: the command line's, or else that of a bundle.
     fn in_place(&self, of_bundle: Option<(ClientCommand, Option<Dialect>)>) -> Result<Option<InPlace>, String> {
         let said = self.client.clone().map(|command| (command, self.dialect));
@@ -257,8 +277,7 @@ fn chosen(dir: &Path, args: &RunArgs) -> Result<Vec<Telling>, Vec<String>> {
         return Err(errors);
     }
     let tags: Vec<_> = tellings.iter().flat_map(|telling| telling.story.scenario.tags.clone()).collect();
-    tellings
-        .retain(|telling| args.tag.is_empty() || args.tag.iter().any(|tag| telling.story.scenario.tags.contains(tag)));
+    tellings.retain(|telling| args.asks_for(&telling.story.scenario));
     if tellings.is_empty() {
         let near = args.tag.iter().map(|tag| did_you_mean(tag, tags.iter().map(String::as_str)));
         return Err(vec![format!("no scenario fits what was asked for{}", near.collect::<String>())]);
