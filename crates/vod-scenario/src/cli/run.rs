@@ -75,9 +75,9 @@ pub(super) struct RunArgs {
     /// Keep only runs that did not pass
     #[arg(long, requires = "keep")]
     only_failed: bool,
-    /// What a person types to run scenarios, where that is something else
-    #[arg(long, hide = true, env = "VOD_SCENARIO_COMMAND")]
-    command: Option<String>,
+    /// What a person types to run scenarios
+    #[arg(long, hide = true, env = "VOD_SCENARIO_COMMAND", default_value = "vod-scenario run")]
+    command: String,
 }
 
 fn dialect(word: &str) -> Result<Dialect, String> {
@@ -173,7 +173,7 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
             keep: args.keep.clone(),
             client: telling.client.clone(),
             through_proxy: args.through_proxy,
-            command: args.command.clone().unwrap_or_else(|| format!("vod-scenario run{}", args.library.flag())),
+            command: format!("{}{}", args.command, args.library.flag()),
         };
         let run = run::run(&telling.story, telling.target, &settings);
         let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));
