@@ -245,7 +245,7 @@ impl Mind {
         let account = caller.as_ref().map(|active| Arc::clone(active.space.name()));
         let Claims { action, file_sha1, part, .. } = claims;
         let action = action.as_deref().map(vod_serve::action);
-        let mut subject = Subject { account, action, file_sha1, part, part_number: None, preflight: false };
+        let mut subject = Subject { account, action, file_sha1, part, part_number: None, preflight: false, host: None };
         if let Some(part) = part {
             let family = subject.action.as_deref().and_then(|name| name.parse::<Action>().ok()).map(Action::family);
             subject.part_number = match self.slot_of(&subject) {

@@ -20,6 +20,7 @@ pub fn subject(head: &Head, redactor: &Redactor) -> Subject {
         part,
         part_number: None,
         preflight: false,
+        host: None,
     }
 }
 

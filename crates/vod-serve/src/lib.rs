@@ -35,7 +35,7 @@ pub use fault::{Engine, Plan};
 pub use host::Host;
 pub use journal::Journal;
 pub use kill::{KillTarget, Killer};
-pub use message::{Answer, Effects, Head, Receipt, ReplyOut, Stakes, Subject, Tail, action};
+pub use message::{Answer, Effects, Head, Receipt, ReplyOut, Stakes, Subject, Tail, action, host_name};
 pub use rim::Cut;
 pub use server::Server;
 pub use transport::{Listener, Port, Transport};

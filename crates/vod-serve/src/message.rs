@@ -96,11 +96,21 @@ pub struct Subject {
     pub part_number: Option<u64>,
     /// It only asks whether the request proper may be sent: no fault strikes it.
     pub preflight: bool,
+    /// The name of the host that was asked, without its port: the server fills it in where a fault may select by it.
+    pub host: Option<Box<str>>,
 }
 
 /// What should be text, as text. Most of it is.
 pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
+/// The name in a `Host` header, without the port behind it.
+#[must_use]
+pub fn host_name(host: &str) -> &str {
+    // An address of IPv6 stands in brackets, and has colons of its own.
+    let port = host.rfind(':').filter(|colon| host.rfind(']').is_none_or(|bracket| bracket < *colon));
+    port.map_or(host, |colon| &host[..colon])
 }
 
 /// A value of `Action`, with nothing allocated for a known one.

@@ -17,7 +17,7 @@ use crate::{
     door::Door,
     fault::{Change, Phase, Scene, Strike},
     journal::Open,
-    message::Stakes,
+    message::{Stakes, Subject},
     traffic::Traffic,
 };
 
@@ -56,8 +56,8 @@ pub(crate) struct Rim {
 /// Whose exchanges are held back while a kill is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condemned {
-    /// Those of one account: its client is being killed.
-    Account(Option<Arc<str>>),
+    /// Those of one account to one host: its client is being killed. Who asks another host is another client.
+    Client { account: Option<Arc<str>>, host: Option<Box<str>> },
     /// All: this server is being killed.
     All,
 }
@@ -65,7 +65,11 @@ enum Condemned {
 impl Condemned {
     fn holds(&self, open: &Open) -> bool {
         match self {
-            Self::Account(account) => open.subject().account == *account,
+            Self::Client { account, host } => {
+                let Subject { account: of, host: to, .. } = open.subject();
+                // What came before any fault was planted is not known by its host.
+                of == account && host.as_ref().zip(to.as_ref()).is_none_or(|(host, to)| host == to)
+            }
             Self::All => true,
         }
     }
@@ -117,6 +121,11 @@ impl Rim {
         &self.journal
     }
 
+    /// Could any fault strike at all?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.engine.is_idle()
+    }
+
     /// Which fault waits for a byte of a body, or of a reply, of which `stakes` says how long it is?
     pub(crate) fn aim(self: &Arc<Self>, phase: Phase, open: &Arc<Open>, stakes: Stakes) -> Option<Aimed> {
         let strike = self.engine.aim(phase, open.subject(), open.attempt(), stakes)?;
@@ -156,7 +165,10 @@ impl Rim {
     pub(crate) async fn kill(&self, target: KillTarget, fault: &str, open: &Open) {
         let condemned = match target {
             KillTarget::Mock => Condemned::All,
-            KillTarget::Client => Condemned::Account(open.subject().account.clone()),
+            KillTarget::Client => {
+                let Subject { account, host, .. } = open.subject().clone();
+                Condemned::Client { account, host }
+            }
         };
         // First the word, then the list: an exchange that is not on the list yet will hear the word.
         self.condemned.send_modify(|all| {

@@ -31,7 +31,7 @@ use crate::{
     door::Shut,
     fault::{Instead, Phase},
     journal::{Open, Writer},
-    message::Behind,
+    message::{Behind, host_name},
     reply_body::ReplyBody,
     rim::{Rim, SETTLED_WITHIN, cut},
     traffic::Traffic,
@@ -260,7 +260,10 @@ async fn request_through<H: Host>(
     let start = rim.clock().now();
     let (parts, incoming) = request.into_parts();
     let head = Head::of(parts, *secure);
-    let (subject, caller) = host.subject(&head).await;
+    let (mut subject, caller) = host.subject(&head).await;
+    if !rim.is_idle() {
+        subject.host = Some(host_name(&head.host()).into());
+    }
     let open = writer.open(&head, subject, start, || host.is_known(&caller));
     rim.admit(&open).await?;
 

@@ -367,10 +367,12 @@ async fn requests_that_come_at_once_are_all_on_record_as_answered() {
     assert_eq!(ends, [End::Replied; 3]);
 }
 
-/// How an exchange ends whose client has its answer while the server learns that late, and somebody is killed meanwhile.
-async fn end_beside_a_kill(flushed_after: Duration) -> End {
-    let plan = "[[fault]]\nid = \"f\"\non = { action = \"FinishUpload\" }\nphase = \"after-commit\"\ndo = { kill = \"mock\" }\n";
-    let (server, journal) = server_with(toml::from_str(plan).expect("the plan is TOML"));
+/// How an exchange with the host h ends whose client has its answer while the server learns that late, and somebody is
+/// killed meanwhile for a request to a host.
+async fn end_beside_a_kill(flushed_after: Duration, victim: &str, host: &str) -> End {
+    let plan = "[[fault]]\nid = \"f\"\non = { action = \"FinishUpload\" }\nphase = \"after-commit\"\n";
+    let plan = format!("{plan}do = {{ kill = \"{victim}\" }}\n");
+    let (server, journal) = server_with(toml::from_str(&plan).expect("the plan is TOML"));
     let (mut client, pipe) = tokio::io::duplex(4096);
     tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(flushed_after))));
     client.write_all(REQUEST).await.expect("the pipe is open");
@@ -381,6 +383,7 @@ async fn end_beside_a_kill(flushed_after: Duration) -> End {
     let (mut killing, pipe) = tokio::io::duplex(4096);
     let killed = tokio::spawn(server.connection(Odd::new(pipe, Oddity::FlushedLate(Duration::ZERO))));
     let finish = String::from_utf8_lossy(REQUEST).replace("InitUpload", "FinishUpload");
+    let finish = finish.replace("Host: h", &format!("Host: {host}"));
     killing.write_all(finish.as_bytes()).await.expect("the pipe is open");
     killed.await.expect("the connection is cut");
     let exchanges = journal.exchanges();
@@ -390,8 +393,14 @@ async fn end_beside_a_kill(flushed_after: Duration) -> End {
 
 #[tokio::test(start_paused = true)]
 async fn a_kill_lets_out_what_is_handed_over_but_does_not_wait_for_ever() {
-    assert_eq!(end_beside_a_kill(Duration::from_millis(10)).await, End::Replied);
-    assert_eq!(end_beside_a_kill(Duration::from_secs(9)).await, End::Killed);
+    assert_eq!(end_beside_a_kill(Duration::from_millis(10), "mock", "h").await, End::Replied);
+    assert_eq!(end_beside_a_kill(Duration::from_secs(9), "mock", "h").await, End::Killed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_another_host_is_not_the_one_that_is_killed() {
+    assert_eq!(end_beside_a_kill(Duration::from_secs(9), "client", "h:80").await, End::Killed);
+    assert_eq!(end_beside_a_kill(Duration::from_secs(9), "client", "another").await, End::Replied);
 }
 
 /// Somebody asks aside at length, and takes this much of it every quarter of a second, while the server stops.

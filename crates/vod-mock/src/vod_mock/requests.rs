@@ -3,7 +3,7 @@
 use std::{fmt, mem::discriminant, sync::Arc};
 
 use vod_proto::{Action, Code, Exchange, Sha1, exchange::End};
-use vod_serve::fault::Selector;
+use vod_serve::{fault::Selector, host_name};
 
 use super::nearest::refusal;
 
@@ -155,6 +155,10 @@ impl Requests {
             on.attempt.map(Condition::Attempt),
             on.account.clone().map(Condition::Account),
             on.file_sha.map(Condition::File),
+            on.host.clone().map(|name| {
+                let words = format!("to the host {name}");
+                Condition::Other(words, Arc::new(move |exchange| host_name(&exchange.request.host) == name))
+            }),
         ];
         Self(conditions.into_iter().flatten().collect())
     }

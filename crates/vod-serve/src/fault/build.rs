@@ -52,6 +52,7 @@ const NOTHING: Selector = Selector {
     attempt: None,
     account: None,
     file_sha: None,
+    host: None,
     every: None,
     chance: None,
     after: None,
@@ -98,6 +99,12 @@ impl Aim {
     /// Requests for this file.
     pub fn file(mut self, sha1: Sha1) -> Self {
         self.on.file_sha = Some(sha1);
+        self
+    }
+
+    /// Requests to the host of this name, without its port.
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.on.host = Some(name.into());
         self
     }
 
@@ -203,6 +210,7 @@ impl Selector {
             self.attempt.map(|n| format!("attempt-{n}")),
             self.account.as_ref().map(|name| format!("account-{name}")),
             self.file_sha.map(|sha| format!("file-{}", &sha.to_string()[..8])),
+            self.host.as_ref().map(|name| format!("host-{name}")),
             self.every.map(|n| format!("every-{n}")),
             self.chance.map(|chance| format!("chance-{chance}")),
             self.after.map(|time| format!("after-{}", shown(time))),

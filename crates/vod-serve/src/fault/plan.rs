@@ -74,6 +74,9 @@ pub struct Selector {
     /// Requests for this file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_sha: Option<Sha1>,
+    /// Requests to the host of this name, without its port: clients that know a server by several names are told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Every n-th of the requests that fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,

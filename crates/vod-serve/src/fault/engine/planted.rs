@@ -72,6 +72,7 @@ impl Planted {
             && on.attempt.is_none_or(|n| n == attempt)
             && on.account.as_ref().is_none_or(|name| subject.account.as_deref() == Some(name))
             && on.file_sha.is_none_or(|sha| subject.file_sha1 == Some(sha))
+            && on.host.as_ref().is_none_or(|name| subject.host.as_deref() == Some(name))
             && on.after.is_none_or(|after| age >= after)
             && on.until.is_none_or(|until| age < until)
             && self.until.is_none_or(|until| now < until)

@@ -29,7 +29,19 @@ fn part(number: u64) -> Subject {
         part: Some(PartSpan { offset: (number - 1) * 10, len: 10 }),
         part_number: Some(number),
         preflight: false,
+        host: None,
     }
+}
+
+#[test]
+fn requests_are_told_apart_by_the_host_that_they_ask() {
+    let engine = engine("[[fault]]\nid = \"f\"\non = { host = \"b\" }\nphase = \"before-commit\"\ndo = \"reset\"\n", 1);
+    for (host, struck) in [(None, false), (Some("a"), false), (Some("b"), true)] {
+        let subject = Subject { host: host.map(Box::from), ..part(1) };
+        let strike = engine.aim(Phase::BeforeCommit, &subject, 1, Stakes::default());
+        assert_eq!(strike.is_some(), struck, "{host:?}");
+    }
+    assert_eq!(["b:80", "b", "[::1]:80", "[::1]"].map(crate::host_name), ["b", "b", "[::1]", "[::1]"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn what_is_unknown_is_refused_with_line_and_caret() {
           |
         3 | on = { action = "UploadPart", parts = 3 }
           |                               ^^^^^
-        unknown field `parts`, expected one of `action`, `part`, `offset`, `attempt`, `account`, `file-sha`, `every`, `chance`, `after`, `until`, `times`
+        unknown field `parts`, expected one of `action`, `part`, `offset`, `attempt`, `account`, `file-sha`, `host`, `every`, `chance`, `after`, `until`, `times`
     "#]]
     .assert_eq(&error);
 }
