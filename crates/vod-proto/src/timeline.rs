@@ -46,6 +46,8 @@ pub struct Timeline<'a> {
     span: i64,
     /// How wide the longest request is.
     width: usize,
+    /// Who sent an exchange, by number, where several are to be told apart.
+    senders: BTreeMap<u64, &'static str>,
 }
 
 /// How the parts of an upload are numbered.
@@ -77,10 +79,34 @@ impl<'a> Timeline<'a> {
         }
         let several = uploads.keys().flatten().count() > 1;
         let (notes, span) = (Vec::new(), last - zero);
-        let mut timeline = Self { exchanges, notes, zero, uploads, several, bars: 0, span, width: WIDTH_LEAST };
+        let mut timeline = Self {
+            exchanges,
+            notes,
+            zero,
+            uploads,
+            several,
+            bars: 0,
+            span,
+            width: WIDTH_LEAST,
+            senders: BTreeMap::new(),
+        };
         let widths = timeline.exchanges.iter().map(|exchange| timeline.what(exchange).chars().count());
         timeline.width = widths.fold(WIDTH_LEAST, usize::max);
         timeline
+    }
+
+    /// Names the sender of each exchange before it, where this says who that was.
+    #[must_use]
+    pub fn told_apart(self, sender: impl Fn(&Exchange) -> Option<&'static str>) -> Self {
+        let senders = self.exchanges.iter().filter_map(|exchange| Some((exchange.seq, sender(exchange)?))).collect();
+        let mut timeline = Self { senders, ..self };
+        let widths = timeline.exchanges.iter().map(|exchange| timeline.what(exchange).chars().count());
+        timeline.width = widths.fold(WIDTH_LEAST, usize::max);
+        timeline
+    }
+
+    fn sender(&self, exchange: &Exchange) -> Option<&'static str> {
+        self.senders.get(&exchange.seq).copied()
     }
 
     /// Tells of something else that happened after the exchange of this number, 0 before the first. What happened after the
@@ -126,8 +152,12 @@ impl<'a> Timeline<'a> {
             let Some((exchange, after)) = rest.split_first() else { return Ok(()) };
             // A note splits a run.
             let until = notes.peek().map_or(u64::MAX, |(after_seq, _)| *after_seq);
-            let of_run =
-                |other: &&&Exchange| uneventful(other) && other.seq <= until && other.file_sha1 == exchange.file_sha1;
+            let of_run = |other: &&&Exchange| {
+                uneventful(other)
+                    && other.seq <= until
+                    && other.file_sha1 == exchange.file_sha1
+                    && self.sender(other) == self.sender(exchange)
+            };
             let run = rest.iter().take_while(of_run).count();
             if run >= FOLDED_FROM {
                 self.write_folded(out, &rest[..run])?;
@@ -192,8 +222,12 @@ impl<'a> Timeline<'a> {
         self.of_upload(exchange, what)
     }
 
-    /// Says which upload it is of, where there are several.
+    /// Says which upload it is of, where there are several, and whose it is.
     fn of_upload(&self, exchange: &Exchange, what: String) -> String {
+        let what = match self.sender(exchange) {
+            Some(sender) => format!("{sender}  {what}"),
+            None => what,
+        };
         match exchange.file_sha1 {
             Some(sha1) if self.several => format!("{} {what}", &sha1.to_string()[..UPLOAD_DIGITS]),
             _ => what,
