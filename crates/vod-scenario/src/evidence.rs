@@ -1,13 +1,17 @@
 //! What a run leaves behind to be judged: the same from both targets.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use vod_mock::UploadView;
 use vod_proto::{Code, Exchange};
-use vod_serve::fault::Fate;
+use vod_serve::{fault::Fate, host_name};
 
-use crate::{proxied::Proxied, source::SourceFacts};
+use crate::{
+    format::{Restart, Who},
+    proxied::Proxied,
+    source::SourceFacts,
+};
 
 /// Where a scenario runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +34,16 @@ impl Target {
             Self::Process => "process",
         }
     }
+
+    /// The hosts at which the clients `a` and `b` reach the mock: by them it is known whose a request is.
+    #[must_use]
+    pub const fn hosts(self) -> [&'static str; 2] {
+        match self {
+            Self::Sim => ["mock.sim", "b.mock.sim"],
+            // Two names of one address, on every machine.
+            Self::Process => ["127.0.0.1", "localhost"],
+        }
+    }
 }
 
 impl std::fmt::Display for Target {
@@ -47,7 +61,7 @@ pub struct Evidence {
     pub source: SourceFacts,
     /// Every exchange that the mock saw, over all its lives, by sequence number.
     pub exchanges: Vec<Exchange>,
-    /// What became of each step.
+    /// What became of each upload, in the order in which they ended; of two that ended in one step `a` stands first.
     pub steps: Vec<StepEvidence>,
     /// What became of each planned fault.
     pub faults: Vec<Fate>,
@@ -115,16 +129,26 @@ pub struct Log {
     pub text: String,
 }
 
-/// What became of a step.
+/// What became of an upload in the step in which it ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepEvidence {
+    /// The step in which it ended, counted from 1.
+    pub step: usize,
+    /// The step in which it began: an earlier one, where it was held in between.
+    pub began: usize,
+    /// Whose it is.
+    pub who: Who,
+    /// What was to be uploaded: how many bytes, and the SHA-1 that the client goes by.
+    pub source: SourceFacts,
     /// How it ended.
     pub end: StepEnd,
-    /// The sequence number of the last exchange that had begun when it was over.
+    /// The sequence number of the last exchange that had begun before it.
+    pub after_seq: u64,
+    /// The sequence number of the last exchange that had begun when the step was over.
     pub last_seq: u64,
-    /// How long it took.
+    /// How long it took, from the beginning of the step.
     pub elapsed: Duration,
-    /// What the mock held after it.
+    /// What the mock held after the step.
     pub uploads: Vec<UploadView>,
 }
 
@@ -305,6 +329,27 @@ pub enum Happening {
     MockBack,
     /// The faults were lifted.
     FaultsLifted,
+    /// A request of the client is held under this name, and the step is over.
+    Held {
+        /// The step, counted from 1.
+        step: usize,
+        /// The name.
+        hold: String,
+    },
+    /// What was held under this name was let go.
+    Released {
+        /// By this step, counted from 1.
+        step: usize,
+        /// The name.
+        hold: String,
+    },
+    /// The mock was ended, to be started again.
+    Restarted {
+        /// By this step, counted from 1.
+        step: usize,
+        /// How.
+        how: Restart,
+    },
 }
 
 impl Evidence {
@@ -315,10 +360,72 @@ impl Evidence {
         self.secrets.iter().fold(text.to_owned(), mask)
     }
 
-    /// The upload of the source after a step, if the mock knew it then.
+    /// The upload that an upload is known as by the mock, when it was over; none if the mock did not know it.
     #[must_use]
     pub fn upload_after<'a>(&self, step: &'a StepEvidence) -> Option<&'a UploadView> {
-        step.uploads.iter().find(|upload| upload.file_sha1 == self.source.sha1)
+        step.uploads.iter().find(|upload| upload.file_sha1 == step.source.sha1)
+    }
+
+    /// Were there two clients?
+    #[must_use]
+    pub fn has_two(&self) -> bool {
+        self.steps.iter().any(|step| step.who == Who::B)
+    }
+
+    /// What an upload is called: by its step, and by its client where there were two.
+    #[must_use]
+    pub fn name_of(&self, step: &StepEvidence) -> String {
+        if self.has_two() { format!("step {}, client {}", step.step, step.who) } else { format!("step {}", step.step) }
+    }
+
+    /// Whose a request is, as far as its host tells.
+    #[must_use]
+    pub fn who(&self, exchange: &Exchange) -> Option<Who> {
+        let host = host_name(&exchange.request.host);
+        Who::BOTH.into_iter().zip(self.target.hosts()).find(|(_, known)| *known == host).map(|(who, _)| who)
+    }
+
+    /// Were two uploads ever under way at the same time?
+    #[must_use]
+    pub fn concurrent(&self, one: &StepEvidence, other: &StepEvidence) -> bool {
+        one.who != other.who && one.after_seq < other.last_seq && other.after_seq < one.last_seq
+    }
+
+    /// Between which numbers the requests of an upload are: from the first to the last, both included.
+    #[must_use]
+    pub fn window(&self, step: &StepEvidence) -> (u64, u64) {
+        let before = self.steps.iter().map(|other| other.last_seq).filter(|last| *last <= step.after_seq).max();
+        (before.unwrap_or(0) + 1, step.last_seq)
+    }
+
+    /// Is every exchange there that was seen while an upload was under way?
+    #[must_use]
+    pub fn is_whole_in(&self, step: &StepEvidence) -> bool {
+        let (from, to) = self.window(step);
+        self.is_whole(from, to)
+    }
+
+    /// The exchanges of an upload, in order.
+    #[must_use]
+    pub fn exchanges_of(&self, step: &StepEvidence) -> Cow<'_, [Exchange]> {
+        let (from, to) = self.window(step);
+        let first = self.exchanges.partition_point(|exchange| exchange.seq < from);
+        let last = self.exchanges.partition_point(|exchange| exchange.seq <= to);
+        let all = self.exchanges.get(first..last).unwrap_or_default();
+        if !self.steps.iter().any(|other| self.concurrent(step, other)) {
+            return Cow::Borrowed(all);
+        }
+        Cow::Owned(all.iter().filter(|exchange| self.who(exchange) == Some(step.who)).cloned().collect())
+    }
+
+    /// Of which upload an exchange is, counted from 0.
+    #[must_use]
+    pub fn upload_of(&self, exchange: &Exchange) -> Option<usize> {
+        self.steps.iter().position(|step| {
+            let (from, to) = self.window(step);
+            let shared = self.steps.iter().any(|other| self.concurrent(step, other));
+            (from..=to).contains(&exchange.seq) && (!shared || self.who(exchange) == Some(step.who))
+        })
     }
 
     /// How many exchanges are missing: those that the journal dropped, or whose numbers are left out.
@@ -337,13 +444,8 @@ impl Evidence {
         before(behind).saturating_sub(before(from)) == behind.saturating_sub(from)
     }
 
-    /// The exchanges of each step, in order.
-    pub fn by_step(&self) -> impl Iterator<Item = (&StepEvidence, &[Exchange])> {
-        let mut rest = &self.exchanges[..];
-        self.steps.iter().map(move |step| {
-            let (of_step, after) = rest.split_at(rest.partition_point(|exchange| exchange.seq <= step.last_seq));
-            rest = after;
-            (step, of_step)
-        })
+    /// Every upload with its exchanges.
+    pub fn by_step(&self) -> impl Iterator<Item = (&StepEvidence, Cow<'_, [Exchange]>)> {
+        self.steps.iter().map(|step| (step, self.exchanges_of(step)))
     }
 }

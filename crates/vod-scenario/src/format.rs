@@ -22,6 +22,8 @@ mod error;
 mod expect;
 mod matrix;
 mod roles;
+mod settings;
+mod step;
 mod write;
 
 use std::{path::Path, time::Duration};
@@ -38,13 +40,14 @@ use vod_serve::{
 };
 
 use self::check::Problem;
-use crate::near;
+use crate::{evidence::Target, near};
 
 pub(crate) use command::Place as CommandPlace;
 pub use command::{ClientCommand, CommandError};
 pub use count::Count;
 pub use error::{FileError, Place};
 pub use expect::{Expect, Failure, StepExpect};
+pub use step::{Does, Faults, Restart, Step, Teller, Together, Upload, Who};
 pub use vod_proto::Size;
 
 /// The format this version reads.
@@ -107,16 +110,23 @@ pub struct Scenario {
     /// Which invariants this story breaks on purpose.
     #[serde(default, rename = "except")]
     pub(crate) exceptions: Vec<Spanned<Exception>>,
+    /// Where it is not told.
+    #[serde(default, rename = "skip")]
+    pub(crate) skips: Vec<Spanned<Skip>>,
 }
 
 /// What is uploaded: bytes made from a seed, so that nothing is kept on disk.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Source {
     /// How many bytes, such as `"64MiB"`.
     pub size: Size,
     /// Other seeds make other bytes.
     pub seed: u64,
+    /// Its client says that it is the file's `[source]`, by that one's SHA-1, as one does that was handed a digest of
+    /// something else. Default false. Only where an upload has a source of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claims_source: bool,
 }
 
 /// How the client is set.
@@ -201,38 +211,6 @@ impl Default for Mock {
     }
 }
 
-/// One thing that is done, and how it must end.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Step {
-    /// The client uploads the source, as a process of its own.
-    pub upload: Upload,
-    /// Do the faults of the file still strike? Once they are off, they are so to the end. Default `on`.
-    #[serde(default)]
-    pub faults: Faults,
-    /// How long this step may take, in place of what the file says for all.
-    #[serde(default, deserialize_with = "some_duration", serialize_with = "write::some_duration")]
-    pub within: Option<Duration>,
-    /// How that ends.
-    pub expect: StepExpect,
-}
-
-/// Do the faults of the file strike in a step?
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Faults {
-    /// As they say themselves.
-    #[default]
-    On,
-    /// They are lifted before the step, and whom they hold is let go: what was broken must heal now.
-    Off,
-}
-
-/// An upload of the source. There is nothing to set yet.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upload {}
-
 /// An invariant that this story breaks on purpose.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -241,6 +219,37 @@ pub struct Exception {
     pub invariant: String,
     /// Why it cannot hold here.
     pub because: String,
+}
+
+/// Where this story is not told, and why not.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Skip {
+    /// Where.
+    pub on: Stage,
+    /// Why it cannot be told there.
+    pub because: String,
+}
+
+/// Where stories are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The target `sim`.
+    Sim,
+    /// The target `process`.
+    Process,
+    /// Either of them, with a recorder between client and mock.
+    ThroughProxy,
+}
+
+impl From<Target> for Stage {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Sim => Self::Sim,
+            Target::Process => Self::Process,
+        }
+    }
 }
 
 /// One scenario of a file: all of it, or one cell of its `[matrix]`.
@@ -264,7 +273,9 @@ pub fn load(path: &Path) -> Result<Vec<Cell>, FileError> {
     let mut cells = read(&name, &text)?;
     let here = path.parent().unwrap_or(path);
     for Cell { scenario, .. } in &mut cells {
-        scenario.client.command = scenario.client.command.take().map(|command| command.written_in(here));
+        scenario.set_clients(|client| {
+            client.command = client.command.take().map(|command| command.written_in(here));
+        });
     }
     Ok(cells)
 }
@@ -293,6 +304,7 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Cell>, FileError> {
     let cells = matrix::cells(text, table).map_err(wrong)?;
     let read = cells.into_iter().map(|matrix::Cell { name, mut table, text: own }| {
         let scenario = roles::resolve(table.get_mut())
+            .map(|()| settings::complete(table.get_mut()))
             .and_then(|()| Scenario::deserialize(Deserializer::from(table)).map_err(syntax))
             .and_then(|scenario| check::check(&scenario).map(|()| scenario));
         let scenario = scenario.map_err(|problem| match &name {
@@ -325,7 +337,7 @@ impl Scenario {
             tags: Vec::new(),
             within: WITHIN,
             faults_drawn: false,
-            source: Source { size: Size::new(1), seed: 0 },
+            source: Source { size: Size::new(1), seed: 0, claims_source: false },
             client: Client::default(),
             mock: Mock::default(),
             limits: Limits::default(),
@@ -333,6 +345,7 @@ impl Scenario {
             steps: Vec::new(),
             expect: Expect::default(),
             exceptions: Vec::new(),
+            skips: Vec::new(),
         }
     }
 
@@ -397,6 +410,31 @@ impl Scenario {
         self.exceptions.iter().map(Spanned::as_ref)
     }
 
+    /// Why it is not told there: as its file says, or because it cannot be. None where it can.
+    #[must_use]
+    pub fn not_told(&self, target: Target, through_proxy: bool) -> Option<String> {
+        let stages = [Some(target.into()), through_proxy.then_some(Stage::ThroughProxy)];
+        let mut said = self.skips.iter().map(Spanned::as_ref);
+        if let Some(skip) = said.find(|skip| stages.contains(&Some(skip.on))) {
+            return Some(skip.because.clone());
+        }
+        let own = self.tellers().into_iter().map(|teller| self.of(teller.step, teller.who).into_owned());
+        let mut foreign = own.filter_map(|own| Some((own.client.command?, own.source.claims_source))).peekable();
+        if let Some((command, _)) = foreign.peek().filter(|_| target == Target::Sim) {
+            let command = command.to_string();
+            return Some(format!("the client is {command:?}, and sim starts no programs"));
+        }
+        if foreign.any(|(_, claims)| claims) {
+            return Some(
+                "one of its clients goes by a digest of another file, and ours alone can be told to".to_owned(),
+            );
+        }
+        (through_proxy && self.has_two_at_once()).then(|| {
+            "what two clients do at the same time has no order, and a recording could not be told again as it was"
+                .to_owned()
+        })
+    }
+
     /// The first sentence of what would be broken.
     #[must_use]
     pub fn first_sentence(&self) -> String {
@@ -457,10 +495,11 @@ impl Scenario {
         parts.unwrap_or(0)
     }
 
-    /// The same story without its faults and without what the file expects: every step must then finish.
+    /// The same story without its faults and without what the file expects: every upload must then finish.
     ///
-    /// Where instant upload is off, a second upload of the same file is by design a second commit,
-    /// so that the story ends with its first step.
+    /// Nobody is held then, so that nobody is let go; and whoever claims to be another file is not heard, for no server
+    /// should believe it. Where instant upload is off, a second upload of the same file is by design a second commit, so
+    /// that the story ends with its first step.
     #[must_use]
     pub fn control(&self) -> Self {
         let mut control = self.clone();
@@ -470,7 +509,8 @@ impl Scenario {
         if !control.mock.instant_upload {
             control.steps.truncate(1);
         }
-        control
+        let steps = control.steps().filter_map(|step| step.in_control()).collect();
+        control.with_steps(steps)
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) mod crafted;
 mod exited;
 pub mod invariants;
 mod outcome;
+#[cfg(test)]
+mod two;
 mod wire;
 
 pub use vod_proto::Verdict;
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn whatever_is_missing_of_a_good_story_it_is_neither_passed_nor_failed() {
-        let stories = Family::ALL.map(Story::of).into_iter().chain([Story::cover(), mended()]);
+        let stories = Family::ALL.map(Story::of).into_iter().chain([Story::cover(), mended(), Story::together()]);
         for (at, mut story) in stories.enumerate() {
             let whole = std::mem::take(&mut story.evidence.exchanges);
             // Every choice of exchanges that are there.

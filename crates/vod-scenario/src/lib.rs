@@ -16,6 +16,7 @@
 
 pub mod bundle;
 pub mod chaos;
+mod claim;
 pub mod cli;
 mod clock;
 pub mod evidence;

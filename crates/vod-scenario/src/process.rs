@@ -19,7 +19,9 @@ mod proxy;
 mod server;
 
 use std::{
+    future::poll_fn,
     path::{Path, PathBuf},
+    task::Poll,
     time::Duration,
 };
 
@@ -31,12 +33,13 @@ use self::{
     client::ClientProcess, foreign::Setting, mock::MockProcess, places::Places, proxy::ProxyProcess, server::Ask,
 };
 use crate::{
+    claim::Claim,
     clock::Stopwatch,
     evidence::{Event, Evidence, Happening, Log, Secret, StepEnd, StepEvidence, Target},
-    format::{Faults, Scenario},
+    format::{Does, Faults, Restart, Scenario, StepExpect, Who},
     proxied::{self, Proxied, Retold},
     run::NotRun,
-    source,
+    source::{self, SourceFacts},
 };
 
 /// What the programs write to their logs: enough that a secret in any of it would be seen.
@@ -45,6 +48,9 @@ const LOG_FILTER: &str = "info,vod_client=debug,vod_mock=debug,vod_proxy=debug,v
 /// How long a program may take to start, to stop when asked, or to answer a question.
 /// Default 20 s: a hundred times what they need, for machines that are busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How soon the mock is asked again whether somebody is held. Default 20 ms: a person does not notice, nor does the mock.
+const LOOKED_AGAIN: Duration = Duration::from_millis(20);
 
 /// The secrets of a run: the documentation's public example pair, which no run may show all the same.
 pub(crate) fn secrets() -> Vec<Secret> {
@@ -141,13 +147,14 @@ async fn tell(
     let facts = source::in_file(&scenario.source, &path)
         .map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
     let evidence = Evidence::begin(Target::Process, facts, secrets());
-    let mock = MockProcess::start(binary, &places, scenario, seed, None).await?;
+    let mock = MockProcess::start(binary, &places, scenario, seed, None, true).await?;
     let recorder = match recorded {
         Recorded::Not => None,
         Recorded::WithTheRest | Recorded::In(_) => Some(ProxyProcess::record(binary, &places, mock.endpoint()).await?),
     };
     let mut story = Story {
         scenario,
+        running: Vec::new(),
         seed,
         binary,
         places: &places,
@@ -178,11 +185,15 @@ async fn retell(
 ) -> Result<Retold, NotRun> {
     let ProxyProcess { mut server, endpoint } = ProxyProcess::replay(binary, places, scenario, seed).await?;
     let mut retold = Retold::default();
-    for number in 1..=scenario.steps().len() {
+    for (step, number) in scenario.steps().zip(1..) {
+        if matches!(step.does(), Does::Restart(_)) {
+            continue;
+        }
         let seed = seed.wrapping_add(number as u64);
-        let file_sha1 = evidence.source.sha1;
-        let mut client =
-            ClientProcess::start(binary, &Setting { places, scenario, endpoint: &endpoint, seed, file_sha1 })?;
+        let (file_sha1, file) = (evidence.source.sha1, places.source());
+        let (endpoint, file) = (&*endpoint, &*file);
+        let setting = Setting { places, scenario, endpoint, file, seed, file_sha1, digests: None };
+        let mut client = ClientProcess::start(binary, &setting)?;
         let end = tokio::select! {
             biased;
             end = client.ended() => end,
@@ -201,7 +212,7 @@ async fn retell(
                 StepEnd::TimedOut
             }
         };
-        let (logs, _) = client.into_logs(number).await;
+        let (logs, _) = client.into_logs("the client", number).await;
         evidence
             .logs
             .extend(logs.into_iter().map(|log| Log { origin: format!("{} of the replay", log.origin), ..log }));
@@ -216,8 +227,49 @@ async fn retell(
     Ok(retold)
 }
 
+/// Somebody who uploads, and how that ended.
+struct Running {
+    began: usize,
+    who: Who,
+    source: SourceFacts,
+    after_seq: u64,
+    client: ClientProcess,
+    end: Option<(StepEnd, Duration)>,
+    /// Where a digest is kept that it believes.
+    _claim: Option<Claim>,
+}
+
+/// Waits for the first of those that are under way to end.
+async fn first_ended(running: &mut [Running]) -> (usize, StepEnd) {
+    let under_way = running.iter_mut().enumerate().filter(|(_, running)| running.end.is_none());
+    let mut ends: Vec<_> =
+        under_way.map(|(at, running)| Box::pin(async move { (at, running.client.ended().await) })).collect();
+    poll_fn(|cx| {
+        let ended = ends.iter_mut().find_map(|end| match end.as_mut().poll(cx) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => None,
+        });
+        ended.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// Waits until one of these faults holds somebody.
+async fn until_held(admin: &str, faults: &[String]) {
+    loop {
+        // A mock that does not answer is missed by whoever asks it next.
+        let fates = admin::faults(admin).await.unwrap_or_default();
+        if fates.iter().any(|fate| fate.held > 0 && faults.contains(&fate.id)) {
+            return;
+        }
+        tokio::time::sleep(LOOKED_AGAIN).await;
+    }
+}
+
 struct Story<'a> {
     scenario: &'a Scenario,
+    /// Who is under way: those of this step, and one that an earlier step left held.
+    running: Vec<Running>,
     seed: u64,
     binary: &'a Path,
     places: &'a Places,
@@ -233,72 +285,177 @@ struct Story<'a> {
 
 impl Story<'_> {
     async fn step(&mut self, number: usize) -> Result<(), NotRun> {
-        if self.scenario.steps().nth(number - 1).is_some_and(|step| step.faults == Faults::Off) && !self.healing {
+        let scenario = self.scenario;
+        let Some(step) = scenario.steps().nth(number - 1) else { return Ok(()) };
+        if step.faults == Faults::Off && !self.healing {
             self.heal().await;
         }
         let after_seq = self.last_seq().await;
-        self.evidence.events.push(Event { after_seq, what: Happening::StepBegan(number) });
-        let recorder = self.recorder.as_ref().map(|recorder| recorder.endpoint.clone());
-        let Some(endpoint) = recorder.or_else(|| Some(self.mock.as_ref()?.endpoint().to_owned())) else {
-            return Ok(());
-        };
         let stopwatch = Stopwatch::start();
+        match step.does() {
+            Does::Upload(..) | Does::Together(_) => {
+                self.evidence.events.push(Event { after_seq, what: Happening::StepBegan(number) });
+                for teller in scenario.tellers().into_iter().filter(|teller| teller.step == number) {
+                    let running = self.begin(number, teller.who, after_seq)?;
+                    self.running.push(running);
+                }
+            }
+            Does::Release(hold, _) => {
+                self.ask(async |endpoint: &str| admin::release(endpoint, hold).await).await;
+                self.evidence
+                    .events
+                    .push(Event { after_seq, what: Happening::Released { step: number, hold: hold.to_owned() } });
+            }
+            Does::Restart(restart) => return self.restart(number, restart, after_seq).await,
+        }
+        // Whoever was left held is waited for when he is released.
+        let waits = |running: &Running| running.began == number || matches!(step.does(), Does::Release(..));
+        let holds = match step.does() {
+            Does::Upload(_, StepExpect::Held(hold)) => scenario.holding(hold),
+            _ => vec![],
+        };
+        let held = self.watch(number, &waits, &holds, stopwatch, scenario.limit(number - 1)).await?;
+        if let (true, Does::Upload(_, StepExpect::Held(hold))) = (held, step.does()) {
+            self.happened(Happening::Held { step: number, hold: hold.clone() }).await;
+            return Ok(());
+        }
+        let (over, others): (Vec<_>, _) = std::mem::take(&mut self.running).into_iter().partition(waits);
+        self.running = others;
+        let mut ended = Vec::new();
+        for Running { began, who, source, after_seq, client, end, .. } in over {
+            let (end, elapsed) =
+                end.unwrap_or_else(|| (StepEnd::Silent { how: "there was no mock".to_owned() }, stopwatch.elapsed()));
+            self.bury(number, who, client).await;
+            ended.push((began, who, source, after_seq, end, elapsed));
+        }
+        let last_seq = self.last_seq().await;
+        let uploads = self.ask(admin::uploads).await.unwrap_or_default();
+        for (began, who, source, after_seq, end, elapsed) in ended {
+            let (step, uploads) = (number, uploads.clone());
+            self.evidence.steps.push(StepEvidence {
+                step,
+                began,
+                who,
+                source,
+                end,
+                after_seq,
+                last_seq,
+                elapsed,
+                uploads,
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets a client begin.
+    fn begin(&self, step: usize, who: Who, after_seq: u64) -> Result<Running, NotRun> {
+        let own = self.scenario.of(step, who);
+        let recorder = self.recorder.as_ref().map(|recorder| recorder.endpoint.clone());
+        let endpoint = match (recorder, &self.mock) {
+            (Some(endpoint), _) => endpoint,
+            (None, Some(mock)) => mock.endpoint_of(who),
+            (None, None) => return Err(NotRun::Mock { said: "it is dead".to_owned() }),
+        };
+        let (file, mut source) = self.places.source_of(&own, self.scenario, step, who, self.evidence.source)?;
+        let mut claim = None;
+        if own.source.claims_source {
+            source.sha1 = self.evidence.source.sha1;
+            claim = Some(places::claim(&file, source)?);
+        }
+        // Each has dice of its own.
+        let number = if who == Who::A { step } else { step + self.scenario.steps().len() };
         let seed = self.seed.wrapping_add(number as u64);
-        let file_sha1 = self.evidence.source.sha1;
-        let setting = Setting { places: self.places, scenario: self.scenario, endpoint: &endpoint, seed, file_sha1 };
-        let mut client = ClientProcess::start(self.binary, &setting)?;
-        let end = self.watch(&mut client, stopwatch, self.scenario.limit(number - 1)).await?;
-        let elapsed = stopwatch.elapsed();
+        let digests = claim.as_ref().map(Claim::dir);
+        let (places, endpoint, file, file_sha1) = (self.places, &*endpoint, &*file, source.sha1);
+        let setting = Setting { places, scenario: &own, endpoint, file, seed, file_sha1, digests };
+        let client = ClientProcess::start(self.binary, &setting)?;
+        Ok(Running { began: step, who, source, after_seq, client, end: None, _claim: claim })
+    }
+
+    /// Gathers what a client leaves that has ended.
+    async fn bury(&mut self, step: usize, who: Who, mut client: ClientProcess) {
+        let whose = if self.scenario.has_two_at_once() { format!("the client {who}") } else { "the client".to_owned() };
         let left = client.left_behind().await.into_iter();
         self.evidence
             .left_behind
-            .extend(left.map(|name| format!("the client left a process behind in step {number}: {name}")));
+            .extend(left.map(|name| format!("{whose} left a process behind in step {step}: {name}")));
         if let Some(peak) = client.peak_memory() {
             let known = self.evidence.peak_memory.entry("client".to_owned()).or_default();
             *known = (*known).max(peak);
         }
-        let (logs, lost) = client.into_logs(number).await;
+        let (logs, lost) = client.into_logs(&whose, step).await;
         self.evidence.logs.extend(logs);
         self.evidence.missing.extend(lost);
-        let last_seq = self.last_seq().await;
-        let uploads = self.ask(admin::uploads).await.unwrap_or_default();
-        self.evidence.steps.push(StepEvidence { end, last_seq, elapsed, uploads });
-        Ok(())
     }
 
-    /// Waits for the client to end, kills whom the mock wants killed, and keeps the time limit.
+    /// Waits for those to end that the step waits for, kills whom the mock wants killed, and keeps the time limit.
+    /// Returns whether somebody is held by one of these faults, which ends it too.
     async fn watch(
         &mut self,
-        client: &mut ClientProcess,
+        number: usize,
+        waits: &impl Fn(&Running) -> bool,
+        holds: &[String],
         stopwatch: Stopwatch,
         limit: Duration,
-    ) -> Result<StepEnd, NotRun> {
+    ) -> Result<bool, NotRun> {
         loop {
-            let Some(mock) = &mut self.mock else { return Ok(StepEnd::Silent { how: "there was no mock".to_owned() }) };
+            let mut waited_for = self.running.iter().filter(|running| waits(running));
+            if waited_for.all(|running| running.end.is_some()) {
+                return Ok(false);
+            }
+            let Some(mock) = &mut self.mock else { return Ok(false) };
             let left = limit.saturating_sub(stopwatch.elapsed());
+            let admin = mock.admin().to_owned();
             tokio::select! {
                 biased;
-                end = client.ended() => return Ok(end),
+                (at, end) = first_ended(&mut self.running) => self.running[at].end = Some((end, stopwatch.elapsed())),
                 asked = mock.server.asked_to_kill() => match asked {
                     Some(Ask { kill: KillTarget::Client, fault }) => {
-                        client.kill().await;
-                        mock.server.killed(KillTarget::Client).await;
-                        self.happened(Happening::ClientKilled(fault.clone())).await;
-                        return Ok(StepEnd::Killed { fault });
+                        let victim = self.scenario.victim(&fault);
+                        let is_victim = |running: &Running| {
+                            running.end.is_none() && victim.map_or(running.began == number, |who| running.who == who)
+                        };
+                        if let Some(at) = self.running.iter().position(is_victim) {
+                            self.running[at].client.kill().await;
+                            self.running[at].end = Some((StepEnd::Killed { fault: fault.clone() }, stopwatch.elapsed()));
+                        }
+                        if let Some(mock) = &mut self.mock {
+                            mock.server.killed(KillTarget::Client).await;
+                        }
+                        self.happened(Happening::ClientKilled(fault)).await;
                     }
-                    Some(Ask { kill: KillTarget::Mock, fault }) => self.kill_mock(fault).await?,
+                    Some(Ask { kill: KillTarget::Mock, fault }) => self.kill_mock(Happening::MockKilled(fault)).await?,
                     None => {
                         self.evidence.missing.push("the mock ended, and nobody had asked it to".to_owned());
-                        client.kill().await;
-                        return Ok(StepEnd::Silent { how: "it was ended because there was no mock any more".to_owned() });
+                        let how = "it was ended because there was no mock any more";
+                        self.end_all(&|_| true, &StepEnd::Silent { how: how.to_owned() }, stopwatch).await;
                     }
                 },
-                () = tokio::time::sleep(left) => {
-                    client.kill().await;
-                    return Ok(StepEnd::TimedOut);
-                }
+                () = until_held(&admin, holds), if !holds.is_empty() => return Ok(true),
+                () = tokio::time::sleep(left) => self.end_all(waits, &StepEnd::TimedOut, stopwatch).await,
             }
         }
+    }
+
+    async fn end_all(&mut self, whom: &impl Fn(&Running) -> bool, end: &StepEnd, stopwatch: Stopwatch) {
+        for running in self.running.iter_mut().filter(|running| running.end.is_none() && whom(running)) {
+            running.client.kill().await;
+            running.end = Some((end.clone(), stopwatch.elapsed()));
+        }
+    }
+
+    /// Ends the mock, as a step wants it, and starts it again.
+    async fn restart(&mut self, step: usize, how: Restart, after_seq: u64) -> Result<(), NotRun> {
+        if how == Restart::Kill {
+            return self.kill_mock(Happening::Restarted { step, how }).await;
+        }
+        let Some(mock) = self.mock.take() else { return Ok(()) };
+        self.evidence.events.push(Event { after_seq, what: Happening::Restarted { step, how } });
+        let port = mock.port();
+        let remains = mock.server.stop().await;
+        self.evidence.left_behind.extend(remains.refused_to_stop("the mock"));
+        self.lay_to_rest(&remains);
+        self.start_again(port).await
     }
 
     /// Lifts the faults, and writes down what became of them.
@@ -310,17 +467,23 @@ impl Story<'_> {
         self.happened(Happening::FaultsLifted).await;
     }
 
-    /// Kills the mock and starts it again: the same port, the same data, the same journal.
-    async fn kill_mock(&mut self, fault: String) -> Result<(), NotRun> {
+    /// Kills the mock and starts it again.
+    async fn kill_mock(&mut self, what: Happening) -> Result<(), NotRun> {
         let Some(mock) = self.mock.take() else { return Ok(()) };
         let port = mock.port();
         let remains = mock.server.kill().await;
         self.lay_to_rest(&remains);
         // The journal's file is all that can say what had been seen: nobody is there to be asked.
         let after_seq = self.places.journal().map_or(0, |exchanges| last_of(&exchanges));
-        self.evidence.events.push(Event { after_seq, what: Happening::MockKilled(fault) });
+        self.evidence.events.push(Event { after_seq, what });
+        self.start_again(port).await
+    }
+
+    /// Starts it again: the same port, the same data, the same journal.
+    async fn start_again(&mut self, port: u16) -> Result<(), NotRun> {
         self.lives += 1;
-        let mock = MockProcess::start(self.binary, self.places, self.scenario, self.seed, Some(port)).await?;
+        let faults = !self.healing;
+        let mock = MockProcess::start(self.binary, self.places, self.scenario, self.seed, Some(port), faults).await?;
         self.mock = Some(mock);
         self.happened(Happening::MockBack).await;
         Ok(())

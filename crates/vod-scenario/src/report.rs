@@ -34,12 +34,16 @@ pub fn report(run: &Run) -> String {
 
 fn write_report(out: &mut String, run: &Run) -> fmt::Result {
     let verdict = run.verdict();
+    if let Some(because) = run.skipped() {
+        return writeln!(out, "{} · {} · skipped: {because}", run.story.name, run.target);
+    }
     if verdict != Verdict::Pass {
         writeln!(out, "{}", run.repeat())?;
     }
     writeln!(out, "{} · {} · seed {} · {verdict}", run.story.name, run.target, run.seed)?;
     match &run.result {
         RunResult::NotRun(why) => writeln!(out, "  it could not be run: {why}"),
+        RunResult::Skipped(because) => writeln!(out, "  it is not told here: {because}"),
         RunResult::ControlUnhealthy(judged) => {
             writeln!(out, "  the control run (no faults) is not healthy, so the story would prove nothing:")?;
             write_judged(out, judged, verdict)
@@ -135,17 +139,22 @@ fn write_logs(out: &mut String, evidence: &Evidence) -> fmt::Result {
 /// The last line of a run of several: how many passed.
 #[must_use]
 pub fn summary(runs: &[Run]) -> String {
-    let count = |verdict| runs.iter().filter(|run| run.verdict() == verdict).count();
+    let told = || runs.iter().filter(|run| run.skipped().is_none());
+    let count = |verdict| told().filter(|run| run.verdict() == verdict).count();
     let mut out = format!("{} passed", count(Verdict::Pass));
-    for verdict in [Verdict::Fail, Verdict::Inconclusive] {
-        let number = count(verdict);
-        if number > 0 {
-            let word = if verdict == Verdict::Fail { "failed" } else { "inconclusive" };
-            let _ = write!(out, ", {number} {word}");
-        }
+    let skipped = runs.len() - told().count();
+    let numbers =
+        [(count(Verdict::Fail), "failed"), (count(Verdict::Inconclusive), "inconclusive"), (skipped, "skipped")];
+    for (number, word) in numbers.into_iter().filter(|(number, _)| *number > 0) {
+        let _ = write!(out, ", {number} {word}");
     }
-    for run in runs.iter().filter(|run| run.verdict() != Verdict::Pass) {
+    for run in told().filter(|run| run.verdict() != Verdict::Pass) {
         let _ = write!(out, "\n  {:<12} {}", run.verdict().to_string(), run.repeat());
+    }
+    for run in runs {
+        if let Some(because) = run.skipped() {
+            let _ = write!(out, "\n  {:<12} {} on {}: {because}", "skipped", run.story.name, run.target);
+        }
     }
     out
 }

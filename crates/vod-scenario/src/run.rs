@@ -61,8 +61,10 @@ pub struct InPlace {
 
 impl InPlace {
     fn apply(&self, scenario: &mut Scenario) {
-        scenario.client.command = Some(self.command.clone());
-        scenario.client.dialect = self.dialect.unwrap_or(scenario.client.dialect);
+        scenario.set_clients(|client| {
+            client.command = Some(self.command.clone());
+            client.dialect = self.dialect.unwrap_or(client.dialect);
+        });
         if self.dialect == Some(Dialect::Observed) {
             scenario.mock.profile = Profile::Observed;
         }
@@ -131,6 +133,8 @@ pub enum RunResult {
     ControlUnhealthy(Box<Judged>),
     /// It could not be run at all.
     NotRun(NotRun),
+    /// It is not told here, for this reason.
+    Skipped(String),
 }
 
 /// Why a story could not be told. It says nothing about the story.
@@ -155,12 +159,6 @@ pub enum NotRun {
     Client {
         /// Its own words.
         said: String,
-    },
-    /// It is a story of a client that is a program, and a simulation has none.
-    #[error("the client is {command:?}, and sim starts no programs: it runs with --target process")]
-    Foreign {
-        /// The client.
-        command: String,
     },
     /// The recording proxy did not start.
     #[error("the recording proxy did not start: {said}")]
@@ -202,8 +200,23 @@ impl Run {
     pub fn verdict(&self) -> Verdict {
         match &self.result {
             RunResult::Judged(judged) => judged.judgement.verdict,
-            RunResult::ControlUnhealthy(_) | RunResult::NotRun(_) => Verdict::Inconclusive,
+            RunResult::ControlUnhealthy(_) | RunResult::NotRun(_) | RunResult::Skipped(_) => Verdict::Inconclusive,
         }
+    }
+
+    /// Why it was not told here, if it was not.
+    #[must_use]
+    pub fn skipped(&self) -> Option<&str> {
+        match &self.result {
+            RunResult::Skipped(because) => Some(because),
+            _ => None,
+        }
+    }
+
+    /// How it went, in a word for people.
+    #[must_use]
+    pub fn word(&self) -> String {
+        if self.skipped().is_some() { "skipped".to_owned() } else { self.verdict().to_string() }
     }
 
     /// The line that repeats it.
@@ -239,8 +252,8 @@ pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
-    if let (Target::Sim, Some(command)) = (target, &story.scenario.client.command) {
-        return Err(NotRun::Foreign { command: command.to_string() });
+    if let Some(because) = story.scenario.not_told(target, settings.through_proxy) {
+        return Ok(RunResult::Skipped(because));
     }
     let control = story.scenario.control();
     let dir = kept(story, target, settings, "control");

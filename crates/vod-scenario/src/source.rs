@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn spec(size: u64, seed: u64) -> format::Source {
-        format::Source { size: format::Size::new(size), seed }
+        format::Source { size: format::Size::new(size), seed, claims_source: false }
     }
 
     #[test]

@@ -90,6 +90,29 @@ fn seeds_that_are_none_and_shards_that_are_none_are_refused() {
 }
 
 #[test]
+fn a_story_that_is_not_told_somewhere_is_shown_there_with_its_reason_and_passes_by_the_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("skips.toml");
+    let story = "format = 1\nwhy = \"w\"\nsource = { size = \"1MiB\", seed = 1 }\n[[step]]\nupload = {}\n\
+                 expect = \"finished\"\n[[skip]]\non = \"process\"\nbecause = \"it would take an hour\"\n";
+    std::fs::write(&file, story).expect("a file");
+    let (name, junit) = (file.display().to_string(), dir.path().join("junit.xml"));
+    let said = format!("{name} · process · skipped: it would take an hour");
+    check(&["run", &name, "--junit", junit.to_str().expect("UTF-8")], 0, &said, "");
+    check(&["run", &name], 0, "1 passed, 1 skipped\n  skipped      ", "");
+    let junit = std::fs::read_to_string(junit).expect("it was written");
+    assert!(junit.contains("<skipped message=\"it would take an hour\"/>"), "{junit}");
+    // Where nothing is told, nothing has passed.
+    check(&["run", &name, "--target", "process"], 1, &said, "");
+    let folder = dir.path().to_str().expect("UTF-8");
+    check(&["list", "--scenarios", folder], 0, "skips is not told on process: it would take an hour", "");
+    let listed = vod_scenario(&["list", "--json", "--scenarios", folder]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(rows[0]["targets"], serde_json::json!(["sim"]));
+    assert_eq!(rows[0]["skipped"], serde_json::json!({ "process": "it would take an hour" }));
+}
+
+#[test]
 fn the_library_is_listed() {
     check(&["list"], 0, "resume-after-crash[family=ugc]", "");
     let output = vod_scenario(&["list", "--json"]);

@@ -61,7 +61,8 @@ fn passes(root: &Path, story: &Named, command: &str) -> Result<(), Failed> {
     let client = Some(InPlace { command: command.written_in(root), dialect: None });
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
     let run = run::run(story, Target::Process, &Settings { binary, client, ..Settings::default() });
-    if run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
+    // A story that only our own client can be made to tell says so.
+    if run.skipped().is_some() || run.verdict() == Verdict::Pass { Ok(()) } else { Err(report(&run).into()) }
 }
 
 fn on_path(program: &str) -> bool {

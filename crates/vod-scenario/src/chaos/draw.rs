@@ -10,7 +10,7 @@ use vod_serve::fault::{Fault, Phase, Selector};
 
 use super::{cell::Possible, dice::Dice, kind::Kind};
 use crate::{
-    format::{Client, Dialect, Exception, FORMAT, Faults, Mock, Scenario, Source, Step, StepExpect, Upload},
+    format::{Client, Dialect, Exception, FORMAT, Faults, Mock, Scenario, Source, Step, StepExpect},
     source,
 };
 
@@ -47,7 +47,11 @@ pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
         tags: vec!["chaos".to_owned()],
         within: WITHIN,
         faults_drawn: true,
-        source: Source { size: Size::new(size), seed: dice("source").within(0, u64::from(u32::MAX)) },
+        source: Source {
+            size: Size::new(size),
+            seed: dice("source").within(0, u64::from(u32::MAX)),
+            claims_source: false,
+        },
         mock: mock(&mut dice("mock"), &client),
         client,
         limits,
@@ -62,9 +66,9 @@ pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
     }
     let mut steps = Vec::new();
     for _ in 0..dice("steps").within(1, 3) {
-        steps.push(Step { upload: Upload {}, faults: Faults::On, within: None, expect: StepExpect::Any });
+        steps.push(Step::upload(StepExpect::Any));
     }
-    steps.push(Step { upload: Upload {}, faults: Faults::Off, within: Some(HEALS_WITHIN), expect: StepExpect::There });
+    steps.push(Step { faults: Faults::Off, within: Some(HEALS_WITHIN), ..Step::upload(StepExpect::There) });
     let scenario = scenario.with_steps(steps);
     let mut drawing = Drawing { seed, scenario, faults: Vec::new() };
     if let Some(aimed) = aimed {
@@ -81,7 +85,7 @@ pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
     let corrupts = faults.iter().any(|fault| Kind::of(&fault.verdict) == Kind::Corrupt);
     if corrupts && scenario.client.family == Family::Legacy {
         let mut steps: Vec<_> = scenario.steps().cloned().collect();
-        let finds_out = steps.last().cloned().map(|last| Step { expect: StepExpect::Any, ..last });
+        let finds_out = steps.last().cloned().map(|last| Step { expect: Some(StepExpect::Any), ..last });
         steps.splice(steps.len() - 1..steps.len() - 1, finds_out);
         scenario = scenario.with_steps(steps);
     }

@@ -1,5 +1,7 @@
 //! `vod-scenario list`: which stories there are.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Library, complain, say};
@@ -9,7 +11,7 @@ use crate::{evidence::Target, exit, library, run::Named};
 pub(super) struct ListArgs {
     #[command(flatten)]
     library: Library,
-    /// Print JSON: a list of objects with name, family, tags, targets and why
+    /// Print JSON: a list of objects with name, family, tags, targets, where it is skipped, and why
     #[arg(long)]
     json: bool,
 }
@@ -23,18 +25,22 @@ struct Row {
     tags: Vec<String>,
     /// Where it can be told.
     targets: Vec<&'static str>,
+    /// Where it cannot be told, and why not.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    skipped: BTreeMap<&'static str, String>,
     why: String,
 }
 
 impl Row {
     fn of(Named { name, scenario }: &Named) -> Self {
-        // Simulation starts no programs.
-        let on = |target: &Target| *target == Target::Process || scenario.client.command.is_none();
+        let not = |target: &Target| Some((target.name(), scenario.not_told(*target, false)?));
+        let skipped: BTreeMap<_, _> = Target::ALL.iter().filter_map(not).collect();
         Self {
             name: name.clone(),
             family: scenario.client.family.name(),
             tags: scenario.tags.clone(),
-            targets: Target::ALL.into_iter().filter(on).map(Target::name).collect(),
+            targets: Target::ALL.map(Target::name).into_iter().filter(|name| !skipped.contains_key(name)).collect(),
+            skipped,
             why: scenario.why.trim().to_owned(),
         }
     }
@@ -67,6 +73,11 @@ pub(super) fn list(args: &ListArgs) -> u8 {
         say(serde_json::to_string_pretty(&rows).unwrap_or_default());
     } else {
         say(table(&rows));
+        for (row, _) in &rows {
+            for (target, because) in &row.skipped {
+                say(format!("{} is not told on {target}: {because}", row.name));
+            }
+        }
     }
     code
 }

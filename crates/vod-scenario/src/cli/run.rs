@@ -197,15 +197,17 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
         complain(format!("cannot write {}: {error}", file.display()));
         return exit::NOT_PASSED;
     }
-    if !interrupted && all_kept && runs.iter().all(|run| run.verdict() == Verdict::Pass) {
-        exit::PASS
-    } else {
-        exit::NOT_PASSED
-    }
+    // What is told nowhere has not passed.
+    let mut told = runs.iter().filter(|run| run.skipped().is_none()).peekable();
+    let passed = told.peek().is_some() && told.all(|run| run.verdict() == Verdict::Pass);
+    if !interrupted && all_kept && passed { exit::PASS } else { exit::NOT_PASSED }
 }
 
 /// Makes a bundle of what a run left in the directory; of one that passed, where only others are wanted, nothing is left.
 fn keep(dir: &Path, only_failed: bool, run: &Run, text: &str) -> io::Result<()> {
+    if run.skipped().is_some() {
+        return Ok(());
+    }
     let kept = dir.join(run.story.kept_in(run.target));
     if !only_failed || run.verdict() != Verdict::Pass {
         return bundle::write(&kept, run, text);
@@ -301,8 +303,8 @@ fn tellings_of(dir: &Path, name: &str, args: &RunArgs) -> Result<Vec<Telling>, S
     let (targets, seed) = (args.target.unwrap_or(target), args.seed.unwrap_or(seed));
     let each = stories.into_iter().flat_map(|Found { story, text }| {
         let client = client.clone();
-        let foreign = client.is_some() || story.scenario.client.command.is_some();
-        // Simulation has no programs: of both targets one is left. Where it was asked for alone, it says why not.
+        let foreign = client.is_some();
+        // Simulation has no programs: of both targets one is left for whoever put one in the client's place.
         let told = targets
             .each()
             .iter()

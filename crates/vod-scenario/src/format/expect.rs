@@ -24,6 +24,8 @@ pub enum StepExpect {
     Failed(Failure),
     /// The file is there, and the client says so: finished, committed earlier or existed.
     There,
+    /// One of its requests is held under this name. The client waits, and a later step releases it.
+    Held(String),
     /// Anything that the invariants allow, killed included; but it ends in time, and says how.
     Any,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for StepExpect {
             Self::Failed(Failure::Code(code)) => write!(f, "failed with {code}"),
             Self::Failed(Failure::Kind(kind)) => write!(f, "failed ({kind})"),
             Self::There => f.write_str("there"),
+            Self::Held(hold) => write!(f, "held by {hold}"),
             Self::Any => f.write_str("any way"),
         }
     }

@@ -9,7 +9,7 @@ use vod_proto::Limits;
 use super::{Client, Mock, Scenario};
 
 /// The order of what stands alone, of sections, and of lists of tables. What is not named here comes last.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "format",
     "why",
     "tags",
@@ -23,10 +23,25 @@ const ORDER: [&str; 13] = [
     "step",
     "expect",
     "except",
+    "skip",
 ];
 
 /// The order within a table: a fault, a step, an exception.
-const WITHIN: [&str; 10] = ["id", "on", "phase", "at", "do", "upload", "faults", "within", "expect", "invariant"];
+const WITHIN: [&str; 13] = [
+    "id",
+    "on",
+    "phase",
+    "at",
+    "do",
+    "upload",
+    "together",
+    "release",
+    "restart",
+    "faults",
+    "within",
+    "expect",
+    "invariant",
+];
 
 pub(super) fn write(scenario: &Scenario) -> String {
     // Every value of it has a form in TOML; the tests write every file of the library.
@@ -81,6 +96,7 @@ fn without_defaults(table: &mut Table) {
     };
     drop(table, "within", &Value::String(shown(super::WITHIN)));
     drop(table, "faults-drawn", &Value::Boolean(false));
+    own_settings(table);
     for (section, defaults) in [
         ("client", Table::try_from(Client::default())),
         ("mock", Table::try_from(Mock::default())),
@@ -98,6 +114,30 @@ fn without_defaults(table: &mut Table) {
     for fault in table.get_mut("fault").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Value::Table(fault) = fault {
             drop(fault, "on", &Value::Table(Table::new()));
+        }
+    }
+}
+
+/// Takes out of every client of its own what the file's is set to, too.
+fn own_settings(table: &mut Table) {
+    let all = table.get("client").and_then(Value::as_table).cloned().unwrap_or_default();
+    for step in table.get_mut("step").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Value::Table(step) = step else { continue };
+        if let Some(upload) = step.get_mut("upload") {
+            own_of(upload, &all);
+        }
+        for one in step.get_mut("together").and_then(Value::as_array_mut).into_iter().flatten() {
+            own_of(one, &all);
+        }
+    }
+}
+
+fn own_of(upload: &mut Value, all: &Table) {
+    let Value::Table(upload) = upload else { return };
+    if let Some(Value::Table(own)) = upload.get_mut("client") {
+        own.retain(|key, value| all.get(key) != Some(value));
+        if own.is_empty() {
+            upload.remove("client");
         }
     }
 }

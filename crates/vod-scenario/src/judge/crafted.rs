@@ -17,7 +17,7 @@ use vod_proto::{
 use super::{Case, Finding, Judgement, Ruling, invariants, judge};
 use crate::{
     evidence::{ClientReport, Evidence, ReportedOutcome, Secret, StepEnd, StepEvidence, Target},
-    format::Scenario,
+    format::{Scenario, Who},
     source::SourceFacts,
 };
 
@@ -78,16 +78,46 @@ impl Story {
         )
     }
 
+    /// Two clients upload the same file at the same time, request by request in turn.
+    pub(crate) fn together() -> Self {
+        let mut story = Self::of_file(
+            "format = 1\nwhy = \"w\"\nsource = { size = \"3MiB\", seed = 1 }\n\
+             [[step]]\ntogether = [{ expect = \"finished\" }, { expect = \"there\" }]\n",
+        );
+        for (action, index) in
+            [(Action::InitUpload, None), (Action::UploadPart, Some(0)), (Action::UploadPart, Some(1))]
+                .into_iter()
+                .chain([(Action::UploadPart, Some(2)), (Action::FinishUpload, None)])
+        {
+            for who in Who::BOTH {
+                let part = index.map(|index| story.span(index));
+                let reply = if action == Action::FinishUpload { STORED } else { r#"{"code":0}"# };
+                // The mock counts requests, whoever sends them.
+                story.push(action, part, reply).attempt = if who == Who::A { 1 } else { 2 };
+                story.is_of(who);
+            }
+        }
+        let report = ClientReport { parts_sent: Some(3), parts_skipped: Some(0), ..ClientReport::default() };
+        for who in Who::BOTH {
+            story.end_step(StepEnd::Reported(report.clone()));
+            let step = story.step();
+            (step.step, step.began, step.who, step.after_seq) = (1, 1, who, 0);
+        }
+        story
+    }
+
+    /// The last exchange is this client's.
+    pub(crate) fn is_of(&mut self, who: Who) {
+        let exchange = self.evidence.exchanges.last_mut().expect("a story has an exchange");
+        exchange.request.host = self.evidence.target.hosts()[who as usize].to_owned();
+        let seq = exchange.seq;
+        for step in &mut self.evidence.steps {
+            step.last_seq = step.last_seq.max(seq);
+        }
+    }
+
     fn crafted(text: &str) -> Self {
-        let scenario = match Scenario::parse("crafted.toml", text) {
-            Ok(scenario) => scenario,
-            Err(error) => panic!("{error}"),
-        };
-        let sha1 = Sha1::of(b"the source");
-        let source = SourceFacts { size: scenario.source.size.bytes(), sha1 };
-        let secret = Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() };
-        let evidence = Evidence::begin(Target::Sim, source, vec![secret]);
-        let mut story = Self { scenario, evidence };
+        let mut story = Self::of_file(text);
         story.push_upload();
         story.end_step(StepEnd::Reported(ClientReport {
             outcome: ReportedOutcome::Finished,
@@ -96,6 +126,19 @@ impl Story {
             ..ClientReport::default()
         }));
         story
+    }
+
+    /// A story in which nothing has happened yet.
+    fn of_file(text: &str) -> Self {
+        let scenario = match Scenario::parse("crafted.toml", text) {
+            Ok(scenario) => scenario,
+            Err(error) => panic!("{error}"),
+        };
+        let sha1 = Sha1::of(b"the source");
+        let source = SourceFacts { size: scenario.source.size.bytes(), sha1 };
+        let secret = Secret { name: "the secret key", value: "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA".to_owned() };
+        let evidence = Evidence::begin(Target::Sim, source, vec![secret]);
+        Self { scenario, evidence }
     }
 
     pub(crate) fn family(&self) -> Family {
@@ -266,8 +309,8 @@ impl Story {
     pub(crate) fn insert(&mut self, at: usize, exchange: Exchange) {
         self.evidence.exchanges.insert(at, exchange);
         for step in &mut self.evidence.steps {
-            if step.last_seq > at as u64 {
-                step.last_seq += 1;
+            for number in [&mut step.after_seq, &mut step.last_seq] {
+                *number += u64::from(*number > at as u64);
             }
         }
         for (at, exchange) in self.evidence.exchanges.iter_mut().enumerate() {
@@ -294,8 +337,14 @@ impl Story {
             commits: u64::from(stored),
             stored_sha1: stored.then_some(sha1),
         };
+        let number = self.evidence.steps.len() + 1;
         self.evidence.steps.push(StepEvidence {
+            step: number,
+            began: number,
+            who: Who::A,
+            source: self.evidence.source,
             end,
+            after_seq: self.evidence.steps.last().map_or(0, |step| step.last_seq),
             last_seq: self.evidence.exchanges.len() as u64,
             elapsed: Duration::from_secs(1),
             uploads: vec![upload],

@@ -3,6 +3,8 @@
 //! A client that is not ours says no more than that the file is there, that it failed, or that nobody knows. In which way
 //! it is there, and why it failed, is in what it was told; what only its own words could tell is not passed.
 
+use std::borrow::Cow;
+
 use vod_proto::{Code, Exchange, action::Role, code::RetryClass, reply::InitReply, reply::Reply};
 
 use super::{Case, Finding, invariants::told};
@@ -14,7 +16,7 @@ use crate::{
 /// A step that ended with an exit code, and what the server told the client in it.
 struct Exited<'a> {
     step: &'a StepEvidence,
-    exchanges: &'a [Exchange],
+    exchanges: Cow<'a, [Exchange]>,
     /// Is every exchange of the step there?
     whole: bool,
 }
@@ -22,12 +24,11 @@ struct Exited<'a> {
 impl<'a> Exited<'a> {
     fn of(case: Case<'a>, at: usize) -> Option<Self> {
         let (step, exchanges) = case.evidence.by_step().nth(at)?;
-        let before = at.checked_sub(1).and_then(|at| case.evidence.steps.get(at)).map_or(0, |step| step.last_seq);
-        Some(Self { step, exchanges, whole: case.evidence.is_whole(before + 1, step.last_seq) })
+        Some(Self { step, exchanges, whole: case.evidence.is_whole_in(step) })
     }
 }
 
-/// Does a step that ended with an exit code, counted from 0, end as the file says?
+/// Does an upload that ended with an exit code, counted from 0, end as the file says?
 pub(super) fn check(case: Case<'_>, at: usize, expected: &StepExpect, says: ExitSays) -> Option<Finding> {
     let exited = Exited::of(case, at)?;
     let end = &exited.step.end;
@@ -41,7 +42,9 @@ pub(super) fn check(case: Case<'_>, at: usize, expected: &StepExpect, says: Exit
         StepExpect::CommittedEarlier => (ReportedOutcome::CommittedEarlier, true),
         StepExpect::Existed => (ReportedOutcome::Existed, true),
         StepExpect::Failed(_) => (ReportedOutcome::Failed, false),
-        StepExpect::Killed | StepExpect::There | StepExpect::Any => return Some(Finding::broken(otherwise(""))),
+        StepExpect::Killed | StepExpect::Held(_) | StepExpect::There | StepExpect::Any => {
+            return Some(Finding::broken(otherwise("")));
+        }
     };
     if success != (says == ExitSays::Stored) {
         return Some(Finding::broken(otherwise("")));

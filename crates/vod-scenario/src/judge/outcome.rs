@@ -2,13 +2,13 @@
 
 use super::{Case, Check, Finding, Layer, exited, ruled};
 use crate::{
-    evidence::{ReportedOutcome, StepEnd},
-    format::{Failure, StepExpect},
+    evidence::{Happening, ReportedOutcome, StepEnd, StepEvidence},
+    format::{Does, Failure, StepExpect, Who},
 };
 
-/// Does each step end as the file says?
+/// Does each upload end as the file says?
 pub(super) fn check(case: Case<'_>) -> Vec<Check> {
-    each_step(case, |at, expected, end| {
+    each_end(case, |at, expected, end| {
         if let StepEnd::Exited { says, .. } = end {
             return exited::check(case, at, expected, *says);
         }
@@ -19,9 +19,9 @@ pub(super) fn check(case: Case<'_>) -> Vec<Check> {
     })
 }
 
-/// Does each step of a control run end in success?
+/// Does each upload of a control run end in success?
 pub(super) fn check_control(case: Case<'_>) -> Vec<Check> {
-    each_step(case, |_, _, end| {
+    each_end(case, |_, _, end| {
         if end.is_success() {
             return None;
         }
@@ -30,15 +30,44 @@ pub(super) fn check_control(case: Case<'_>) -> Vec<Check> {
     })
 }
 
-fn each_step(case: Case<'_>, judge: impl Fn(usize, &StepExpect, &StepEnd) -> Option<Finding>) -> Vec<Check> {
+/// Judges the end of every upload, and whether those are held that must be. An upload is told by its place in the evidence.
+fn each_end(case: Case<'_>, judge: impl Fn(usize, &StepExpect, &StepEnd) -> Option<Finding>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (at, step) in case.scenario.steps().enumerate() {
-        let found = match case.evidence.steps.get(at) {
-            Some(seen) => judge(at, &step.expect, &seen.end),
-            None => Some(Finding::broken("it was never reached")),
-        };
-        let findings = found.into_iter().collect();
-        checks.push(ruled(Layer::Outcome, format!("step {} ends {}", at + 1, step.expect), findings));
+    let mut add = |name: String, finding: Option<Finding>| {
+        checks.push(ruled(Layer::Outcome, name, finding.into_iter().collect()));
+    };
+    let steps = &case.evidence.steps;
+    let ended = |number: usize, who: Option<Who>| {
+        let fits = |step: &StepEvidence| step.step == number && who.is_none_or(|who| step.who == who);
+        steps.iter().position(fits).and_then(|at| Some((at, &steps.get(at)?.end)))
+    };
+    let end = |number: usize, who: Option<Who>, expected: &StepExpect| match ended(number, who) {
+        Some((at, end)) => judge(at, expected, end),
+        None => Some(Finding::broken("it was never reached")),
+    };
+    for (step, number) in case.scenario.steps().zip(1..) {
+        match step.does() {
+            Does::Upload(_, expected @ StepExpect::Held(hold)) => {
+                let held = case.evidence.events.iter().any(
+                    |event| matches!(&event.what, Happening::Held { step, hold: by } if *step == number && by == hold),
+                );
+                let finding = (!held).then(|| match ended(number, None) {
+                    Some((_, end)) => Finding::broken(format!("expected {expected}, it ended {end}")),
+                    None => Finding::broken("it was never reached"),
+                });
+                add(format!("step {number} is {expected}"), finding);
+            }
+            Does::Upload(_, expected) | Does::Release(_, expected) => {
+                add(format!("step {number} ends {expected}"), end(number, None, expected));
+            }
+            Does::Together(both) => {
+                for (who, one) in Who::BOTH.into_iter().zip(both) {
+                    let name = format!("step {number}, client {who}, ends {}", one.expect);
+                    add(name, end(number, Some(who), &one.expect));
+                }
+            }
+            Does::Restart(_) => {}
+        }
     }
     checks
 }
@@ -51,6 +80,8 @@ fn fits(expected: &StepExpect, end: &StepEnd) -> bool {
         StepExpect::CommittedEarlier => outcome == Some(ReportedOutcome::CommittedEarlier),
         StepExpect::Existed => outcome == Some(ReportedOutcome::Existed),
         StepExpect::There => end.is_success(),
+        // Whoever has ended is not held.
+        StepExpect::Held(_) => false,
         StepExpect::Any => matches!(end, StepEnd::Reported(_) | StepEnd::Killed { .. }),
         StepExpect::Failed(failure) => {
             outcome == Some(ReportedOutcome::Failed)

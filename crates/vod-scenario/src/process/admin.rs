@@ -15,7 +15,7 @@ use super::PATIENCE;
 #[derive(Debug, thiserror::Error)]
 #[error("the mock did not answer {path}: {why}")]
 pub(super) struct NoAnswer {
-    path: &'static str,
+    path: String,
     why: String,
 }
 
@@ -24,7 +24,7 @@ pub(super) async fn exchanges(endpoint: &str) -> Result<Vec<Exchange>, NoAnswer>
     const PATH: &str = "/__vod/exchanges";
     let text = get(endpoint, PATH).await?;
     let lines: Result<Vec<_>, _> = text.lines().map(Exchange::from_line).collect();
-    lines.map_err(|error| NoAnswer { path: PATH, why: error.to_string() })
+    lines.map_err(|error| NoAnswer { path: PATH.to_owned(), why: error.to_string() })
 }
 
 /// What the mock holds, with the digests of stored files taken from their bytes.
@@ -37,24 +37,29 @@ pub(super) async fn faults(endpoint: &str) -> Result<Vec<Fate>, NoAnswer> {
     json(endpoint, "/__vod/faults").await
 }
 
+/// Lets go whoever is held under this name.
+pub(super) async fn release(endpoint: &str, hold: &str) -> Result<(), NoAnswer> {
+    ask(Method::POST, endpoint, &format!("/__vod/release/{hold}")).await.map(drop)
+}
+
 /// Lifts every planned fault, and says what became of each.
 pub(super) async fn lift_faults(endpoint: &str) -> Result<Vec<Fate>, NoAnswer> {
     const PATH: &str = "/__vod/faults";
     let text = ask(Method::DELETE, endpoint, PATH).await?;
-    serde_json::from_str(&text).map_err(|error| NoAnswer { path: PATH, why: error.to_string() })
+    serde_json::from_str(&text).map_err(|error| NoAnswer { path: PATH.to_owned(), why: error.to_string() })
 }
 
-async fn json<T: DeserializeOwned>(endpoint: &str, path: &'static str) -> Result<T, NoAnswer> {
+async fn json<T: DeserializeOwned>(endpoint: &str, path: &str) -> Result<T, NoAnswer> {
     let text = get(endpoint, path).await?;
-    serde_json::from_str(&text).map_err(|error| NoAnswer { path, why: error.to_string() })
+    serde_json::from_str(&text).map_err(|error| NoAnswer { path: path.to_owned(), why: error.to_string() })
 }
 
-async fn get(endpoint: &str, path: &'static str) -> Result<String, NoAnswer> {
+async fn get(endpoint: &str, path: &str) -> Result<String, NoAnswer> {
     ask(Method::GET, endpoint, path).await
 }
 
-async fn ask(method: Method, endpoint: &str, path: &'static str) -> Result<String, NoAnswer> {
-    let no_answer = |why: String| NoAnswer { path, why };
+async fn ask(method: Method, endpoint: &str, path: &str) -> Result<String, NoAnswer> {
+    let no_answer = |why: String| NoAnswer { path: path.to_owned(), why };
     let fetched = tokio::time::timeout(PATIENCE, fetch(method, endpoint, path)).await;
     match fetched {
         Ok(Ok((status, text))) if status.is_success() => Ok(text),

@@ -107,7 +107,7 @@ impl ClientProcess {
     }
 
     /// What it wrote, once it has ended, and what of that could not be kept.
-    pub(super) async fn into_logs(mut self, step: usize) -> (Vec<Log>, Vec<String>) {
+    pub(super) async fn into_logs(mut self, whose: &str, step: usize) -> (Vec<Log>, Vec<String>) {
         self.read_stdout().await;
         let mut streams = vec![("stdout", std::mem::take(&mut self.said))];
         if let Some(mut stderr) = self.stderr.take() {
@@ -115,7 +115,7 @@ impl ClientProcess {
         }
         let (mut logs, mut lost) = (Vec::new(), Vec::new());
         for (stream, captured) in streams {
-            let origin = format!("the client's {stream} in step {step}");
+            let origin = format!("{whose}'s {stream} in step {step}");
             lost.extend(captured.lost().map(|lost| format!("{origin}: {lost}")));
             logs.push(Log { origin, text: captured.text });
         }
@@ -124,9 +124,13 @@ impl ClientProcess {
 }
 
 /// Our own client.
-fn ours(binary: &Path, Setting { places, scenario, endpoint, seed, .. }: &Setting<'_>) -> Command {
+fn ours(binary: &Path, Setting { scenario, endpoint, file, seed, digests, .. }: &Setting<'_>) -> Command {
     let mut command = Command::new(binary);
-    command.args(["client", "upload"]).arg(places.source()).args(["--json", "--no-digest-cache"]);
+    command.args(["client", "upload"]).arg(file).arg("--json");
+    match digests {
+        Some(dir) => command.arg("--digest-cache").arg(dir),
+        None => command.arg("--no-digest-cache"),
+    };
     command.arg("--endpoint").arg(endpoint).arg("--seed").arg(seed.to_string());
     command.arg("--parallel").arg(scenario.client.parallel.to_string());
     command.arg("--part-size").arg(scenario.client.part_size.bytes().to_string());

@@ -1,6 +1,6 @@
 //! A client that is not ours: what its command is filled in with, what it is told, and what its exit code says.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use std::process::ExitStatus;
 
@@ -32,8 +32,12 @@ pub(super) struct Setting<'a> {
     pub(super) places: &'a Places,
     pub(super) scenario: &'a Scenario,
     pub(super) endpoint: &'a str,
+    /// What is uploaded.
+    pub(super) file: &'a Path,
     pub(super) seed: u64,
     pub(super) file_sha1: Sha1,
+    /// Where our own client finds a digest that it goes by; none where it takes its own.
+    pub(super) digests: Option<&'a Path>,
 }
 
 /// The command, with everything filled in, and what it is told by the environment.
@@ -48,7 +52,7 @@ pub(super) fn command(client: &ClientCommand, setting: &Setting<'_>) -> Command 
     for (name, _) in std::env::vars_os().filter(|(name, _)| !is_handed_on(&name.to_string_lossy())) {
         command.env_remove(name);
     }
-    command.env("VOD_ENDPOINT", setting.endpoint).env("VOD_FILE", setting.places.source());
+    command.env("VOD_ENDPOINT", setting.endpoint).env("VOD_FILE", setting.file);
     command.env("VOD_SECRET_ID", DEMO_SECRET_ID).env("VOD_SECRET_KEY", DEMO_SECRET_KEY);
     if setting.scenario.client.family == Family::Ugc {
         command.env("VOD_SIGNATURE", upload_signature(setting));
@@ -60,10 +64,10 @@ fn is_handed_on(name: &str) -> bool {
     !name.starts_with("VOD_") && name != "RUST_LOG" && !name.to_ascii_lowercase().ends_with("_proxy")
 }
 
-fn value(place: CommandPlace, Setting { places, scenario, endpoint, seed, .. }: &Setting<'_>) -> OsString {
+fn value(place: CommandPlace, Setting { scenario, endpoint, file, seed, .. }: &Setting<'_>) -> OsString {
     let client = &scenario.client;
     match place {
-        CommandPlace::File => places.source().into_os_string(),
+        CommandPlace::File => file.into(),
         CommandPlace::Endpoint => endpoint.into(),
         CommandPlace::Name => scenario.file_name().into(),
         CommandPlace::Family => client.family.name().into(),

@@ -7,7 +7,11 @@ use tokio::process::Command;
 use vod_proto::rules::Profile;
 
 use super::{places::Places, server::ServerProcess};
-use crate::{format::Scenario, run::NotRun};
+use crate::{
+    evidence::Target,
+    format::{Scenario, Who},
+    run::NotRun,
+};
 
 /// A mock that runs.
 #[derive(Debug)]
@@ -26,20 +30,22 @@ struct Ready {
 }
 
 impl MockProcess {
-    /// Starts it and waits until it listens: at this port, or at one of its own choice.
+    /// Starts it and waits until it listens: at this port, or at one of its own choice; with the faults of the story, or
+    /// when they are lifted without.
     pub(super) async fn start(
         binary: &Path,
         places: &Places,
         scenario: &Scenario,
         seed: u64,
         port: Option<u16>,
+        faults: bool,
     ) -> Result<Self, NotRun> {
         let mut command = Command::new(binary);
         command.arg("mock").arg("--listen").arg(format!("127.0.0.1:{}", port.unwrap_or(0)));
         command.args(["--admin-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(places.data()).arg("--journal").arg(places.journal_file());
         command.arg("--limits").arg(places.limits());
-        if !scenario.plan().faults.is_empty() {
+        if faults && !scenario.plan().faults.is_empty() {
             command.arg("--faults").arg(places.faults());
         }
         command.arg("--seed").arg(seed.to_string()).arg("--kill-host");
@@ -57,6 +63,11 @@ impl MockProcess {
 
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Where this client reaches it: by a name of its own.
+    pub(super) fn endpoint_of(&self, who: Who) -> String {
+        format!("http://{}:{}", Target::Process.hosts()[who as usize], self.port)
     }
 
     pub(super) fn admin(&self) -> &str {

@@ -4,16 +4,25 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use vod_client::{FileSource, Source as _};
 use vod_proto::{Exchange, digest::Sha1Hasher};
 use vod_serve::Plan;
 
-use crate::{format::Scenario, run::NotRun, source::SourceFacts};
+use crate::{
+    claim::Claim,
+    evidence::Target,
+    format::{Scenario, Who},
+    run::NotRun,
+    source::{self, SourceFacts},
+};
 
 /// ```text
 /// DIR/source/FILE          what is uploaded: video.mp4 or cover.png
+/// DIR/source-STEPWHO/FILE  what is uploaded of a client's own
 /// DIR/client/              where the client runs; it has no business to leave anything here
 /// DIR/data/                the mock's data directory
 /// DIR/journal.jsonl        the mock's journal, over all its lives
@@ -46,7 +55,7 @@ impl Places {
             fs::create_dir(dir).map_err(setup)?;
         }
         let toml = |source: toml::ser::Error| setup(io::Error::other(source));
-        let plan = toml::to_string(&scenario.plan()).map_err(toml)?;
+        let plan = toml::to_string(&scenario.plan_at(Target::Process.hosts())).map_err(toml)?;
         fs::write(places.faults(), plan).map_err(setup)?;
         let limits = toml::to_string(&scenario.limits).map_err(toml)?;
         fs::write(places.limits(), limits).map_err(setup)?;
@@ -59,6 +68,25 @@ impl Places {
 
     pub(super) fn source(&self) -> PathBuf {
         self.root().join("source").join(self.file_name)
+    }
+
+    /// The file that a client uploads, and what is in it: the source of all, or one of its own.
+    pub(super) fn source_of(
+        &self,
+        own: &Scenario,
+        story: &Scenario,
+        step: usize,
+        who: Who,
+        facts: SourceFacts,
+    ) -> Result<(PathBuf, SourceFacts), NotRun> {
+        if own.source == story.source && own.file_name() == story.file_name() {
+            return Ok((self.source(), facts));
+        }
+        let dir = self.root().join(format!("source-{step}{who}"));
+        let path = dir.join(own.file_name());
+        let made = fs::create_dir_all(&dir).and_then(|()| source::in_file(&own.source, &path));
+        let facts = made.map_err(|source| NotRun::Setup { what: format!("write {}", path.display()), source })?;
+        Ok((path, facts))
     }
 
     pub(super) fn client(&self) -> PathBuf {
@@ -135,6 +163,19 @@ impl Places {
             left.push(format!("the mock's data directory holds {bodies} bodies, and it says it keeps {parts} parts"));
         }
         left
+    }
+}
+
+/// A claim that this file is another, of which this is the SHA-1.
+pub(super) fn claim(file: &Path, SourceFacts { sha1, .. }: SourceFacts) -> Result<Claim, NotRun> {
+    let setup = |source| NotRun::Setup { what: format!("claim {} to be another file", file.display()), source };
+    // A digest is not kept of a file that was just written.
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_488_326_400);
+    File::options().write(true).open(file).and_then(|file| file.set_modified(long_ago)).map_err(setup)?;
+    let identity = FileSource::open(file).ok().and_then(|file| file.identity());
+    match identity {
+        Some(identity) => Claim::that(identity, sha1),
+        None => Err(setup(io::Error::other("it cannot be told from other files"))),
     }
 }
 

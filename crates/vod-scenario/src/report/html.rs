@@ -13,7 +13,7 @@ use vod_proto::{Exchange, timeline};
 
 use crate::{
     evidence::{Evidence, Secret},
-    judge::{Check, Finding, Judgement, Layer, Ruling, Verdict},
+    judge::{Check, Finding, Judgement, Layer, Ruling},
     run::{Judged, Run, RunResult},
 };
 
@@ -22,21 +22,21 @@ const STYLE: &str = include_str!("html/style.css");
 /// The page of a run. Secrets are masked, as in the [text](super::report).
 #[must_use]
 pub fn page(run: &Run) -> String {
-    let verdict = run.verdict();
-    let title = format!("{verdict}: {} on {}", run.story.name, run.target);
+    let title = format!("{}: {} on {}", run.word(), run.story.name, run.target);
     let judged = match &run.result {
         RunResult::Judged(judged) | RunResult::ControlUnhealthy(judged) => Some(judged),
-        RunResult::NotRun(_) => None,
+        RunResult::NotRun(_) | RunResult::Skipped(_) => None,
     };
     let body = html! {
         header {
-            h1 { (badge(verdict)) " " (run.story.name) }
+            h1 { (badge(&run.word())) " " (run.story.name) }
             p.told { "on " b { (run.target) } ", seed " b { (run.seed) } ", told in " (run.took.as_millis()) " ms" }
             @for paragraph in run.story.scenario.why.trim().split("\n\n") { p.why { (paragraph) } }
             pre.repeat { (run.repeat()) }
         }
         @match &run.result {
             RunResult::NotRun(why) => p.found { "It could not be run: " (why) }
+            RunResult::Skipped(because) => p.found { "It is not told here: " (because) }
             RunResult::ControlUnhealthy(_) => p.found {
                 "The control run, without the faults, is not healthy, so that the story would prove nothing. This is the control run."
             }
@@ -51,24 +51,24 @@ pub fn page(run: &Run) -> String {
 /// The page that leads to the pages of several runs: each run with the address of its page.
 #[must_use]
 pub fn index(runs: &[(&Run, String)]) -> String {
-    let count = |verdict| runs.iter().filter(|(run, _)| run.verdict() == verdict).count();
-    let verdicts = [Verdict::Fail, Verdict::Inconclusive, Verdict::Pass];
-    let tally: Vec<_> = verdicts.into_iter().filter(|verdict| count(*verdict) > 0).collect();
-    let title = tally.iter().map(|verdict| format!("{} {verdict}", count(*verdict))).collect::<Vec<_>>().join(", ");
+    let count = |word: &str| runs.iter().filter(|(run, _)| run.word() == word).count();
+    let words = ["fail", "inconclusive", "pass", "skipped"];
+    let tally: Vec<_> = words.into_iter().filter(|word| count(word) > 0).collect();
+    let title = tally.iter().map(|word| format!("{} {word}", count(word))).collect::<Vec<_>>().join(", ");
     // What did not pass is what the page is opened for.
-    let ordered = verdicts.into_iter().flat_map(|verdict| runs.iter().filter(move |(run, _)| run.verdict() == verdict));
+    let ordered = words.into_iter().flat_map(|word| runs.iter().filter(move |(run, _)| run.word() == word));
     let body = html! {
-        header { h1 { "Scenarios" } p.told { @for verdict in &tally { (badge(*verdict)) " " (count(*verdict)) " " } } }
+        header { h1 { "Scenarios" } p.told { @for word in &tally { (badge(word)) " " (count(word)) " " } } }
         table {
             thead { tr { th { "verdict" } th { "scenario" } th { "target" } th.number { "ms" } th { "why" } } }
             tbody {
                 @for (run, address) in ordered {
                     tr {
-                        td { (badge(run.verdict())) }
+                        td { (badge(&run.word())) }
                         td { a href=(address) { (run.story.name) } }
                         td { (run.target) }
                         td.number { (run.took.as_millis()) }
-                        td { (run.story.scenario.first_sentence()) }
+                        td { @if let Some(because) = run.skipped() { "not told: " (because) } @else { (run.story.scenario.first_sentence()) } }
                     }
                 }
             }
@@ -102,12 +102,11 @@ fn whole(title: &str, body: &Markup) -> String {
     page.into_string()
 }
 
-fn badge(verdict: Verdict) -> Markup {
-    html! { span class={ "badge " (verdict) } { (verdict) } }
+fn badge(word: &str) -> Markup {
+    html! { span class={ "badge " (word) } { (word) } }
 }
 
 fn story(Judged { evidence, judgement }: &Judged) -> Markup {
-    let steps = evidence.steps.iter().enumerate();
     let memory = evidence.peak_memory.iter().map(|(program, peak)| format!("{program} {} MiB", peak >> 20));
     let memory = memory.collect::<Vec<_>>().join(", ");
     html! {
@@ -116,8 +115,8 @@ fn story(Judged { evidence, judgement }: &Judged) -> Markup {
             h2 { "What happened" }
             (picture::picture(evidence))
             ul.steps {
-                @for (at, step) in steps {
-                    li { "Step " (at + 1) " ended " b { (step.end) } " after " (step.elapsed.as_millis()) " ms." }
+                @for step in &evidence.steps {
+                    li { (capitalized(&evidence.name_of(step))) " ended " b { (step.end) } " after " (step.elapsed.as_millis()) " ms." }
                 }
             }
             @if !memory.is_empty() { p { "Peak memory: " (memory) "." } }
@@ -218,17 +217,18 @@ fn shown_ruling(ruling: &Ruling) -> Markup {
 }
 
 fn exchanges(evidence: &Evidence) -> Markup {
-    let zero = zero(&evidence.exchanges);
+    let (zero, two) = (zero(&evidence.exchanges), evidence.has_two());
     html! {
         section {
             h2 { "Requests" }
             table {
-                thead { tr { th.number { "request" } th.number { "ms" } th { "action" } th.number { "try" } th { "came of it" } } }
+                thead { tr { th.number { "request" } th.number { "ms" } @if two { th { "client" } } th { "action" } th.number { "try" } th { "came of it" } } }
                 tbody {
                     @for exchange in &evidence.exchanges {
                         tr id={ "x" (exchange.seq) } class=(picture::fate(exchange)) {
                             td.number { (exchange.seq) }
                             td.number { (ms(exchange.start.as_microsecond() - zero)) }
+                            @if two { td { @if let Some(who) = evidence.who(exchange) { (who) } } }
                             td { (exchange.action.as_deref().unwrap_or("(none)")) @if let Some(part) = exchange.part { " " (part) } }
                             td.number { (exchange.attempt) }
                             td { (timeline::came_of(exchange)) }
@@ -250,6 +250,11 @@ fn logs(evidence: &Evidence) -> Markup {
             }
         }
     }
+}
+
+/// As it begins a sentence.
+fn capitalized(text: &str) -> String {
+    text.chars().take(1).flat_map(char::to_uppercase).chain(text.chars().skip(1)).collect()
 }
 
 /// When the first exchange began, in microseconds since 1970.

@@ -18,6 +18,14 @@ pub fn junit(runs: &[Run]) -> Result<String, SerializeError> {
     for target in Target::ALL {
         let mut suite = TestSuite::new(target.name());
         for run in runs.iter().filter(|run| run.target == target) {
+            if let Some(because) = run.skipped() {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(because);
+                let mut case = TestCase::new(&*run.story.name, status);
+                case.set_classname(target.name());
+                suite.add_test_case(case);
+                continue;
+            }
             let kind = match run.verdict() {
                 Verdict::Pass => None,
                 Verdict::Fail => Some(NonSuccessKind::Failure),
@@ -43,6 +51,7 @@ pub fn junit(runs: &[Run]) -> Result<String, SerializeError> {
 fn first_finding(run: &Run) -> String {
     match &run.result {
         RunResult::NotRun(why) => format!("it could not be run: {why}"),
+        RunResult::Skipped(because) => because.clone(),
         RunResult::Judged(judged) | RunResult::ControlUnhealthy(judged) => {
             let first = judged.judgement.against().find_map(|(check, findings)| Some((check, findings.first()?)));
             let first = first.map(|(check, finding)| format!("{} · {}: {}", check.layer, check.name, finding.why()));

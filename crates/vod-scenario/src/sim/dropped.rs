@@ -119,7 +119,8 @@ struct Stage {
 
 impl Stage {
     async fn open(case: Case) -> Self {
-        let (bytes, facts) = source::in_memory(&format::Source { size: Size::new(SIZE), seed: 5 });
+        let (bytes, facts) =
+            source::in_memory(&format::Source { size: Size::new(SIZE), seed: 5, claims_source: false });
         let epoch = Timestamp::from_second(1_488_326_400).unwrap();
         let (net, journal) = (Net::default(), Journal::memory(1));
         let config = Config {

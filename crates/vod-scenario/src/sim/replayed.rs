@@ -11,11 +11,11 @@ use vod_serve::{Killer, WallClock};
 
 use super::{
     net::Net,
-    story::{Ask, EPOCH_S, SimKiller, client, report},
+    story::{Ask, EPOCH_S, SimKiller, Telling, client, report},
 };
 use crate::{
     evidence::StepEnd,
-    format::{Faults, Scenario},
+    format::{Does, Faults, Scenario, Who},
     proxied::{Retold, kills},
     run::NotRun,
     source,
@@ -41,12 +41,16 @@ pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result
         let (bytes, _) = source::in_memory(&scenario.source);
         let mut ends = Vec::new();
         for (number, step) in (1..).zip(scenario.steps()) {
+            if matches!(step.does(), Does::Restart(_)) {
+                continue;
+            }
             if step.faults == Faults::Off {
                 replay.engine().lift_all(None);
             }
             let credentials = Credentials::new("AKIDsomebodyelsesomebodyelsesomebody", SecretKey::new("other"));
             let connector = net.connector(number);
-            let mut client = client(scenario, seed, number, bytes.clone(), clock.now(), credentials, connector)?;
+            let telling = Telling { scenario, seed, number, who: Who::A };
+            let mut client = client(&telling, bytes.clone(), None, clock.now(), credentials, connector)?;
             let end = tokio::select! {
                 biased;
                 Some(Ask { done, fault, .. }) = asks.recv() => {

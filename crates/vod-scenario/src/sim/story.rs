@@ -1,15 +1,23 @@
 //! One telling of a story: client and mock as tasks of one thread, killed by being dropped.
 
-use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
 use vod_client::{
-    BytesSource, ConfigError, Credentials, Options, Outcome, RetryPolicy, UploadError, UploadReport, Uploader, Work,
+    BytesSource, ConfigError, Credentials, Identity, Options, Outcome, RetryPolicy, Source, UploadError, UploadReport,
+    Uploader, Work,
 };
 use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
 use vod_proto::sign::SecretKey;
@@ -20,19 +28,22 @@ use super::{
     recorder::Recorder,
 };
 use crate::{
+    claim::Claim,
     clock::Stopwatch,
     evidence::{ClientReport, Event, Evidence, Happening, ReportedOutcome, StepEnd, StepEvidence, Target},
-    format::{self, Faults, Scenario},
+    format::{self, Does, Faults, Restart, Scenario, StepExpect, Who},
     process::secrets,
     run::NotRun,
-    source,
+    source::{self, SourceFacts},
 };
 
 /// The time of day when every simulation begins: 2017-03-01T00:00:00Z, in the protocol's own days.
 pub(super) const EPOCH_S: i64 = 1_488_326_400;
 
-/// Where the mock is, for clients and for whoever stands between.
-const ENDPOINT: &str = "http://mock.sim";
+/// Where the mock is, for a client and for whoever stands between.
+pub(super) fn endpoint(who: Who) -> String {
+    format!("http://{}", Target::Sim.hosts()[who as usize])
+}
 
 /// How long a killed mock is away. Default 300 ms: longer than the client's first waits, so that it meets
 /// a refused connection, and shorter than its patience.
@@ -71,6 +82,13 @@ struct Life {
 }
 
 impl Life {
+    /// Asks it to end, as whoever runs it does.
+    async fn stop(self) {
+        self.mock.settled().await;
+        self.mock.stop();
+        self.end().await;
+    }
+
     /// Drops the mock and with it its connections, as the death of its process would.
     async fn end(self) {
         self.task.abort();
@@ -78,10 +96,26 @@ impl Life {
     }
 }
 
+/// Somebody who uploads, and how that ended.
+struct Running {
+    began: usize,
+    who: Who,
+    /// By which its connections are known.
+    number: usize,
+    source: SourceFacts,
+    after_seq: u64,
+    task: JoinHandle<Result<UploadReport, UploadError>>,
+    ended: Option<(StepEnd, Duration)>,
+    /// Where a digest is kept that it believes.
+    _claim: Option<tempfile::TempDir>,
+}
+
 struct Story<'a> {
     scenario: &'a Scenario,
     seed: u64,
     bytes: Bytes,
+    /// Who is under way: those of this step, and one that an earlier step left held.
+    running: Vec<Running>,
     /// The mock's network.
     net: Net,
     /// Who stands between it and the clients, if anybody does.
@@ -108,11 +142,12 @@ pub(super) async fn tell(
     let (killer, asks) = mpsc::unbounded_channel();
     let evidence = Evidence::begin(Target::Sim, facts, secrets());
     let (net, clock) = (Net::default(), WallClock::fixed(epoch));
-    let recorder = record_to.map(|dir| Recorder::start(dir, &net, ENDPOINT, clock)).transpose()?;
+    let recorder = record_to.map(|dir| Recorder::start(dir, &net, &endpoint(Who::A), clock)).transpose()?;
     let mut story = Story {
         scenario,
         seed,
         bytes,
+        running: Vec::new(),
         net,
         recorder,
         store: MemoryStore::new(),
@@ -137,7 +172,7 @@ impl Story<'_> {
             profile: self.scenario.mock.profile,
             limits: self.scenario.limits.clone(),
             instant_upload: self.scenario.mock.instant_upload,
-            plan: if self.healing { Plan::default() } else { self.scenario.plan() },
+            plan: if self.healing { Plan::default() } else { self.scenario.plan_at(Target::Sim.hosts()) },
             seed: self.seed,
             clock: self.clock,
             journal: Arc::clone(&self.journal),
@@ -152,25 +187,63 @@ impl Story<'_> {
     }
 
     async fn step(&mut self, number: usize, mut life: Life) -> Result<Life, NotRun> {
-        if self.scenario.steps().nth(number - 1).is_some_and(|step| step.faults == Faults::Off) && !self.healing {
+        let Some(step) = self.scenario.steps().nth(number - 1) else { return Ok(life) };
+        if step.faults == Faults::Off && !self.healing {
             self.heal(&life).await;
         }
-        self.happened(Happening::StepBegan(number));
         let stopwatch = Stopwatch::start();
-        let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
-        let connector = self.clients().connector(number);
-        let mut client =
-            client(self.scenario, self.seed, number, self.bytes.clone(), self.clock.now(), credentials, connector)?;
+        match step.does() {
+            Does::Upload(..) | Does::Together(_) => {
+                self.happened(Happening::StepBegan(number));
+                let tellers: Vec<_> = self.scenario.tellers();
+                for teller in tellers.into_iter().filter(|teller| teller.step == number) {
+                    let running = self.begin(number, teller.who)?;
+                    self.running.push(running);
+                }
+            }
+            Does::Release(hold, _) => {
+                // It may be that nobody is held any more.
+                let _ = life.mock.engine().release(None, hold);
+                self.happened(Happening::Released { step: number, hold: hold.to_owned() });
+            }
+            Does::Restart(restart) => {
+                self.happened(Happening::Restarted { step: number, how: restart });
+                match restart {
+                    Restart::Stop => life.stop().await,
+                    Restart::Kill => life.end().await,
+                }
+                tokio::time::sleep(AWAY).await;
+                let life = self.open().await?;
+                self.happened(Happening::MockBack);
+                return Ok(life);
+            }
+        }
+        let holds = match step.does() {
+            Does::Upload(_, StepExpect::Held(hold)) => self.scenario.holding(hold),
+            _ => vec![],
+        };
+        // Whoever was left held is waited for when he is released.
+        let waits = |running: &Running| running.began == number || matches!(step.does(), Does::Release(..));
         let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.limit(number - 1)));
-        let end = loop {
+        let held = loop {
+            if self.running.iter().filter(|running| waits(running)).all(|running| running.ended.is_some()) {
+                break false;
+            }
+            let mock = Arc::clone(&life.mock);
             tokio::select! {
                 biased;
                 Some(ask) = self.asks.recv() => match ask.target {
                     KillTarget::Client => {
-                        self.kill_client(number, &mut client).await;
-                        self.happened(Happening::ClientKilled(ask.fault.clone()));
+                        let victim = self.scenario.victim(&ask.fault);
+                        let is_victim = |running: &Running| {
+                            running.ended.is_none() && victim.map_or(running.began == number, |who| running.who == who)
+                        };
+                        if let Some(at) = self.running.iter().position(is_victim) {
+                            self.kill_client(at).await;
+                            self.happened(Happening::ClientKilled(ask.fault.clone()));
+                            self.running[at].ended = Some((StepEnd::Killed { fault: ask.fault }, stopwatch.elapsed()));
+                        }
                         let _ = ask.done.send(());
-                        break StepEnd::Killed { fault: ask.fault };
                     }
                     KillTarget::Mock => {
                         life.end().await;
@@ -180,21 +253,72 @@ impl Story<'_> {
                         self.happened(Happening::MockBack);
                     }
                 },
-                ended = &mut client => break match ended {
-                    Ok(ended) => StepEnd::Reported(report(ended)),
-                    Err(error) => StepEnd::Silent { how: error.to_string() },
-                },
+                (at, ended) = first_ended(&mut self.running) => {
+                    let end = match ended {
+                        Ok(ended) => StepEnd::Reported(report(ended)),
+                        Err(error) => StepEnd::Silent { how: error.to_string() },
+                    };
+                    self.running[at].ended = Some((end, stopwatch.elapsed()));
+                }
+                () = until_held(&mock, &holds), if !holds.is_empty() => break true,
                 () = &mut limit => {
-                    self.kill_client(number, &mut client).await;
-                    break StepEnd::TimedOut;
+                    for at in 0..self.running.len() {
+                        if self.running[at].ended.is_none() && waits(&self.running[at]) {
+                            self.kill_client(at).await;
+                            self.running[at].ended = Some((StepEnd::TimedOut, stopwatch.elapsed()));
+                        }
+                    }
                 }
             }
         };
-        let elapsed = stopwatch.elapsed();
+        if let (true, Does::Upload(_, StepExpect::Held(hold))) = (held, step.does()) {
+            self.happened(Happening::Held { step: number, hold: hold.clone() });
+            return Ok(life);
+        }
         tokio::time::sleep(MOMENT).await;
-        let uploads = life.mock.uploads().await;
-        self.evidence.steps.push(StepEvidence { end, last_seq: self.last_seq(), elapsed, uploads });
+        let (uploads, last_seq) = (life.mock.uploads().await, self.last_seq());
+        let (over, others) = std::mem::take(&mut self.running).into_iter().partition(|running| waits(running));
+        self.running = others;
+        let over: Vec<Running> = over;
+        for Running { began, who, source, after_seq, ended, .. } in over {
+            let Some((end, elapsed)) = ended else { unreachable!("a step waits until all have ended") };
+            let (step, uploads) = (number, uploads.clone());
+            self.evidence.steps.push(StepEvidence {
+                step,
+                began,
+                who,
+                source,
+                end,
+                after_seq,
+                last_seq,
+                elapsed,
+                uploads,
+            });
+        }
         Ok(life)
+    }
+
+    /// Lets a client begin.
+    fn begin(&self, step: usize, who: Who) -> Result<Running, NotRun> {
+        let own = self.scenario.of(step, who);
+        // Each has connections and dice of its own.
+        let number = if who == Who::A { step } else { step + self.scenario.steps().len() };
+        let (bytes, mut source) = match own.source == self.scenario.source {
+            true => (self.bytes.clone(), self.evidence.source),
+            false => source::in_memory(&own.source),
+        };
+        let mut claim = None;
+        if own.source.claims_source {
+            source.sha1 = self.evidence.source.sha1;
+            claim = Some(Claim::of(source)?);
+        }
+        let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
+        let telling = Telling { scenario: &own, seed: self.seed, number, who };
+        let connector = self.clients().connector(number);
+        let after_seq = self.last_seq();
+        let task = client(&telling, bytes, claim.as_ref(), self.clock.now(), credentials, connector)?;
+        let _claim = claim.map(Claim::into_dir);
+        Ok(Running { began: step, who, number, source, after_seq, task, ended: None, _claim })
     }
 
     /// Lifts the faults, and writes down what became of them. Whoever is still asked to kill for one is not any more.
@@ -207,10 +331,12 @@ impl Story<'_> {
         self.happened(Happening::FaultsLifted);
     }
 
-    /// Drops the client, and takes its connections away from whatever it left running.
-    async fn kill_client(&self, number: usize, client: &mut JoinHandle<Result<UploadReport, UploadError>>) {
-        client.abort();
-        let _ = client.await;
+    /// Drops a client, and takes its connections away from whatever it left running.
+    async fn kill_client(&mut self, at: usize) {
+        let Running { task, number, .. } = &mut self.running[at];
+        task.abort();
+        let _ = task.await;
+        let number = *number;
         self.clients().cut(number);
     }
 
@@ -258,16 +384,51 @@ impl Story<'_> {
     }
 }
 
+/// Waits for the first of those that are under way to end.
+async fn first_ended(running: &mut [Running]) -> (usize, Result<Result<UploadReport, UploadError>, JoinError>) {
+    poll_fn(|cx| {
+        for (at, Running { task, .. }) in running.iter_mut().enumerate().filter(|(_, running)| running.ended.is_none())
+        {
+            if let Poll::Ready(ended) = Pin::new(task).poll(cx) {
+                return Poll::Ready((at, ended));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Waits until one of these faults holds somebody.
+async fn until_held(mock: &Mock, faults: &[String]) {
+    let mut changes = mock.engine().changes();
+    while !mock.engine().fates().iter().any(|fate| fate.held > 0 && faults.contains(&fate.id)) {
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Which client of a story begins.
+pub(super) struct Telling<'a> {
+    /// The story as that client sees it.
+    pub(super) scenario: &'a Scenario,
+    /// The seed of the run.
+    pub(super) seed: u64,
+    /// Its dice are its own.
+    pub(super) number: usize,
+    pub(super) who: Who,
+}
+
 /// A client of its own, as every process is, that begins at this time.
 pub(super) fn client(
-    scenario: &Scenario,
-    seed: u64,
-    number: usize,
+    telling: &Telling<'_>,
     bytes: Bytes,
+    claim: Option<&Claim>,
     now: Timestamp,
     credentials: Credentials,
     connector: SimConnector,
 ) -> Result<JoinHandle<Result<UploadReport, UploadError>>, NotRun> {
+    let Telling { scenario, seed, number, who } = *telling;
     let client = &scenario.client;
     let defaults = Options::default();
     let options = Options {
@@ -284,13 +445,34 @@ pub(super) fn client(
         clock: vod_client::WallClock::fixed(now),
         token_life: client.token_life.unwrap_or(defaults.token_life),
         stall_timeout: client.stall_timeout.unwrap_or(defaults.stall_timeout),
+        digest_cache: claim.map(|claim| claim.dir().to_owned()),
         ..defaults
     };
-    let endpoint = ENDPOINT.parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
+    let endpoint = endpoint(who).parse().map_err(|error: ConfigError| NotRun::Client { said: error.to_string() })?;
     let uploader = Uploader::with_connector(endpoint, credentials, connector).options(options);
     let facts = scenario.facts();
-    let source = BytesSource::new(bytes);
+    let source = Claimed { bytes: BytesSource::new(bytes), identity: claim.map(Claim::identity) };
     Ok(tokio::spawn(async move { uploader.upload(source, facts).await }))
+}
+
+/// Bytes that are known by a digest which somebody kept, if they are.
+struct Claimed {
+    bytes: BytesSource,
+    identity: Option<Identity>,
+}
+
+impl Source for Claimed {
+    fn len(&self) -> u64 {
+        self.bytes.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.bytes.read_at(offset, buffer)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
+    }
 }
 
 /// The same words as the client's own JSON line.

@@ -1,5 +1,7 @@
 //! What is stored, how often, and what the client says of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use vod_mock::{UploadState, UploadView};
 use vod_proto::{Exchange, action::Role};
 use vod_serve::fault::Phase;
@@ -15,41 +17,41 @@ fn committed(upload: Option<&UploadView>) -> bool {
     upload.is_some_and(|upload| upload.commits > 0 && upload.state != UploadState::Gone)
 }
 
-fn number(case: Case<'_>, step: &StepEvidence) -> usize {
-    case.evidence.steps.iter().position(|other| std::ptr::eq(other, step)).map_or(0, |at| at + 1)
-}
-
 /// What is stored is the source, and what was there after one step is there after the next.
 pub(super) fn nothing_lost(case: Case<'_>) -> Vec<Finding> {
-    let source = case.evidence.source;
     let mut findings = Vec::new();
-    let mut promised = false;
+    let mut promised = BTreeSet::new();
     for step in &case.evidence.steps {
-        let n = number(case, step);
-        promised |= step.end.is_success();
-        let upload = case.evidence.upload_after(step);
-        if promised && !committed(upload) {
-            findings.push(Finding::broken(format!("after step {n} the file is not there, though it was promised")));
+        let (own, source) = (case.scenario.of(step.began, step.who), step.source);
+        if step.end.is_success() {
+            promised.insert(source.sha1);
         }
-        let Some(upload) = upload.filter(|upload| committed(Some(upload))) else { continue };
+        let name = case.evidence.name_of(step);
+        let upload = case.evidence.upload_after(step);
+        if promised.contains(&source.sha1) && !committed(upload) {
+            findings.push(Finding::broken(format!("after {name} the file is not there, though it was promised")));
+        }
+        // Whoever claims to be another file has lost nothing while that is stored, unless it was told that it is there.
+        let judged = step.end.is_success() || !own.source.claims_source;
+        let Some(upload) = upload.filter(|upload| judged && committed(Some(upload))) else { continue };
         if let Some(size) = upload.file_size.filter(|size| *size != source.size) {
-            let why = format!("after step {n} {size} bytes are stored, the source has {}", source.size);
+            let why = format!("after {name} {size} bytes are stored, the source has {}", source.size);
             findings.push(Finding::broken(why));
         }
-        let cover_of = &case.scenario.client.cover_of;
+        let cover_of = &own.client.cover_of;
         if let Some(file) = upload.file.as_ref().filter(|file| file.cover_of != *cover_of) {
             let cover =
                 |of: &Option<String>| of.as_ref().map_or("no cover".to_owned(), |video| format!("a cover of {video}"));
             let (stored, source) = (cover(&file.cover_of), cover(cover_of));
-            findings.push(Finding::broken(format!("after step {n} {stored} is stored, the source is {source}")));
+            findings.push(Finding::broken(format!("after {name} {stored} is stored, the source is {source}")));
         }
         match upload.stored_sha1 {
             Some(sha1) if sha1 == source.sha1 => {}
             Some(sha1) => findings.push(Finding::broken(format!(
-                "after step {n} a file with SHA-1 {sha1} is stored, the source's is {}",
+                "after {name} a file with SHA-1 {sha1} is stored, the source's is {}",
                 source.sha1
             ))),
-            None => findings.push(Finding::Unknown(format!("after step {n} the digest of the stored file is unknown"))),
+            None => findings.push(Finding::Unknown(format!("after {name} the digest of the stored file is unknown"))),
         }
     }
     findings
@@ -79,12 +81,12 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
         if !step.end.is_success() {
             continue;
         }
-        let (n, end) = (number(case, step), &step.end);
+        let (name, end, own) = (case.evidence.name_of(step), &step.end, case.scenario.of(step.began, step.who));
         if !committed(case.evidence.upload_after(step)) {
-            findings.push(Finding::broken(format!("step {n} says {end}, and the mock has not put the file together")));
+            findings.push(Finding::broken(format!("{name} says {end}, and the mock has not put the file together")));
         }
-        let family = case.scenario.client.family;
-        let actions = match (case.scenario.whole(), step.end.report().map(|report| report.outcome)) {
+        let family = own.client.family;
+        let actions = match (own.whole(), step.end.report().map(|report| report.outcome)) {
             (Some(whole), _) => vec![whole],
             (None, Some(ReportedOutcome::Finished)) => vec![family.finish()],
             (None, Some(_)) => vec![family.open()],
@@ -95,13 +97,12 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
             exchange.known_action().is_some_and(|action| actions.contains(&action))
                 && exchange.whole_reply().is_some()
                 && exchange.says_stored().is_some()
-                && exchange.file_sha1 == Some(case.evidence.source.sha1)
+                && exchange.file_sha1 == Some(step.source.sha1)
         };
         if !exchanges.iter().any(told) {
             let actions = actions.iter().map(|action| action.wire_name()).collect::<Vec<_>>().join(" or ");
-            let why = format!("step {n} says {end}, and no {actions} in it was answered that the file is there");
-            let before = case.evidence.steps[..n - 1].last().map_or(0, |step| step.last_seq);
-            findings.push(Finding::unless_missing(case.evidence.is_whole(before + 1, step.last_seq), why));
+            let why = format!("{name} says {end}, and no {actions} in it was answered that the file is there");
+            findings.push(Finding::unless_missing(case.evidence.is_whole_in(step), why));
         }
     }
     findings
@@ -111,33 +112,50 @@ pub(super) fn no_success_without_commit(case: Case<'_>) -> Vec<Finding> {
 ///
 /// What an earlier step had done is for that one to tell: a process that begins and fails at once knows nothing of it.
 /// And whoever is refused what was done is lied to, which no client can know.
+///
+/// Of two clients of one file at the same time it was put together by the one whose own request may have done it.
 pub(super) fn no_failure_hiding_commit(case: Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut commits = 0;
+    let mut commits = BTreeMap::new();
     for (step, exchanges) in case.evidence.by_step() {
         let upload = case.evidence.upload_after(step).filter(|upload| committed(Some(upload)));
-        let before = commits;
-        commits = upload.map_or(before, |upload| upload.commits);
+        let known = commits.get(&step.source.sha1).copied().unwrap_or(0);
+        let before = if step_shares(case, step) { commits_before(case, step) } else { known };
+        let now = upload.map_or(before, |upload| upload.commits);
+        commits.insert(step.source.sha1, now);
         let end = &step.end;
         let hides = match end {
             StepEnd::Reported(report) => !report.outcome.is_success() && !report.may_be_committed,
             StepEnd::Exited { says, .. } => *says == ExitSays::Failed,
             StepEnd::Killed { .. } | StepEnd::TimedOut | StepEnd::Silent { .. } => false,
         };
-        if hides && commits > before && !exchanges.iter().any(refused_when_done) {
-            let n = number(case, step);
-            let why = format!("step {n} says {end}, and the file is stored");
+        let own = |exchange: &Exchange| role(exchange).is_some_and(Role::can_commit) && exchange.refusal().is_none();
+        let its_own = !step_shares(case, step) || exchanges.iter().any(own);
+        if hides && now > before && its_own && !exchanges.iter().any(refused_when_done) {
+            let why = format!("{} says {end}, and the file is stored", case.evidence.name_of(step));
             let told = |exchange: &Exchange| exchange.whole_reply().is_some() && exchange.says_stored().is_some();
             // What a client says beside its exit code is in words that nobody here can read, unless it was told better.
             findings.push(if matches!(end, StepEnd::Reported(_)) || exchanges.iter().any(told) {
-                let earlier = case.evidence.steps[..n - 1].last().map_or(0, |step| step.last_seq);
-                Finding::unless_missing(case.evidence.is_whole(earlier + 1, step.last_seq), why)
+                Finding::unless_missing(case.evidence.is_whole_in(step), why)
             } else {
                 Finding::Unknown(format!("{why}; whether it says that this may be so is not known: exit code 8 does"))
             });
         }
     }
     findings
+}
+
+/// Was another upload of the same file under way at the same time?
+fn step_shares(case: Case<'_>, step: &StepEvidence) -> bool {
+    let mut others = case.evidence.steps.iter();
+    others.any(|other| case.evidence.concurrent(step, other) && other.source.sha1 == step.source.sha1)
+}
+
+/// How often its file was put together before it began, as far as was looked.
+fn commits_before(case: Case<'_>, step: &StepEvidence) -> u64 {
+    let earlier = case.evidence.steps.iter().rfind(|other| other.last_seq <= step.after_seq);
+    let upload = earlier.and_then(|earlier| earlier.uploads.iter().find(|upload| upload.file_sha1 == step.source.sha1));
+    upload.filter(|upload| committed(Some(upload))).map_or(0, |upload| upload.commits)
 }
 
 /// Did a fault put a refusal in the place of the answer to a request that had its effect? One of the protocol, or the

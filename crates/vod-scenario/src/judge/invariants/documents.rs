@@ -13,7 +13,11 @@ use crate::{
 /// The linter finds nothing. What the requests of public clients look like breaks some of the rules of the wire form:
 /// of a client that speaks as they do, only the others are asked.
 pub(super) fn kept(case: Case<'_>) -> Vec<Finding> {
-    let documented = case.scenario.client.dialect == Dialect::Documented;
+    let documented = case
+        .evidence
+        .steps
+        .iter()
+        .all(|step| case.scenario.of(step.began, step.who).client.dialect == Dialect::Documented);
     let exchanges = &case.evidence.exchanges;
     let mut found = lint(exchanges, &Lacking::by_numbers(exchanges), &case.scenario.limits).findings;
     found.retain(|finding| documented || !rules::WIRE.contains(&finding.rule));
@@ -36,11 +40,14 @@ fn each_rule(found: &[lint::Finding]) -> Vec<String> {
         .collect()
 }
 
-/// Are the last two of these of one step, and so of one process?
+/// Are the last two of these of one process?
 fn within_a_step(case: Case<'_>, proof: &[u64]) -> bool {
     let [.., refused, again] = proof else { return true };
-    let step = |seq: u64| case.evidence.steps.iter().position(|step| seq <= step.last_seq);
-    step(*refused) == step(*again)
+    let process = |seq: u64| {
+        let exchange = case.evidence.exchanges.iter().find(|exchange| exchange.seq == seq);
+        exchange.and_then(|exchange| case.evidence.upload_of(exchange))
+    };
+    process(*refused) == process(*again)
 }
 
 #[cfg(test)]

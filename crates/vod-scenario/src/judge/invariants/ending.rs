@@ -3,7 +3,7 @@
 use vod_serve::fault::{Fault, Verdict};
 
 use crate::{
-    evidence::{Happening, StepEnd},
+    evidence::{Happening, StepEnd, StepEvidence},
     judge::{Case, Finding},
 };
 
@@ -40,12 +40,13 @@ fn killed_nobody(case: Case<'_>, fault: &Fault) -> Option<Finding> {
 
 /// Every step ends within its limit.
 pub(super) fn ends_in_time(case: Case<'_>) -> Vec<Finding> {
-    let steps = case.evidence.steps.iter().enumerate();
+    let limit = |step: &StepEvidence| case.scenario.limit(step.step - 1);
+    let late = |step: &&StepEvidence| step.end == StepEnd::TimedOut || step.elapsed > limit(step);
+    let steps = case.evidence.steps.iter().filter(late);
     steps
-        .filter(|(at, step)| step.end == StepEnd::TimedOut || step.elapsed > case.scenario.limit(*at))
-        .map(|(at, step)| {
-            let (millis, limit) = (step.elapsed.as_millis(), case.scenario.limit(at).as_millis());
-            Finding::broken(format!("step {} took {millis} ms, its limit is {limit} ms", at + 1))
+        .map(|step| {
+            let (millis, limit) = (step.elapsed.as_millis(), limit(step).as_millis());
+            Finding::broken(format!("{} took {millis} ms, its limit is {limit} ms", case.evidence.name_of(step)))
         })
         .collect()
 }

@@ -25,7 +25,10 @@ pub(super) fn acknowledged_not_resent(case: Case<'_>) -> Vec<Finding> {
         }
         // The last acknowledgement before it is the one that counts: between the two, the server may have lost the part.
         let acknowledged = exchanges[..at].iter().rposition(|first| {
-            key(first) == key(again) && first.acknowledged() && first.over_us() <= again.start.as_microsecond()
+            key(first) == key(again)
+                && first.acknowledged()
+                && first.over_us() <= again.start.as_microsecond()
+                && !of_another_at_once(case, first, again)
         });
         let Some(first) = acknowledged else { continue };
         if !lost(&exchanges[first], &exchanges[first + 1..at]) {
@@ -38,11 +41,22 @@ pub(super) fn acknowledged_not_resent(case: Case<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Are these of two clients at the same time? What one is told the other does not hear.
+fn of_another_at_once(case: Case<'_>, first: &Exchange, again: &Exchange) -> bool {
+    let upload = |exchange| case.evidence.upload_of(exchange).and_then(|at| case.evidence.steps.get(at));
+    upload(first).zip(upload(again)).is_some_and(|(one, other)| case.evidence.concurrent(one, other))
+}
+
 /// Is this how a client of the legacy family starts: with the first part, before it was told anything of the file?
 fn begins(case: Case<'_>, exchange: &Exchange, before: &[Exchange]) -> bool {
-    let earlier_steps = case.evidence.steps.iter().map(|step| step.last_seq).filter(|last| *last < exchange.seq);
-    let process_began = earlier_steps.max().unwrap_or(0);
-    let mut of_process = before.iter().filter(|earlier| earlier.seq > process_began);
+    let upload = case.evidence.upload_of(exchange);
+    // What is not yet over is of the last process.
+    let ended = case.evidence.steps.iter().map(|step| step.last_seq).filter(|last| *last < exchange.seq).max();
+    let of_process = |earlier: &&Exchange| match upload {
+        Some(_) => case.evidence.upload_of(earlier) == upload,
+        None => earlier.seq > ended.unwrap_or(0),
+    };
+    let mut of_process = before.iter().filter(of_process);
     role(exchange) == Some(Role::Next)
         && exchange.part.is_some_and(|part| part.offset == 0)
         && !of_process.any(|earlier| earlier.file_sha1 == exchange.file_sha1 && told_state(earlier))

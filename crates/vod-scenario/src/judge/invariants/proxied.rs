@@ -9,7 +9,11 @@ use crate::{
 /// The recording is whole, holds no secret, and says what the mock's journal says.
 pub(super) fn recorded_as_it_was(case: Case<'_>) -> Vec<Finding> {
     let Some(proxied) = &case.evidence.proxied else { return vec![] };
-    let mock_died = case.evidence.events.iter().any(|event| matches!(event.what, Happening::MockKilled(_)));
+    let mock_died = case
+        .evidence
+        .events
+        .iter()
+        .any(|event| matches!(event.what, Happening::MockKilled(_) | Happening::Restarted { .. }));
     let between = Between { mock_died, time: proxied.another_day };
     let differing = differences(&case.evidence.exchanges, &proxied.recorded, between);
     proxied.flaws.iter().cloned().chain(differing).map(Finding::Broken).collect()

@@ -12,12 +12,12 @@ use crate::judge::{Case, Finding};
 /// The count begins anew when the client was told what the server has: what follows is another try of the upload.
 /// The opening action is answered so, and in the legacy family every part is.
 pub(super) fn attempts_and_gaps(case: Case<'_>) -> Vec<Finding> {
-    let most = case.scenario.attempts();
     let mut findings = Vec::new();
-    for (_, exchanges) in case.evidence.by_step() {
+    for (step, exchanges) in case.evidence.by_step() {
+        let most = case.scenario.of(step.began, step.who).attempts();
         let mut round = 0_u32;
         let mut requests: BTreeMap<_, Vec<&Exchange>> = BTreeMap::new();
-        for exchange in exchanges {
+        for exchange in exchanges.iter() {
             let sent = requests.entry((key(exchange), round)).or_default();
             sent.push(exchange);
             if let [.., earlier, later] = sent[..] {

@@ -6,7 +6,10 @@ use maud::{Markup, html};
 use vod_proto::{Exchange, action::Role, exchange::End, timeline};
 
 use super::{ms, zero};
-use crate::evidence::{Evidence, Happening};
+use crate::{
+    evidence::{Evidence, Happening},
+    format::Who,
+};
 
 /// How wide the picture is, in units of its own.
 const WIDTH: f64 = 1100.0;
@@ -42,6 +45,11 @@ impl Row {
             _ => Self::Other,
         }
     }
+}
+
+/// Whose lane an exchange stands in: its client's where there are two, and else that of the only one.
+fn whose(evidence: &Evidence, exchange: &Exchange) -> Who {
+    if evidence.has_two() { evidence.who(exchange).unwrap_or_default() } else { Who::A }
 }
 
 /// What came of an exchange, in a word that is also its class on the page.
@@ -89,7 +97,7 @@ pub(super) fn picture(evidence: &Evidence) -> Markup {
     let last = exchanges.iter().map(Exchange::over_us).max().unwrap_or(zero);
     let span = i32::try_from((last - zero) / 10).map_or(f64::from(i32::MAX), f64::from).max(1.0) * 10.0;
     let scale = Scale { zero, span };
-    let lanes = Lanes::of(exchanges);
+    let lanes = Lanes::of(evidence);
     let height = TOP + LANE * lanes.number() + 24.0;
     html! {
         figure.picture style="margin:0" {
@@ -100,8 +108,8 @@ pub(super) fn picture(evidence: &Evidence) -> Markup {
                     line.lane x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y + LANE) y2=(y + LANE) {}
                     text.quiet x=(LEFT - 8.0) y=(y + 13.0) text-anchor="end" { (name) }
                 }
-                @for exchange in exchanges { (bar(&scale, lanes.y(lanes.at(exchange)), exchange)) }
-                @for exchange in exchanges { (marks(&scale, lanes.y(lanes.at(exchange)), exchange)) }
+                @for exchange in exchanges { (bar(&scale, lanes.y(lanes.at(evidence, exchange)), exchange)) }
+                @for exchange in exchanges { (marks(&scale, lanes.y(lanes.at(evidence, exchange)), exchange)) }
                 (events(&scale, evidence, height))
             }
             figcaption { svg viewBox="0 0 1100 18" {
@@ -119,23 +127,31 @@ pub(super) fn picture(evidence: &Evidence) -> Markup {
 
 /// Which lane each row has, and what the lanes are called.
 struct Lanes {
-    rows: BTreeMap<Row, usize>,
+    rows: BTreeMap<(Who, Row), usize>,
     names: Vec<String>,
 }
 
 impl Lanes {
-    fn of(exchanges: &[Exchange]) -> Self {
-        let all: BTreeSet<_> = exchanges.iter().map(Row::of).collect();
+    fn of(evidence: &Evidence) -> Self {
+        let exchanges = &evidence.exchanges;
+        let several = evidence.has_two();
+        let row = |exchange: &Exchange| (whose(evidence, exchange), Row::of(exchange));
+        let all: BTreeSet<_> = exchanges.iter().map(row).collect();
         let eventful = |exchange: &&Exchange| {
             fate(exchange) != "acknowledged" || !exchange.faults.is_empty() || exchange.attempt > 1
         };
-        let eventful: BTreeSet<_> = exchanges.iter().filter(eventful).map(Row::of).collect();
+        let eventful: BTreeSet<_> = exchanges.iter().filter(eventful).map(row).collect();
         let fold = all.len() > LANES_MOST;
         let (mut rows, mut names, mut number) = (BTreeMap::new(), Vec::<String>::new(), 0_u64);
         // The parts that share the lane that was made last, by their numbers.
         let mut sharing: Option<u64> = None;
+        let mut last = None;
         for row in all {
-            let name = match row {
+            let (who, kind) = row;
+            if last.replace(who) != Some(who) {
+                (number, sharing) = (0, None);
+            }
+            let name = match kind {
                 Row::Open => "open".to_owned(),
                 Row::Finish => "finish".to_owned(),
                 Row::Other => "other".to_owned(),
@@ -144,9 +160,13 @@ impl Lanes {
                     format!("part {number}")
                 }
             };
-            let quiet = fold && matches!(row, Row::Part(_)) && !eventful.contains(&row);
+            let name = if several { format!("{who}: {name}") } else { name };
+            let quiet = fold && matches!(kind, Row::Part(_)) && !eventful.contains(&row);
             match (quiet, sharing, names.last_mut()) {
-                (true, Some(first), Some(shared)) => *shared = format!("parts {first}–{number}"),
+                (true, Some(first), Some(shared)) => {
+                    let whose = if several { format!("{who}: ") } else { String::new() };
+                    *shared = format!("{whose}parts {first}–{number}");
+                }
                 _ => {
                     names.push(name);
                     sharing = quiet.then_some(number);
@@ -161,8 +181,8 @@ impl Lanes {
         i32::try_from(self.names.len()).map_or(0.0, f64::from)
     }
 
-    fn at(&self, exchange: &Exchange) -> usize {
-        self.rows.get(&Row::of(exchange)).copied().unwrap_or(0)
+    fn at(&self, evidence: &Evidence, exchange: &Exchange) -> usize {
+        self.rows.get(&(whose(evidence, exchange), Row::of(exchange))).copied().unwrap_or(0)
     }
 
     fn y(&self, lane: usize) -> f64 {
@@ -273,6 +293,9 @@ fn events(scale: &Scale, evidence: &Evidence, height: f64) -> Markup {
             ),
             Happening::MockBack => ("back", "mock back".to_owned(), 38.0, next(event.after_seq)),
             Happening::FaultsLifted => ("back", "faults lifted".to_owned(), 38.0, next(event.after_seq)),
+            Happening::Held { hold, .. } => ("step", format!("held by {hold}"), 38.0, next(event.after_seq)),
+            Happening::Released { hold, .. } => ("back", format!("{hold} released"), 38.0, next(event.after_seq)),
+            Happening::Restarted { .. } => ("killed", "mock restarts".to_owned(), 26.0, next(event.after_seq)),
         };
         Some((class, name, row, scale.x(at?)))
     });
@@ -354,9 +377,12 @@ mod tests {
         let mut story = Story::plain();
         let again = story.evidence.exchanges[1].clone();
         story.insert(2, again);
-        let lanes = Lanes::of(&story.evidence.exchanges);
+        let lanes = Lanes::of(&story.evidence);
         assert_eq!(lanes.names, ["open", "part 1", "part 2", "part 3", "finish"]);
-        assert_eq!(lanes.at(&story.evidence.exchanges[1]), lanes.at(&story.evidence.exchanges[2]));
+        assert_eq!(
+            lanes.at(&story.evidence, &story.evidence.exchanges[1]),
+            lanes.at(&story.evidence, &story.evidence.exchanges[2])
+        );
     }
 
     #[test]
@@ -370,7 +396,7 @@ mod tests {
             story.insert(usize::try_from(number).unwrap(), part);
         }
         story.evidence.exchanges[49].faults.push(mark("delay", false));
-        let lanes = Lanes::of(&story.evidence.exchanges);
+        let lanes = Lanes::of(&story.evidence);
         assert_eq!(lanes.names, ["open", "parts 1–48", "part 49", "parts 50–100", "finish"]);
     }
 
