@@ -200,7 +200,7 @@ impl Failure {
             | Self::KillsMemory
             | Self::AdminWithoutToken(_)
             | Self::AdminToken { .. }
-            | Self::Tls(TlsArgsError::NoHome | TlsArgsError::DirWithoutTls)
+            | Self::Tls(TlsArgsError::NoHome | TlsArgsError::DirWithoutTls | TlsArgsError::Forward)
             | Self::Open(_) => exit::USAGE,
             Self::Listen { .. } | Self::Runtime(_) => exit::LISTEN,
             Self::Disk(_)

@@ -1,6 +1,6 @@
 //! A host that answers nothing of its own: it passes each request on, and the reply back, bit by bit.
 //!
-//! - [`Way`]: where requests may go; `headers`: which headers end here; `tail`: the reply as it passes.
+//! - `headers`: which headers end here; `tail`: the reply as it passes.
 //! - [`Keeping`]: what is kept of bodies on the way.
 //!
 //! Everything is done while the request is read, the reply awaited too: so whoever goes away takes the connection to the
@@ -10,7 +10,6 @@ mod headers;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod way;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -27,16 +26,19 @@ use vod_serve::{
 
 use self::{headers::passed_on, tail::PassingReply};
 use crate::{
+    forward::Way,
     recording::{Bodies, Draft, KeptBodies},
     subject,
     upstream::{Connect, Feed, Feeder, NotTaken, Origin, Trouble, Upstream},
 };
 
-pub(crate) use way::Way;
-
 /// How long a server may say nothing, and how long it may take nothing. Default 10 minutes: longer than any client of this
 /// protocol waits, so that it is the client that gives up, and no connection stays for ever.
 pub(crate) const SILENCE: Duration = Duration::from_secs(600);
+
+/// How long the end of a server's connection waits for that of the client's. Default 1 ms: where both are gone at once, as when a
+/// server sees its client leave, it is the client who went, whichever of them is heard of sooner.
+const CLIENT_FIRST: Duration = Duration::from_millis(1);
 
 /// What is kept of what passes.
 #[derive(Clone, Debug)]
@@ -102,7 +104,14 @@ impl<C: Connect> Passing<C> {
             Err(error) => return Ok(Passed::Own(400, Unreached::Failed, error.to_string())),
         };
         let mut draft = self.draft(feeder.is_some());
-        let mut reply = pin!(self.upstream.send(request));
+        let mut reply = pin!(async {
+            let replied = self.upstream.send(request).await;
+            if replied.is_err() {
+                // Whoever reads the client's connection drops what waits here.
+                tokio::time::sleep(CLIENT_FIRST).await;
+            }
+            replied
+        });
         let mut answered = None;
         let fed = {
             let mut feeding = pin!(feed(feeder, body, &mut draft));

@@ -1,31 +1,22 @@
 //! The rim of a proxy that passes requests on: joins the way that they take, the servers and the journal.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc};
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
 use vod_serve::{
     Engine, Journal, Listener, Plan, Server, Transport, WallClock,
     fault::Powers,
-    tls::{Ca, HostName, Leaf, NotAHost, Tls, TlsTransport},
+    tls::{Ca, Leaf, Tls, TlsTransport},
     traffic::Traffic,
 };
 
 use crate::{
     Recording,
-    forward::{Allowed, Opening, open},
-    passing::{Keeping, Passing, Way},
+    forward::{Allowed, Tunnels, Way},
+    passing::{Keeping, Passing},
     upstream::{Connect, Origin, Upstream, tcp},
 };
-
-/// How long to wait after a connection could not be accepted, as when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whose requests are passed on, and where to.
 pub enum Route {
@@ -41,9 +32,6 @@ pub struct Proxy<C = HttpConnector> {
     upstream: Arc<Upstream<C>>,
     journal: Arc<Journal>,
     keeping: Keeping,
-    engine: Arc<Engine>,
-    clock: WallClock,
-    traffic: Arc<Traffic>,
     /// For all that comes through no tunnel.
     server: Server<Passing<C>>,
     entry: Entry<C>,
@@ -52,13 +40,7 @@ pub struct Proxy<C = HttpConnector> {
 /// How connections come in.
 enum Entry<C> {
     Reverse(Option<Leaf>),
-    Forward { allowed: Allowed, ca: Arc<Ca>, tunnels: Mutex<BTreeMap<Origin, Arc<Tunnel<C>>>> },
-}
-
-/// All connections that lead to one server.
-struct Tunnel<C> {
-    server: Server<Passing<C>>,
-    leaf: Option<Leaf>,
+    Forward(Tunnels<Passing<C>>),
 }
 
 impl Proxy {
@@ -103,38 +85,20 @@ impl<C: Connect> Proxy<C> {
         let upstream = Arc::new(Upstream::new(connector, trust));
         let engine =
             Engine::new(Plan::default(), 0, Powers::default()).expect("a plan without faults asks for nothing");
-        let (engine, traffic) = (Arc::new(engine), Arc::<Traffic>::default());
         let (way, entry) = match route {
             Route::Reverse(origin, tls) => (Way::Reverse(origin), Entry::Reverse(tls.map(|tls| tls.leaf()))),
-            Route::Forward(allowed, ca) => {
-                (Way::Forward(allowed.clone()), Entry::Forward { allowed, ca, tunnels: Mutex::default() })
-            }
+            Route::Forward(allowed, ca) => (Way::Forward(allowed.clone()), Entry::Forward(Tunnels::new(allowed, ca))),
         };
         let host =
             Passing { way, upstream: Arc::clone(&upstream), journal: Arc::clone(&journal), keeping: keeping.clone() };
-        let server =
-            Server::new(Arc::new(host), Arc::clone(&engine), Arc::clone(&journal), clock, None, Arc::clone(&traffic));
-        Self { upstream, journal, keeping, engine, clock, traffic, server, entry }
+        let traffic = Arc::<Traffic>::default();
+        let server = Server::new(Arc::new(host), Arc::new(engine), Arc::clone(&journal), clock, None, traffic);
+        Self { upstream, journal, keeping, server, entry }
     }
 
     /// Takes connections for as long as it is polled; dropping it drops them all.
-    pub async fn serve<L: Listener>(self: &Arc<Self>, mut listener: L) -> Infallible {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok(transport) => {
-                        connections.spawn(Arc::clone(self).connection(transport));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
+    pub async fn serve<L: Listener>(self: &Arc<Self>, listener: L) -> Infallible {
+        self.server.run_with(listener, |transport| Arc::clone(self).connection(transport)).await
     }
 
     /// Serves one connection to its end.
@@ -142,54 +106,13 @@ impl<C: Connect> Proxy<C> {
         match &self.entry {
             Entry::Reverse(None) => self.server.connection(transport).await,
             Entry::Reverse(Some(leaf)) => self.server.connection(TlsTransport::new(transport, leaf)).await,
-            Entry::Forward { allowed, ca, tunnels } => match open(transport, allowed).await {
-                Ok(Opening::Requests(transport)) => self.server.connection(transport).await,
-                Ok(Opening::Tunnel(transport, origin)) => match self.tunnel(origin, ca, tunnels) {
-                    Ok(tunnel) => match &tunnel.leaf {
-                        Some(leaf) => tunnel.server.connection(TlsTransport::new(transport, leaf)).await,
-                        None => tunnel.server.connection(transport).await,
-                    },
-                    Err(error) => tracing::warn!(%error, "no certificate can be made for the host of a tunnel"),
-                },
-                Err(error) => tracing::debug!(%error, "a connection brought no request"),
-            },
+            Entry::Forward(tunnels) => tunnels.connection(transport, &self.server, |way| self.passing_on(way)).await,
         }
     }
 
-    /// What leads to a server. There are no more of them than there are hosts and ports that may be asked.
-    fn tunnel(
-        &self,
-        to: Origin,
-        ca: &Ca,
-        tunnels: &Mutex<BTreeMap<Origin, Arc<Tunnel<C>>>>,
-    ) -> Result<Arc<Tunnel<C>>, NotAHost> {
-        let mut tunnels = tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tunnel) = tunnels.get(&to) {
-            return Ok(Arc::clone(tunnel));
-        }
-        let leaf = if to.is_secure() {
-            let name: HostName = to.host().trim_matches(['[', ']']).parse()?;
-            Some(ca.leaf(&[name], WallClock::system().now()))
-        } else {
-            None
-        };
-        let host = Passing {
-            way: Way::Tunnel(to.clone()),
-            upstream: Arc::clone(&self.upstream),
-            journal: Arc::clone(&self.journal),
-            keeping: self.keeping.clone(),
-        };
-        let server = Server::new(
-            Arc::new(host),
-            Arc::clone(&self.engine),
-            Arc::clone(&self.journal),
-            self.clock,
-            None,
-            Arc::clone(&self.traffic),
-        );
-        let tunnel = Arc::new(Tunnel { server, leaf });
-        tunnels.insert(to, Arc::clone(&tunnel));
-        Ok(tunnel)
+    fn passing_on(&self, way: Way) -> Passing<C> {
+        let (upstream, journal) = (Arc::clone(&self.upstream), Arc::clone(&self.journal));
+        Passing { way, upstream, journal, keeping: self.keeping.clone() }
     }
 
     /// Waits until replies that are handed over are out, a second at most. Call it before [`stop`](Self::stop), while

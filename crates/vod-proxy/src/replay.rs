@@ -29,7 +29,7 @@ use vod_serve::{
     clock::fresh_seed,
     fault::{PlanError, Powers},
     journal::{self, FileEnd, JournalError},
-    tls::{Ca, Leaf, Tls, TlsListener, TlsTransport},
+    tls::{Ca, Leaf, Tls, TlsTransport},
 };
 
 use self::{
@@ -41,7 +41,10 @@ pub use self::{
     running::ReplayServer,
     timing::{NotATiming, Timing},
 };
-use crate::{Recording, RecordingError};
+use crate::{
+    Recording, RecordingError,
+    forward::{BadHost, Tunnels, Way},
+};
 
 /// How a replay behaves.
 pub struct ReplayConfig {
@@ -62,6 +65,10 @@ pub struct ReplayConfig {
     pub killer: Option<Arc<dyn Killer>>,
     /// How TLS is spoken, on every connection. Default: not at all, plain HTTP.
     pub tls: Option<Tls>,
+    /// Be a forward proxy for the hosts that were recorded, and for no others: clients know it by `HTTP_PROXY` and `HTTPS_PROXY`,
+    /// and ask for the real names. In the tunnels that they ask for, the certificates are this CA's. `tls` is not looked at then.
+    /// Default: none, it takes a server's place.
+    pub forward: Option<Arc<Ca>>,
 }
 
 impl Default for ReplayConfig {
@@ -75,6 +82,7 @@ impl Default for ReplayConfig {
             journal_memory: journal::KEPT_MOST,
             killer: None,
             tls: None,
+            forward: None,
         }
     }
 }
@@ -109,6 +117,9 @@ pub enum ReplayError {
     /// A fault of the plan could never strike.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What it was recorded from is no host, and no proxy could stand for it.
+    #[error("the recording cannot be replayed as by a forward proxy: {0}")]
+    Host(#[from] BadHost),
     /// Its own journal cannot be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -129,9 +140,17 @@ pub struct Replay {
     host: Arc<ReplayHost>,
     engine: Arc<Engine>,
     server: Server<ReplayHost>,
-    tls: Option<(Arc<Ca>, Leaf)>,
+    entry: Entry,
     recorded: usize,
     lacks: Option<String>,
+}
+
+/// How connections come in.
+#[derive(Clone)]
+enum Entry {
+    Plain,
+    Tls(Arc<Ca>, Leaf),
+    Forward(Arc<Tunnels<ReplayHost>>),
 }
 
 impl Replay {
@@ -174,7 +193,15 @@ impl Replay {
         let rules = Rules { secrets: redaction.parameters.clone(), kills: config.killer.is_some() };
         let recorded = exchanges.len();
         let script = Arc::new(Mutex::new(Script::new(exchanges, rules)));
-        let ReplayConfig { timing, plan, seed, clock, journal, journal_memory, killer, tls } = config;
+        let ReplayConfig { timing, plan, seed, clock, journal, journal_memory, killer, tls, forward } = config;
+        let (way, entry) = match (forward, tls) {
+            (Some(ca), _) => {
+                let allowed = recording.manifest().source.allowed()?;
+                (Some(Way::Recorded(allowed.clone())), Entry::Forward(Arc::new(Tunnels::new(allowed, ca))))
+            }
+            (None, Some(tls)) => (None, Entry::Tls(Arc::clone(&tls.ca), tls.leaf())),
+            (None, None) => (None, Entry::Plain),
+        };
         // What comes in has the placeholders of what was recorded, so that accounts can be told apart.
         let keyed = Journal::builder(seed).key(redaction.key).rules(redaction.rules()).ceiling(journal_memory);
         let journal = match journal {
@@ -188,15 +215,15 @@ impl Replay {
         let killer = killer.map(|by| Arc::new(Kills { by, script: Arc::clone(&script) }) as Arc<dyn Killer>);
         let host = Arc::new(ReplayHost {
             script,
-            misses: Mutex::default(),
+            misses: Arc::default(),
             journal: Arc::clone(&journal),
             bodies: recording.bodies(),
             timing,
             kills: killer.is_some(),
+            way,
         });
         let server = Server::new(Arc::clone(&host), Arc::clone(&engine), journal, clock, killer, Arc::default());
-        let tls = tls.map(|tls| (Arc::clone(&tls.ca), tls.leaf()));
-        Ok(Self { host, engine, server, tls, recorded, lacks: lacks(end) })
+        Ok(Self { host, engine, server, entry, recorded, lacks: lacks(end) })
     }
 
     /// What the recording lacks: it was cut off, as by a recorder that was killed, or exchanges are missing in between.
@@ -214,22 +241,31 @@ impl Replay {
     /// The certificate that clients must trust, in PEM; none where no TLS is spoken.
     #[must_use]
     pub fn ca_pem(&self) -> Option<&str> {
-        self.tls.as_ref().map(|(ca, _)| ca.pem())
+        match &self.entry {
+            Entry::Plain => None,
+            Entry::Tls(ca, _) => Some(ca.pem()),
+            Entry::Forward(tunnels) => Some(tunnels.ca().pem()),
+        }
     }
 
     /// Takes connections for as long as it is polled; dropping it drops them all.
     pub async fn serve<L: Listener>(&self, listener: L) -> Infallible {
-        match &self.tls {
-            None => self.server.run(listener).await,
-            Some((_, leaf)) => self.server.run(TlsListener::new(listener, leaf.clone())).await,
-        }
+        self.server.run_with(listener, |transport| self.connection(transport)).await
     }
 
     /// Serves one connection to its end.
-    pub async fn connection<T: Transport>(&self, transport: T) {
-        match &self.tls {
-            None => self.server.connection(transport).await,
-            Some((_, leaf)) => self.server.connection(TlsTransport::new(transport, leaf)).await,
+    pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T> {
+        let (server, host) = (self.server.with(Arc::clone(&self.host)), Arc::clone(&self.host));
+        let entry = self.entry.clone();
+        async move {
+            match entry {
+                Entry::Plain => server.connection(transport).await,
+                Entry::Tls(_, leaf) => server.connection(TlsTransport::new(transport, &leaf)).await,
+                Entry::Forward(tunnels) => {
+                    let lead = |way| ReplayHost { way: Some(way), ..ReplayHost::clone(&host) };
+                    tunnels.connection(transport, &server, lead).await;
+                }
+            }
         }
     }
 

@@ -45,6 +45,11 @@ const IDLE: Duration = Duration::from_secs(4);
 /// How much of a reply a connection reads ahead of its client. Default 128 KiB: memory stays small with many connections.
 const READ_AHEAD: usize = 128 << 10;
 
+/// The kernel's send buffer for each connection, as the client of this project has it. What lies there has left the client, which
+/// could not tell a server that takes little from one that takes nothing. This still allows 5 MiB/s for each connection at a round
+/// trip of 50 ms.
+const SEND_BUFFER: usize = 256 << 10;
+
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What opens connections: hyper-util's `HttpConnector`, or one that a test or a simulation brings.
@@ -82,6 +87,7 @@ pub fn tcp() -> HttpConnector {
     let mut connector = HttpConnector::new();
     // Requests are awaited, and TLS is spoken above this.
     connector.set_nodelay(true);
+    connector.set_send_buffer_size(Some(SEND_BUFFER));
     connector.enforce_http(false);
     connector
 }

@@ -179,6 +179,49 @@ fn faults_strike_on_top_and_those_that_could_not_are_refused() {
     assert!(said.contains("fault \"lost\"") && said.contains("has no uploads of its own to spoil"), "{said}");
 }
 
+/// As somebody would write it who knows of no proxy: the environment says which, and whom to trust.
+const PYTHON: &str = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=30).read().decode())";
+
+#[test]
+fn programs_that_know_nothing_of_it_ask_for_the_real_name_and_are_answered_by_a_forward_replay() {
+    for (program, arg) in [("curl", "--version"), ("python3", "--version")] {
+        if !Command::new(program).arg(arg).stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            // Past the capture of the test harness: whoever runs this must see what was not proved.
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nSKIPPED: there is no {program}: a forward replay was NOT tested with it\n"
+            );
+            return;
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (recording, tls) = (dir.path().join("r"), dir.path().join("ca"));
+    record(&recording, 2);
+    let replay = Running::start(&recording, &["--strict", "--forward", "--tls-dir", tls.to_str().unwrap()]);
+    let (proxy, ca) = (replay.ready["listening"].as_str().unwrap(), replay.ready["ca"].as_str().unwrap());
+    let run = |program: &str, args: &[&str], url: &str| {
+        let mut command = Command::new(program);
+        command.args(args).arg(url).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs([("https_proxy", proxy), ("http_proxy", proxy), ("SSL_CERT_FILE", ca)]);
+        let output = command.output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
+    };
+    let url = |seq| format!("https://vod2.qcloud.com{}", target(seq));
+    let said = run("curl", &["-sS", "--max-time", "30"], &url(1));
+    assert_eq!(said, r#"{"code":0,"fileId":"1"}"#);
+    assert_eq!(run("python3", &["-c", PYTHON], &url(2)).trim(), r#"{"code":0,"fileId":"2"}"#);
+    // Nobody else is reached, nor asked for by name.
+    let said = run("curl", &["-sS", "--max-time", "30"], "https://example.invalid/");
+    assert!(said.contains("403"), "{said}");
+    let (code, said) = replay.stop();
+    assert_eq!(code, Some(i32::from(exit::FOUND)), "{said}");
+    assert!(said.contains("example.invalid:443 was not recorded: the recording is of vod2.qcloud.com:443"), "{said}");
+    assert!(!said.contains("never asked for"), "{said}");
+    let mut refused = Running::start(&recording, &["--forward", "--tls"]);
+    let (code, said) = refused.end();
+    assert!(code == Some(i32::from(exit::USAGE)) && said.contains("--tls is for a server's place"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_replayed_or_is_no_timing_is_refused_in_a_line() {
     let dir = tempfile::tempdir().unwrap();

@@ -77,8 +77,23 @@ impl<H: Host> Server<H> {
         &self.rim
     }
 
+    /// Another host's mind on the same rim: its faults, its journal, its clock.
+    #[must_use]
+    pub fn with(&self, host: Arc<H>) -> Self {
+        Self { host, rim: Arc::clone(&self.rim) }
+    }
+
     /// Takes connections for as long as it is polled. Dropping it drops every connection with it.
-    pub async fn run<L: Listener>(&self, mut listener: L) -> Infallible {
+    pub async fn run<L: Listener>(&self, listener: L) -> Infallible {
+        self.run_with(listener, |transport| self.connection(transport)).await
+    }
+
+    /// The same, where connections begin otherwise than with a request: `serve` makes of each what
+    /// [`connection`](Self::connection) serves.
+    pub async fn run_with<L: Listener, F>(&self, mut listener: L, serve: impl Fn(L::Io) -> F) -> Infallible
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let mut connections = JoinSet::new();
         let mut asked = self.rim.door().keep();
         let mut shut_until = None;
@@ -103,7 +118,7 @@ impl<H: Host> Server<H> {
                 },
                 accepted = listener.accept(), if shut_until.is_none() => match accepted {
                     Ok(transport) => {
-                        connections.spawn(self.connection(transport));
+                        connections.spawn(serve(transport));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");

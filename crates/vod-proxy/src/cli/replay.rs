@@ -37,6 +37,10 @@ pub(super) struct Args {
     /// Append what is asked, and what is answered, to this file, as lines of JSON
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Be a forward proxy, for clients that know it by HTTP_PROXY or HTTPS_PROXY and ask for the real names: of the hosts that
+    /// were recorded; all others are refused
+    #[arg(long)]
+    forward: bool,
     #[command(flatten)]
     tls: TlsArgs,
     /// Also write the first line of stdout to this file, once it listens; it is removed when the replay is stopped
@@ -99,19 +103,34 @@ async fn replay(args: Args) -> Result<u8, Failure> {
     if let Some(path) = &args.ready_file {
         ReadyFile::clear(path)?;
     }
-    let (tls, ca) = args.tls.open(port.addr().ip(), None)?.map_or((None, None), |(tls, ca)| (Some(tls), Some(ca)));
+    let (tls, forward, ca) = if args.forward {
+        let (forward, ca) = args.tls.open_forward()?;
+        (None, Some(forward), Some(ca))
+    } else {
+        let (tls, ca) = args.tls.open(port.addr().ip(), None)?.unzip();
+        (tls, None, ca)
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let (timing, journal) = (args.timing, args.journal);
     // Nobody here reads the evidence but from its file.
     let killer = args.kill_host.then(|| Arc::new(StdioKiller::start()) as Arc<dyn Killer>);
-    let config =
-        ReplayConfig { timing, plan, seed, journal, journal_memory: 0, killer, tls, ..ReplayConfig::default() };
+    let config = ReplayConfig {
+        timing,
+        plan,
+        seed,
+        journal,
+        journal_memory: 0,
+        killer,
+        tls,
+        forward,
+        ..ReplayConfig::default()
+    };
     let replay = Replay::open_with(&args.recording, config)?;
     if let Some(lacks) = replay.lacks() {
         complain(format_args!("{} is replayed as far as it goes: {lacks}", args.recording.display()));
     }
     // Whoever reads that it listens may ask it to stop at once.
     let asked_to_stop = asked_to_stop();
-    let scheme = if ca.is_some() { "https" } else { "http" };
     let listening = format!("{scheme}://{}", port.addr());
     let mut ready = serde_json::json!({ "listening": listening, "seed": seed, "exchanges": replay.recorded() });
     if let Some(ca) = ca {

@@ -4,13 +4,12 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::ClientConfig;
 use vod_serve::{
-    Port, WallClock,
+    Port,
     journal::JournalError,
     program::{
         ReadyFile, ReadyFileError, TlsArgs, TlsArgsError, announce, asked_to_stop, raise_open_files, serve_until,
         shortened,
     },
-    tls::{CERTIFICATE_FILE, Ca, CaError, shared_dir},
 };
 
 use super::complain;
@@ -20,6 +19,10 @@ use crate::{
     recording::Source,
     upstream::{Origin, TrustError, trust_file, trust_system},
 };
+
+/// How much of each connection the kernel takes in before it is passed on, in bytes. Default 128 KiB, for clients are
+/// near: what lies there has left the client, which could not tell a server that takes little from one that takes nothing.
+const RECEIVE_BUFFER: usize = 128 << 10;
 
 #[derive(Debug, clap::Args)]
 #[group(id = "route", required = true, multiple = false, args = ["upstream", "forward"])]
@@ -58,8 +61,6 @@ pub(super) enum Failure {
     Recording(#[from] RecordingError),
     #[error(transparent)]
     Trust(#[from] TrustError),
-    #[error("--tls is for a reverse proxy: clients of a forward proxy speak TLS through it")]
-    TlsForward,
     #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
     #[error(transparent)]
@@ -70,12 +71,6 @@ pub(super) enum Failure {
     Runtime(#[source] io::Error),
     #[error("the recording lacks {0} exchanges that could not be written")]
     Unwritable(u64),
-}
-
-impl From<CaError> for Failure {
-    fn from(error: CaError) -> Self {
-        Self::Tls(error.into())
-    }
 }
 
 impl Failure {
@@ -89,12 +84,7 @@ impl Failure {
                 RecordingError::Io { .. }
                 | RecordingError::Exchanges(JournalError::Io { .. } | JournalError::InUse { .. }),
             ) => exit::WRITE,
-            Self::Read { .. }
-            | Self::Rules { .. }
-            | Self::Recording(_)
-            | Self::Trust(_)
-            | Self::TlsForward
-            | Self::Tls(_) => exit::USAGE,
+            Self::Read { .. } | Self::Rules { .. } | Self::Recording(_) | Self::Trust(_) | Self::Tls(_) => exit::USAGE,
         }
     }
 }
@@ -146,12 +136,8 @@ impl Args {
                 let scheme = if tls.is_some() { "https" } else { "http" };
                 (Route::Reverse(origin, tls), scheme, ca)
             }
-            None if self.tls.is_asked_for() => return Err(Failure::TlsForward),
             None => {
-                let dir = self.tls.dir().or_else(shared_dir).ok_or(TlsArgsError::NoHome)?;
-                let ca = Arc::new(Ca::open(&dir, WallClock::system().now())?);
-                let certificate = dir.join(CERTIFICATE_FILE);
-                let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
+                let (ca, certificate) = self.tls.open_forward()?;
                 (Route::Forward(allowed, ca), "http", Some(certificate))
             }
         };
@@ -169,7 +155,7 @@ impl Args {
             // Before the connections are dropped: what this proxy ends was not ended by its clients.
             proxy.stop();
         };
-        serve_until(stopped, proxy.serve(port)).await;
+        serve_until(stopped, proxy.serve(port.receive_buffer(RECEIVE_BUFFER))).await;
         // Last, and loud: whoever judges by the recording must not take what is missing for what did not happen.
         match proxy.journal().unwritable() {
             0 => Ok(()),

@@ -24,6 +24,12 @@ pub struct AllowedHost {
 )]
 pub struct BadHost(String);
 
+impl BadHost {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl Allowed {
     /// May this server be asked?
     #[must_use]
@@ -51,7 +57,7 @@ impl FromStr for AllowedHost {
     type Err = BadHost;
 
     fn from_str(text: &str) -> Result<Self, BadHost> {
-        let bad = || BadHost(text.to_owned());
+        let bad = || BadHost::new(text);
         let authority: Authority = text.parse().map_err(|_| bad())?;
         let origin = Origin::of(false, &authority).ok_or_else(bad)?;
         let named = authority.as_str().len() > authority.host().len();

@@ -10,7 +10,7 @@ use tokio::{
 };
 use vod_serve::Transport;
 
-use super::{Allowed, Rewound};
+use super::{Allowed, rewound::Rewound};
 use crate::upstream::Origin;
 
 /// How long a client may take to say what it wants, and to begin in its tunnel. Default 75 s, as for the head of any request.

@@ -139,6 +139,23 @@ async fn a_client_that_goes_away_is_gone_for_the_server_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_both_ends_that_are_gone_at_once_it_is_the_client_who_went() {
+    let net = Net::listening();
+    let (proxy, dir) = net.reverse(KeptBodies::Replies, Rules::default());
+    let (mut client, end) = Pipe::pair();
+    let connection = tokio::spawn(proxy.connection(end));
+    client.write_all(b"POST /?Action=UploadPart HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+    let mut server = net.accepted().await;
+    assert!(read_request(&mut server).await.unwrap().ends_with("hello"));
+    // As where a server is told that its client was killed, and closes: its end may be heard of a moment sooner.
+    drop(server);
+    tokio::task::yield_now().await;
+    drop(client);
+    connection.await.unwrap();
+    assert_eq!(recorded(&dir)[0].end, End::ClientGone { after: 5 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_gives_a_silent_server_up_leaves_nothing_behind() {
     let net = Net::listening();
     let (proxy, dir) = net.reverse(KeptBodies::Replies, Rules::default());

@@ -6,6 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vod_proto::redact::Rules;
 
+use crate::{
+    forward::{Allowed, BadHost},
+    upstream::Origin,
+};
+
 /// The format that this version writes, in the manifest's `format`.
 pub const FORMAT: u32 = 1;
 
@@ -93,6 +98,22 @@ impl Redaction {
     pub fn rules(&self) -> Rules {
         let Self { parameters, headers, fields, .. } = self.clone();
         Rules { parameters, headers, fields }
+    }
+}
+
+impl Source {
+    /// The hosts that were asked, each at its port or at the usual two.
+    ///
+    /// # Errors
+    /// If one is no host, as somebody may have written by hand.
+    pub fn allowed(&self) -> Result<Allowed, BadHost> {
+        match self {
+            Self::Upstream(url) => {
+                let origin: Origin = url.parse().map_err(|_| BadHost::new(url))?;
+                Ok(Allowed::from_iter([format!("{}:{}", origin.host(), origin.port()).parse()?]))
+            }
+            Self::Hosts(hosts) => hosts.iter().map(|host| host.parse()).collect(),
+        }
     }
 }
 

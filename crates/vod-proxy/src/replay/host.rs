@@ -19,26 +19,31 @@ use vod_serve::{
 use super::{
     answer,
     asked::{Asked, Seen},
-    miss::{Miss, Misses},
+    miss::{Miss, Misses, Why},
     script::{Script, is_silent},
     timing::Timing,
 };
-use crate::{recording::Bodies, subject};
+use crate::{forward::Way, recording::Bodies, subject};
 
+#[derive(Clone)]
 pub(super) struct ReplayHost {
     pub(super) script: Arc<Mutex<Script>>,
-    pub(super) misses: Mutex<Misses>,
+    pub(super) misses: Arc<Mutex<Misses>>,
     pub(super) journal: Arc<Journal>,
     pub(super) bodies: Bodies,
     pub(super) timing: Timing,
     /// Is there somebody who kills clients, as they were killed when this was recorded?
     pub(super) kills: bool,
+    /// Which hosts are answered for, where clients believe in a forward proxy. Otherwise whatever they ask for.
+    pub(super) way: Option<Way>,
 }
 
-/// A request that was read, and its body.
-pub(super) struct Read {
-    asked: Asked,
-    seen: Seen,
+/// What became of a request.
+pub(super) enum Read {
+    /// It was read, and its body.
+    Asked(Asked, Seen),
+    /// It is for a host that is not answered for: the status that says so, and why.
+    Elsewhere(Miss, u16),
 }
 
 /// An answer that was taken from the script, and is put back unless somebody gets it.
@@ -84,11 +89,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ReplayHost {
-    fn missed(&self, miss: &Miss) -> Answer {
+    fn missed(&self, miss: &Miss, status: u16) -> Answer {
         tracing::warn!("{miss}");
         lock(&self.misses).note(miss);
         let mut reply = ReplyOut::json(miss.to_json());
-        reply.status = 501;
+        reply.status = status;
         // A page of another origin may read it too, or its developer would never see why.
         reply.headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
         Answer { reply, tail: None, accepted: false, receipt: None }
@@ -115,7 +120,11 @@ impl Host for ReplayHost {
         true
     }
 
-    async fn read(&self, _: &Head, asked: Asked, body: &mut Body) -> Result<Read, BodyError> {
+    async fn read(&self, head: &Head, asked: Asked, body: &mut Body) -> Result<Read, BodyError> {
+        if let Some(Err((status, why))) = self.way.as_ref().map(|way| way.of(head)) {
+            let miss = Miss { asked: asked.name(), why: Why::Elsewhere(why), nearest: None };
+            return Ok(Read::Elsewhere(miss, status));
+        }
         let breaks_off = lock(&self.script).breaks_off(&asked);
         if let Some(after) = breaks_off {
             while body.len() < after && body.next().await?.is_some() {}
@@ -130,7 +139,7 @@ impl Host for ReplayHost {
         }
         while body.next().await?.is_some() {}
         let seen = Seen { len: body.len(), sha1: (!body.is_empty()).then(|| body.sha1()) };
-        Ok(Read { asked, seen })
+        Ok(Read::Asked(asked, seen))
     }
 
     fn stakes(&self, _: &Read) -> Stakes {
@@ -147,11 +156,15 @@ impl Host for ReplayHost {
         u64::MAX
     }
 
-    async fn commit(&self, Read { asked, seen }: Read, _: Effects) -> Result<Answer, End> {
+    async fn commit(&self, read: Read, _: Effects) -> Result<Answer, End> {
+        let (asked, seen) = match read {
+            Read::Asked(asked, seen) => (asked, seen),
+            Read::Elsewhere(miss, status) => return Ok(self.missed(&miss, status)),
+        };
         let turn = lock(&self.script).next(&asked, Some(seen));
         let turn = match turn {
             Ok(turn) => turn,
-            Err(miss) => return Ok(self.missed(&miss)),
+            Err(miss) => return Ok(self.missed(&miss, 501)),
         };
         if is_silent(&turn.exchange) {
             return if self.kills { Ok(answer::nothing()) } else { Err(End::Closed) };

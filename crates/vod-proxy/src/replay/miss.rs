@@ -24,6 +24,8 @@ pub enum Why {
     Unmatched,
     /// It was recorded, and all of that is used: the numbers of the exchanges, and how often each was.
     Exhausted(Vec<(u64, u32)>),
+    /// It is for a host that the recording is not of, or names none, and what is wrong with it.
+    Elsewhere(String),
 }
 
 /// A recorded exchange that is like a request, and is not it.
@@ -63,6 +65,7 @@ impl fmt::Display for Miss {
                 });
                 f.write_str(&shown(each))
             }
+            (Why::Elsewhere(why), _) => write!(f, "{asked} is not answered: {why}"),
             (Why::Unmatched, None) => write!(f, "{asked} was not recorded: nothing was"),
             (Why::Unmatched, Some(Nearest { name, differences, .. })) if differences.is_empty() => {
                 write!(f, "{asked} was not recorded so: the nearest is {name}")

@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr, ops::Deref, sync::Arc};
 use tokio::task::JoinHandle;
 use vod_serve::Port;
 
-use super::{Replay, ReplayError};
+use super::{Entry, Replay, ReplayError};
 
 /// A replay that listens on a random port of loopback for as long as it lives, in the runtime that it was started in.
 pub struct ReplayServer {
@@ -21,7 +21,7 @@ impl Replay {
     /// If loopback has no free port.
     pub async fn start(self) -> Result<ReplayServer, ReplayError> {
         let port = Port::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let scheme = if self.ca_pem().is_some() { "https" } else { "http" };
+        let scheme = if matches!(self.entry, Entry::Tls(..)) { "https" } else { "http" };
         let endpoint = format!("{scheme}://{}", port.addr());
         let replay = Arc::new(self);
         let served = Arc::clone(&replay);

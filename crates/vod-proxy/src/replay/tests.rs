@@ -1,5 +1,7 @@
 //! Every test here runs where no socket can be opened: in a runtime without the driver that sockets need.
 
+mod forward;
+
 use std::{
     path::PathBuf,
     pin::Pin,

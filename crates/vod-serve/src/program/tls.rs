@@ -23,6 +23,9 @@ pub enum TlsArgsError {
     /// It is said where to keep the CA, and no TLS is spoken.
     #[error("--tls-dir is for --tls: without it nothing is kept there")]
     DirWithoutTls,
+    /// A forward proxy is not spoken to over TLS itself.
+    #[error("--tls is for a server's place: clients of a forward proxy speak TLS through it")]
+    Forward,
 }
 
 /// The flags about TLS.
@@ -49,10 +52,16 @@ impl TlsArgs {
         self.tls
     }
 
-    /// The directory that was named for the CA.
-    #[must_use]
-    pub fn dir(&self) -> Option<PathBuf> {
-        self.tls_dir.clone()
+    /// Opens the CA of a forward proxy, which speaks TLS in tunnels alone. Returns it with the whole path of the file that clients
+    /// must trust.
+    ///
+    /// # Errors
+    /// If the CA cannot be used, there is no place for it, or TLS is to be spoken to the proxy itself.
+    pub fn open_forward(self) -> Result<(Arc<Ca>, PathBuf), TlsArgsError> {
+        if self.tls {
+            return Err(TlsArgsError::Forward);
+        }
+        open_in(self.tls_dir.or_else(shared_dir))
     }
 
     /// Opens the CA, if TLS is to be spoken. Returns it with the whole path of the file that clients must trust.
@@ -64,8 +73,8 @@ impl TlsArgs {
             return if self.tls_dir.is_some() { Err(TlsArgsError::DirWithoutTls) } else { Ok(None) };
         }
         let beside_data = || data_dir.map(|dir| dir.join("tls"));
-        let dir = self.tls_dir.or_else(beside_data).or_else(shared_dir).ok_or(TlsArgsError::NoHome)?;
-        let mut tls = Tls::with_ca(Arc::new(Ca::open(&dir, WallClock::system().now())?));
+        let (ca, certificate) = open_in(self.tls_dir.or_else(beside_data).or_else(shared_dir))?;
+        let mut tls = Tls::with_ca(ca);
         if !self.tls_name.is_empty() {
             tls.names = self.tls_name;
         }
@@ -73,7 +82,13 @@ impl TlsArgs {
         if !listening.is_unspecified() {
             tls.names.push(listening.into());
         }
-        let certificate = dir.join(CERTIFICATE_FILE);
-        Ok(Some((tls, std::path::absolute(&certificate).unwrap_or(certificate))))
+        Ok(Some((tls, certificate)))
     }
+}
+
+fn open_in(dir: Option<PathBuf>) -> Result<(Arc<Ca>, PathBuf), TlsArgsError> {
+    let dir = dir.ok_or(TlsArgsError::NoHome)?;
+    let ca = Arc::new(Ca::open(&dir, WallClock::system().now())?);
+    let certificate = dir.join(CERTIFICATE_FILE);
+    Ok((ca, std::path::absolute(&certificate).unwrap_or(certificate)))
 }

@@ -23,6 +23,7 @@ impl Transport for TcpStream {
 pub struct Port {
     addr: SocketAddr,
     ear: Ear,
+    receive_buffer: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,13 @@ impl Port {
         TcpListener::bind(addr).await?.try_into()
     }
 
+    /// How much the kernel takes in of each connection before it is read, in bytes. Default: as much as it likes, which is
+    /// megabytes where a peer is fast.
+    #[must_use]
+    pub fn receive_buffer(self, bytes: usize) -> Self {
+        Self { receive_buffer: Some(bytes), ..self }
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
@@ -54,7 +62,7 @@ impl TryFrom<TcpListener> for Port {
     type Error = io::Error;
 
     fn try_from(listener: TcpListener) -> io::Result<Self> {
-        Ok(Self { addr: listener.local_addr()?, ear: Ear::Open(listener) })
+        Ok(Self { addr: listener.local_addr()?, ear: Ear::Open(listener), receive_buffer: None })
     }
 }
 
@@ -69,6 +77,9 @@ impl Listener for Port {
         let (stream, _) = listener.accept().await?;
         // Replies are small and awaited: they must not wait for more to come.
         stream.set_nodelay(true)?;
+        if let Some(bytes) = self.receive_buffer {
+            socket2::SockRef::from(&stream).set_recv_buffer_size(bytes)?;
+        }
         Ok(stream)
     }
 

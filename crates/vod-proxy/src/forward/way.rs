@@ -15,6 +15,8 @@ pub(crate) enum Way {
     Reverse(Origin),
     /// To the one that each names, if it may be asked for.
     Forward(Allowed),
+    /// The same, where nobody is asked: they are the hosts of a recording.
+    Recorded(Allowed),
     /// To the one that the client had itself connected to, and to no other.
     Tunnel(Origin),
 }
@@ -32,7 +34,8 @@ impl Way {
                     ),
                 )),
             },
-            Self::Forward(allowed) => forward(allowed, head),
+            Self::Forward(allowed) => forward(allowed, head, refusal),
+            Self::Recorded(allowed) => forward(allowed, head, |origin| unrecorded(origin, allowed)),
             Self::Tunnel(origin) => tunnelled(origin, head),
         }
     }
@@ -41,12 +44,12 @@ impl Way {
     pub(crate) fn host_header(&self, to: &Origin) -> Option<HeaderValue> {
         match self {
             Self::Reverse(_) | Self::Forward(_) => Some(to.host_header()),
-            Self::Tunnel(_) => None,
+            Self::Tunnel(_) | Self::Recorded(_) => None,
         }
     }
 }
 
-fn forward(allowed: &Allowed, head: &Head) -> Result<Origin, (u16, String)> {
+fn forward(allowed: &Allowed, head: &Head, refusal: impl FnOnce(&Origin) -> String) -> Result<Origin, (u16, String)> {
     let origin = match &head.absolute {
         Some((None, authority)) if head.method == Method::CONNECT => {
             let to = Origin::of(true, authority).ok_or_else(|| no_server(authority))?;
@@ -63,7 +66,7 @@ fn forward(allowed: &Allowed, head: &Head) -> Result<Origin, (u16, String)> {
         }
         Some((None, _)) | None => {
             let why =
-                "this is a forward proxy: the request names no server (a reverse proxy is vod-proxy … --upstream)";
+                "this is a forward proxy: the request names no server (a reverse proxy is the one without --forward)";
             return Err((400, why.to_owned()));
         }
     };
@@ -90,6 +93,11 @@ fn refusal(origin: &Origin) -> String {
     format!(
         "{host}:{port} is not on the list of hosts that may be asked: start the proxy with --allow {allow} if it should be"
     )
+}
+
+/// Why a host is not answered for.
+fn unrecorded(origin: &Origin, allowed: &Allowed) -> String {
+    format!("{}:{} was not recorded: the recording is of {}", origin.host(), origin.port(), allowed.hosts().join(", "))
 }
 
 fn no_server(authority: &Authority) -> (u16, String) {
