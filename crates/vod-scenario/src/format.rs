@@ -217,6 +217,9 @@ impl Default for Mock {
 pub struct Exception {
     /// Its id.
     pub invariant: String,
+    /// Where it cannot hold; elsewhere it must all the same. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Stage>,
     /// Why it cannot hold here.
     pub because: String,
 }

@@ -36,8 +36,8 @@ use crate::{
     claim::Claim,
     clock::Stopwatch,
     evidence::{Event, Evidence, Happening, Log, Secret, StepEnd, StepEvidence, Target},
-    format::{Does, Faults, Restart, Scenario, StepExpect, Who},
-    proxied::{self, Proxied, Retold},
+    format::{Does, Faults, Restart, Scenario, Step, StepExpect, Who},
+    proxied::{Proxied, Retold},
     run::NotRun,
     source::{self, SourceFacts},
 };
@@ -109,11 +109,12 @@ enum Recorded<'a> {
     In(&'a Path),
 }
 
-/// A story as it can be told again on a replay.
+/// A story as it can be told again on a replay: where an upload ends before all of it was sent, killed or given up, what was
+/// under way by then is chance if several parts were, and no replay could be asked the same.
 fn as_recorded(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
-    if !proxied::kills(&scenario).faults.is_empty() {
-        // Which parts are under way when a client dies is chance where several are, and no replay could be asked the same.
+    let ends_early = |step: &Step| matches!(step.expect, Some(StepExpect::Killed | StepExpect::Failed(_)));
+    if scenario.steps().any(ends_early) {
         scenario.client.parallel = 1;
     }
     scenario

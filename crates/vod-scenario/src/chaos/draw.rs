@@ -60,6 +60,7 @@ pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
     if !scenario.mock.instant_upload {
         scenario = scenario.with_exceptions(vec![Exception {
             invariant: "one-commit".to_owned(),
+            on: None,
             because: "instant upload is off: by design the same file is stored again when it is uploaded again"
                 .to_owned(),
         }]);

@@ -335,7 +335,7 @@ fn skips(scenario: &Scenario) -> Result<(), Problem> {
 
 fn exceptions(scenario: &Scenario) -> Result<(), Problem> {
     for spanned in &scenario.exceptions {
-        let Exception { invariant, because } = spanned.as_ref();
+        let Exception { invariant, because, on: _ } = spanned.as_ref();
         let refuse = |message: String| Err(Problem::new(Some(spanned.span()), message));
         if invariants::by_id(invariant).is_none() {
             let known: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.id).collect();

@@ -13,6 +13,7 @@ mod secrets;
 use vod_proto::{Action, Exchange, PartSpan, Sha1, action::Role, reply::Reply};
 
 use super::{Case, Check, Finding, Layer, Ruling, ruled};
+use crate::format::Stage;
 
 /// Something that always holds.
 #[derive(Clone, Copy)]
@@ -110,7 +111,13 @@ fn one(invariant: &Invariant, case: Case<'_>) -> Check {
         return Check { layer: Layer::Invariants, name: invariant.id.to_owned(), ruling: Ruling::NotJudged };
     }
     let check = ruled(Layer::Invariants, invariant.id, (invariant.check)(case));
-    let exception = case.scenario.exceptions().find(|exception| exception.invariant == invariant.id);
+    let evidence = case.evidence;
+    let here = |on: Stage| match on {
+        Stage::Sim | Stage::Process => on == evidence.target.into(),
+        Stage::ThroughProxy => evidence.proxied.is_some(),
+    };
+    let mut exceptions = case.scenario.exceptions();
+    let exception = exceptions.find(|exception| exception.invariant == invariant.id && exception.on.is_none_or(here));
     match (check.ruling, exception) {
         (Ruling::Found(findings), Some(exception)) => {
             Check { ruling: Ruling::Excepted { because: exception.because.clone(), findings }, ..check }
@@ -145,7 +152,7 @@ mod tests {
     use vod_proto::Family;
 
     use super::{super::crafted::Story, *};
-    use crate::judge::Verdict;
+    use crate::{evidence::Target, judge::Verdict};
 
     #[test]
     fn a_good_story_keeps_them_all() {
@@ -176,5 +183,16 @@ mod tests {
         );
         story.evidence.left_behind.push("a file".to_owned());
         assert_eq!(story.judge().verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn an_exception_for_one_stage_excuses_nothing_on_another() {
+        let mut story =
+            Story::with("[[except]]\ninvariant = \"one-commit\"\non = \"process\"\nbecause = \"it is about commits\"");
+        story.upload().commits = 2;
+        for (target, expected) in [(Target::Process, Verdict::Pass), (Target::Sim, Verdict::Fail)] {
+            story.evidence.target = target;
+            assert_eq!(story.judge().verdict, expected, "{target}");
+        }
     }
 }
