@@ -24,6 +24,7 @@ mod matrix;
 mod roles;
 mod settings;
 mod step;
+mod wire;
 mod write;
 
 use std::{path::Path, time::Duration};
@@ -49,6 +50,7 @@ pub use error::{FileError, Place};
 pub use expect::{Expect, Failure, StepExpect};
 pub use step::{Does, Faults, Restart, Step, Teller, Together, Upload, Who};
 pub use vod_proto::Size;
+pub use wire::{Bounds, Bytes, Moment, Order, Times, Wait, Waits};
 
 /// The format this version reads.
 pub const FORMAT: i64 = 1;

@@ -11,6 +11,7 @@
 pub(crate) mod crafted;
 mod exited;
 pub mod invariants;
+mod measured;
 mod outcome;
 #[cfg(test)]
 mod two;
@@ -122,6 +123,7 @@ pub struct Judgement {
 pub fn judge(case: Case<'_>) -> Judgement {
     let mut checks = outcome::check(case);
     checks.extend(wire::check(case));
+    checks.extend(measured::check(case));
     checks.extend(invariants::check(case));
     Judgement::of(checks, case.evidence)
 }

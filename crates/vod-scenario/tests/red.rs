@@ -50,6 +50,46 @@ fn a_count_that_is_not_met() {
     );
 }
 
+/// A busy server, whom the client heeds: each expectation of the wire is red where it is not met.
+#[track_caller]
+fn red_on_the_wire(expect: &str, says: &str) {
+    let fault = "[[fault]]\nid = \"busy\"\non = { action = \"UploadPart\", part = 1, attempt = 1 }\nphase = \"before-commit\"\n\
+                 do = { http = { status = 503, retry-after = \"2s\" } }\n[[step]]\nupload = {}\nexpect = \"finished\"\n[expect]\n";
+    red(&format!("{fault}{expect}"), Verdict::Fail, says);
+}
+
+#[test]
+fn an_order_that_is_not_kept() {
+    red_on_the_wire(
+        "order = [{ first = { last-acknowledged = \"part\" }, then = { first-sent = \"part\" } }]",
+        "wire · the last UploadPart is acknowledged before the first UploadPart is sent: in step 1 ",
+    );
+    red_on_the_wire(
+        "order = [{ first = { first-sent = \"SmallFileUpload\" }, then = { first-sent = \"finish\" } }]",
+        "in no upload there is both that the first SmallFileUpload is sent",
+    );
+}
+
+#[test]
+fn a_gap_that_is_too_short_too_long_or_none_at_all() {
+    red_on_the_wire(
+        "gaps = { part = { min = \"3s\" } }",
+        "wire · UploadPart: at least 3s before it is sent again: UploadPart 0+",
+    );
+    red_on_the_wire(
+        "gaps = { part = { max = \"1s\" } }",
+        "wire · UploadPart: at most 1s before it is sent again: UploadPart 0+",
+    );
+    red_on_the_wire("gaps = { finish = { min = \"1s\" } }", "no FinishUpload was sent again after it had failed");
+}
+
+#[test]
+fn bytes_that_are_too_many_or_too_few() {
+    red_on_the_wire("bytes = { max = \"3MiB\" }", "wire · at most 3MiB sent: expected at most 3MiB, it was 4MiB");
+    red_on_the_wire("bytes-of = { part = { min = \"5MiB\" } }", "wire · UploadPart: at least 5MiB sent: expected");
+    red_on_the_wire("bytes-per-source = { max = 1.25 }", "expected at most 1.250, it was 1.333");
+}
+
 #[test]
 fn a_fault_that_never_strikes() {
     red(

@@ -47,8 +47,14 @@ fn sections(scenario: &Scenario) -> Result<(), Problem> {
     }
     client(scenario).map_err(|message| Problem::new(None, message))?;
     let family = scenario.client.family;
-    let expected = scenario.expect.requests.keys().chain(scenario.expect.replies.keys());
-    if let Some(foreign) = expected.copied().find(|action| action.family() != family) {
+    let expect = &scenario.expect;
+    let keys = expect.requests.keys().chain(expect.replies.keys()).chain(expect.gaps.keys());
+    let moments: Vec<_> = expect.order.iter().flat_map(|order| [order.first.action(), order.then.action()]).collect();
+    let mut expected = keys.chain(expect.bytes_of.keys()).chain(&moments);
+    if let Some(order) = expect.order.iter().find(|order| order.first == order.then) {
+        return refuse(&format!("expect: {order}: nothing comes before itself"));
+    }
+    if let Some(foreign) = expected.find(|action| action.family() != family).copied() {
         return refuse(&format!("expect: {}", foreign_to(family, foreign)));
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use vod_proto::{Action, Code};
 
-use super::Count;
+use super::{Bounds, Bytes, Count, Order, Times, Waits};
 use crate::near::did_you_mean;
 
 /// How a step must end.
@@ -105,6 +105,17 @@ pub struct Expect {
     pub replies: BTreeMap<Action, Vec<i64>>,
     /// How many parts more than one request was seen for.
     pub parts_sent_twice: Option<Count>,
+    /// What comes before what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<Order>,
+    /// How long was waited, after a request of this action had failed, before it was sent again.
+    pub gaps: BTreeMap<Action, Waits>,
+    /// How many bytes of bodies were sent in all, as far as the mock read them.
+    pub bytes: Option<Bytes>,
+    /// How many of them by requests of an action.
+    pub bytes_of: BTreeMap<Action, Bytes>,
+    /// How many times the size of what was uploaded that is: each file counts once, whoever uploads it how often.
+    pub bytes_per_source: Option<Bounds<Times>>,
     /// How many parts the last step found there and did not send, as the client reports it.
     pub skipped_parts: Option<Count>,
 }

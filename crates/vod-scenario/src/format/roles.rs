@@ -30,7 +30,21 @@ pub(super) fn resolve(table: &mut DeTable<'_>) -> Result<(), Problem> {
         }
     }
     let Some(DeValue::Table(expect)) = table.get_mut("expect").map(Spanned::get_mut) else { return Ok(()) };
-    for counted in ["requests", "replies"] {
+    if let Some(DeValue::Array(orders)) = expect.get_mut("order").map(Spanned::get_mut) {
+        for order in orders.iter_mut() {
+            let DeValue::Table(order) = order.get_mut() else { continue };
+            for moment in ["first", "then"] {
+                let Some(DeValue::Table(moment)) = order.get_mut(moment).map(Spanned::get_mut) else { continue };
+                for (_, action) in moment.iter_mut() {
+                    let meant = action.get_ref().as_str().map(|word| meant(word, family, action.span()));
+                    if let Some(known) = meant.transpose()?.flatten() {
+                        *action.get_mut() = DeValue::String(known);
+                    }
+                }
+            }
+        }
+    }
+    for counted in ["requests", "replies", "gaps", "bytes-of"] {
         let Some(DeValue::Table(counted)) = expect.get_mut(counted).map(Spanned::get_mut) else { continue };
         for word in ROLES {
             let Some((key, value)) = counted.remove_entry(word) else { continue };

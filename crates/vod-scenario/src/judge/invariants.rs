@@ -127,9 +127,9 @@ fn one(invariant: &Invariant, case: Case<'_>) -> Check {
 }
 
 /// What makes two requests the same request.
-type Key<'a> = (Option<&'a str>, Option<Action>, Option<Sha1>, Option<PartSpan>);
+pub(super) type Key<'a> = (Option<&'a str>, Option<Action>, Option<Sha1>, Option<PartSpan>);
 
-fn key(exchange: &Exchange) -> Key<'_> {
+pub(super) fn key(exchange: &Exchange) -> Key<'_> {
     (exchange.account.as_deref(), exchange.known_action(), exchange.file_sha1, exchange.part)
 }
 
