@@ -73,6 +73,8 @@ pub struct Evidence {
     pub missing: Vec<String>,
     /// What was left behind: connections, tasks, files, processes.
     pub left_behind: Vec<String>,
+    /// What panicked: a program, or a task of one that went on without it.
+    pub panics: Vec<String>,
     /// Words that may stand nowhere, with what they are.
     pub secrets: Vec<Secret>,
     /// What the programs wrote: name and text.
@@ -97,6 +99,7 @@ impl Evidence {
             evicted: 0,
             missing: Vec::new(),
             left_behind: Vec::new(),
+            panics: Vec::new(),
             secrets,
             logs: Vec::new(),
             peak_memory: BTreeMap::new(),

@@ -187,7 +187,8 @@ async fn retell(
     let ProxyProcess { mut server, endpoint } = ProxyProcess::replay(binary, places, scenario, seed).await?;
     let mut retold = Retold::default();
     for (step, number) in scenario.steps().zip(1..) {
-        if matches!(step.does(), Does::Restart(_)) {
+        // Whoever was held is held by the time that the recording has, if by anything.
+        if matches!(step.does(), Does::Restart(_) | Does::Release(..)) {
             continue;
         }
         let seed = seed.wrapping_add(number as u64);
@@ -545,10 +546,21 @@ impl Story<'_> {
             }
             Err(error) => evidence.missing.push(error),
         }
+        evidence.panics = panics(&evidence.logs, self.scenario);
         let parts = evidence.steps.last().and_then(|step| parts_kept(&step.uploads));
         evidence.left_behind.extend(self.places.left_behind(evidence.source, parts));
         Ok(evidence)
     }
+}
+
+/// What the programs of this house say of panics of theirs. What another client prints is its own affair.
+fn panics(logs: &[Log], scenario: &Scenario) -> Vec<String> {
+    let foreign = scenario.tellers().iter().any(|teller| scenario.of(teller.step, teller.who).client.command.is_some());
+    let ours = logs.iter().filter(|log| !(foreign && log.origin.starts_with("the client")));
+    let said = ours.flat_map(|log| log.text.lines().map(move |line| (&log.origin, line)));
+    said.filter(|(_, line)| line.starts_with("thread '") && line.contains("panicked at"))
+        .map(|(origin, line)| format!("in {origin}: {line}"))
+        .collect()
 }
 
 /// How many parts the mock keeps; none where a session was opened after a commit, because the session hides the file.
@@ -585,6 +597,20 @@ pub fn this_binary() -> std::io::Result<PathBuf> {
 mod tests {
     use super::*;
     use crate::judge::crafted::Story;
+
+    #[test]
+    fn a_panic_is_read_off_what_our_own_programs_say() {
+        let mut story = Story::plain();
+        let said = "listening\nthread 'main' (7) panicked at crates/x.rs:1:2:\na mistake\n";
+        for origin in ["the mock's stderr", "the client's stderr in step 1"] {
+            story.evidence.logs.push(Log { origin: origin.to_owned(), text: said.to_owned() });
+        }
+        let heard = panics(&story.evidence.logs, &story.scenario);
+        assert_eq!(heard.len(), 2, "{heard:?}");
+        assert_eq!(heard[0], "in the mock's stderr: thread 'main' (7) panicked at crates/x.rs:1:2:");
+        story.scenario.client.command = "java -jar up.jar".parse().ok();
+        assert_eq!(panics(&story.evidence.logs, &story.scenario).len(), 1);
+    }
 
     #[test]
     fn a_line_that_was_never_written_is_missed_wherever_it_is() {

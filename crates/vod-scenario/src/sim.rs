@@ -1,7 +1,7 @@
 //! The target `sim`: real client and real mock in one thread, over pipes in memory, on a paused clock.
 //!
 //! - `net`, `pipe`: the network; connections can be refused, closed, reset, and taken away from the dead.
-//! - `story`: one telling of a story.
+//! - `story`: one telling of a story; `panics`: what panicked in it, whoever got over that.
 //! - `recorder`: a recorder between client and mock; `replayed`: the story again, on a replay of what it recorded.
 //! - `dropped`: tests that drop an upload wherever it waits, and resume it.
 //! - `trace`: what a telling looked like, line by line.
@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod dropped;
 mod net;
+mod panics;
 mod pipe;
 mod recorder;
 mod replayed;
@@ -27,13 +28,14 @@ use std::{
 
 use tokio::runtime::Builder;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use vod_mock::{MemoryStore, Store};
 use vod_serve::Journal;
 
 pub use self::trace::Difference;
 use crate::{
     evidence::{Evidence, Log},
     format::Scenario,
-    proxied::Proxied,
+    proxied::{Proxied, Retold},
     run::NotRun,
 };
 
@@ -113,7 +115,7 @@ fn run_through_proxy(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun>
     let mut evidence =
         within(REAL_TIME_MOST, move || tell(&story, seed, Journal::memory(seed), Logs::Trace, Some(&to)))?;
     let (story, from) = (scenario.clone(), recording.clone());
-    let retold = within(REAL_TIME_MOST, move || replayed::retell(&story, seed, &from))?;
+    let retold = within(REAL_TIME_MOST, move || retell(&story, seed, &from))?;
     evidence.proxied = Some(Proxied::read(&recording, &evidence.secrets, retold));
     Ok(evidence)
 }
@@ -125,9 +127,17 @@ fn run_through_proxy(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun>
 pub fn run_beside(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Evidence, NotRun> {
     let mut evidence = run_once(scenario, seed)?;
     let (story, from) = (scenario.clone(), recording.to_owned());
-    let retold = within(REAL_TIME_MOST, move || replayed::retell(&story, seed, &from))?;
+    let retold = within(REAL_TIME_MOST, move || retell(&story, seed, &from))?;
     evidence.proxied = Some(Proxied { another_day: true, ..Proxied::read(recording, &evidence.secrets, retold) });
     Ok(evidence)
+}
+
+/// Tells a story again on the replay of what was recorded of it.
+fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Retold, NotRun> {
+    let (retold, panics) = panics::heard(|| replayed::retell(scenario, seed, recording));
+    let mut retold = retold?;
+    retold.said.extend(panics.into_iter().map(|panic| format!("something {panic}")));
+    Ok(retold)
 }
 
 /// Does something on a thread of its own, and gives it up after so much real time.
@@ -157,10 +167,36 @@ fn tell(
     logs: Logs,
     record_to: Option<&Path>,
 ) -> Result<Evidence, NotRun> {
+    tell_on(scenario, seed, journal, logs, record_to, MemoryStore::new())
+}
+
+/// The same by a mock that keeps its uploads in this store.
+fn tell_on(
+    scenario: &Scenario,
+    seed: u64,
+    journal: Arc<Journal>,
+    logs: Logs,
+    record_to: Option<&Path>,
+    store: Arc<dyn Store>,
+) -> Result<Evidence, NotRun> {
+    let (told, panics) = panics::heard(|| tell_here(scenario, seed, journal, logs, record_to, store));
+    let mut evidence = told?;
+    evidence.panics = panics;
+    Ok(evidence)
+}
+
+fn tell_here(
+    scenario: &Scenario,
+    seed: u64,
+    journal: Arc<Journal>,
+    logs: Logs,
+    record_to: Option<&Path>,
+    store: Arc<dyn Store>,
+) -> Result<Evidence, NotRun> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     if logs == Logs::None {
-        return runtime.block_on(story::tell(scenario, seed, journal, record_to));
+        return runtime.block_on(story::tell(scenario, seed, journal, record_to, store));
     }
     let log = MemoryLog::default();
     let subscriber = tracing_subscriber::fmt()
@@ -171,7 +207,7 @@ fn tell(
         .finish();
     // One thread does everything, so that its default subscriber hears everything.
     let mut evidence = tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(story::tell(scenario, seed, journal, record_to))
+        runtime.block_on(story::tell(scenario, seed, journal, record_to, store))
     })?;
     evidence.logs.push(Log { origin: "the log of client and mock".to_owned(), text: log.text() });
     Ok(evidence)
@@ -233,6 +269,23 @@ mod tests {
         // Nine parts sent twice would take more requests than are missing.
         let (verdict, evicted) = verdict(3_000, 9);
         assert!(verdict == Verdict::Fail && evicted > 0, "{verdict}, {evicted} evicted");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
+        let busy = "[[fault]]\nid = \"busy\"\non = { action = \"UploadPart\", attempt = 1 }\nphase = \"before-commit\"\n\
+                    do = { http = { status = 503 } }\n";
+        let alone = "upload = {}\nexpect = \"finished\"\n";
+        let both = "together = [{ expect = \"there\" }, { expect = \"there\" }]\n";
+        for step in [alone, both] {
+            let text =
+                format!("format = 1\nwhy = \"w\"\nsource = {{ size = \"3MiB\", seed = 1 }}\n{busy}[[step]]\n{step}");
+            let scenario = Scenario::parse("s.toml", &text).unwrap();
+            let told = |seed| run_once_with(&scenario, seed, Logs::None).unwrap();
+            let first = told(1);
+            assert_eq!(trace::difference(&first, &told(1)), None, "{step}");
+            assert!(trace::difference(&first, &told(2)).is_some(), "{step}");
+        }
     }
 
     #[test]

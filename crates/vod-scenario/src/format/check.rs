@@ -8,7 +8,7 @@ use vod_serve::{
     fault::{Fault, Verdict},
 };
 
-use super::{Does, Exception, Faults, Scenario, Step, StepExpect, Who};
+use super::{Does, Exception, Faults, Restart, Scenario, Step, StepExpect, Who};
 use crate::{evidence::Target, judge::invariants, near::did_you_mean};
 
 /// What is wrong, and where.
@@ -285,6 +285,13 @@ fn holds(scenario: &Scenario) -> Result<(), Problem> {
                     ));
                 }
             },
+            Does::Restart(Restart::Kill) if held.is_some() => {
+                return refuse(
+                    "a mock that is killed takes the request with it that is held, and nobody can tell of it: \
+                     restart = \"stop\", or a fault that kills the mock, leaves word of it"
+                        .to_owned(),
+                );
+            }
             Does::Upload(..) | Does::Restart(_) => {}
         }
     }

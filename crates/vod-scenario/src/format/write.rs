@@ -136,9 +136,6 @@ fn own_of(upload: &mut Value, all: &Table) {
     let Value::Table(upload) = upload else { return };
     if let Some(Value::Table(own)) = upload.get_mut("client") {
         own.retain(|key, value| all.get(key) != Some(value));
-        if own.is_empty() {
-            upload.remove("client");
-        }
     }
 }
 

@@ -69,6 +69,7 @@ pub const ALL: &[Invariant] = &[
         check: ending::every_fault_fired,
     },
     always("ends-in-time", "Every step ends within its limit.", ending::ends_in_time),
+    always("no-panic", "Neither client nor mock panics, nor any task of them.", ending::no_panic),
     Invariant {
         id: "memory-bounded",
         says: "No program needs more memory than its ceiling, whatever the size of the source.",

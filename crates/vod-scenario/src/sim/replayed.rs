@@ -41,7 +41,8 @@ pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result
         let (bytes, _) = source::in_memory(&scenario.source);
         let mut ends = Vec::new();
         for (number, step) in (1..).zip(scenario.steps()) {
-            if matches!(step.does(), Does::Restart(_)) {
+            // Whoever was held is held by the time that the recording has, if by anything.
+            if matches!(step.does(), Does::Restart(_) | Does::Release(..)) {
                 continue;
             }
             if step.faults == Faults::Off {

@@ -19,7 +19,7 @@ use vod_client::{
     BytesSource, ConfigError, Credentials, Identity, Options, Outcome, RetryPolicy, Source, UploadError, UploadReport,
     Uploader, Work,
 };
-use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, MemoryStore, Mock, Store};
+use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, Mock, Store};
 use vod_proto::sign::SecretKey;
 use vod_serve::{Journal, KillTarget, Killer, Plan, WallClock, journal::Whose};
 
@@ -120,7 +120,7 @@ struct Story<'a> {
     net: Net,
     /// Who stands between it and the clients, if anybody does.
     recorder: Option<Recorder>,
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Store>,
     journal: Arc<Journal>,
     clock: WallClock,
     killer: Arc<SimKiller>,
@@ -136,6 +136,7 @@ pub(super) async fn tell(
     seed: u64,
     journal: Arc<Journal>,
     record_to: Option<&Path>,
+    store: Arc<dyn Store>,
 ) -> Result<Evidence, NotRun> {
     let (bytes, facts) = source::in_memory(&scenario.source);
     let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -150,7 +151,7 @@ pub(super) async fn tell(
         running: Vec::new(),
         net,
         recorder,
-        store: MemoryStore::new(),
+        store,
         journal,
         clock,
         killer: Arc::new(SimKiller(killer)),
@@ -179,7 +180,7 @@ impl Story<'_> {
             killer: Some(Arc::clone(&self.killer) as Arc<dyn Killer>),
             ..Config::default()
         };
-        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        let store = Arc::clone(&self.store);
         let mock = Mock::open(config, store).await.map_err(|error| NotRun::Mock { said: error.to_string() })?;
         let (serving, listener) = (Arc::clone(&mock), self.net.listen());
         let task = tokio::spawn(async move { match serving.serve(listener).await {} });

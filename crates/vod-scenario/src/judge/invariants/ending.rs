@@ -62,6 +62,11 @@ pub(super) fn memory_bounded(case: Case<'_>) -> Vec<Finding> {
     .collect()
 }
 
+/// Nobody panics, also where the other side gets over it.
+pub(super) fn no_panic(case: Case<'_>) -> Vec<Finding> {
+    case.evidence.panics.iter().map(Finding::broken).collect()
+}
+
 /// Nothing is left when all is over.
 pub(super) fn nothing_left_behind(case: Case<'_>) -> Vec<Finding> {
     case.evidence.left_behind.iter().map(Finding::broken).collect()
@@ -141,6 +146,13 @@ mod tests {
         story.assert_holds("memory-bounded");
         story.evidence.peak_memory.insert("client".to_owned(), MEMORY_MOST + (1 << 20));
         story.assert_broken("memory-bounded", "the client needed 97 MiB");
+    }
+
+    #[test]
+    fn a_panic_that_everybody_got_over_is_seen() {
+        let mut story = Story::plain();
+        story.evidence.panics.push("panicked at mind.rs:7: a mistake".to_owned());
+        story.assert_broken("no-panic", "a mistake");
     }
 
     #[test]
