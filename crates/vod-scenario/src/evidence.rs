@@ -405,7 +405,18 @@ impl Evidence {
     #[must_use]
     pub fn is_whole_in(&self, step: &StepEvidence) -> bool {
         let (from, to) = self.window(step);
-        self.is_whole(from, to)
+        self.is_whole(from, to) && !self.nobodys().any(|exchange| (from..=to).contains(&exchange.seq))
+    }
+
+    /// The exchanges that were seen while two uploads were under way, and came to a host of neither.
+    pub(crate) fn nobodys(&self) -> impl Iterator<Item = &Exchange> {
+        let shared = |exchange: &&Exchange| {
+            let within = |step: &&StepEvidence| (step.after_seq + 1..=step.last_seq).contains(&exchange.seq);
+            let mut there = self.steps.iter().filter(within);
+            there.any(|step| self.steps.iter().any(|other| self.concurrent(step, other)))
+        };
+        let of_two = if self.has_two() { &self.exchanges[..] } else { &[] };
+        of_two.iter().filter(|exchange| self.who(exchange).is_none()).filter(shared)
     }
 
     /// The exchanges of an upload, in order.

@@ -142,6 +142,12 @@ impl Judgement {
         if evidence.lacking() > 0 {
             missing.push(Finding::Unknown(format!("{} exchanges are not in the journal any more", evidence.lacking())));
         }
+        let nobodys = evidence.nobodys().count();
+        if nobodys > 0 {
+            let why =
+                format!("{nobodys} requests came to a host of neither client, so that nobody knows whose they are");
+            missing.push(Finding::Unknown(why));
+        }
         if !missing.is_empty() {
             let name = "evidence is whole".to_owned();
             checks.insert(0, Check { layer: Layer::Outcome, name, ruling: Ruling::Found(missing) });

@@ -237,6 +237,8 @@ struct Running {
     after_seq: u64,
     client: ClientProcess,
     end: Option<(StepEnd, Duration)>,
+    /// Under which name it was left held, by an earlier step.
+    held: Option<String>,
     /// Where a digest is kept that it believes.
     _claim: Option<Claim>,
 }
@@ -311,13 +313,18 @@ impl Story<'_> {
             Does::Restart(restart) => return self.restart(number, restart, after_seq).await,
         }
         // Whoever was left held is waited for when he is released.
-        let waits = |running: &Running| running.began == number || matches!(step.does(), Does::Release(..));
+        let waits = |running: &Running| match step.does() {
+            Does::Release(hold, _) => running.held.as_deref() == Some(hold),
+            _ => running.began == number,
+        };
         let holds = match step.does() {
             Does::Upload(_, StepExpect::Held(hold)) => scenario.holding(hold),
             _ => vec![],
         };
         let held = self.watch(number, &waits, &holds, stopwatch, scenario.limit(number - 1)).await?;
         if let (true, Does::Upload(_, StepExpect::Held(hold))) = (held, step.does()) {
+            let left = self.running.iter_mut().filter(|running| running.began == number);
+            left.for_each(|running| running.held = Some(hold.clone()));
             self.happened(Happening::Held { step: number, hold: hold.clone() }).await;
             return Ok(());
         }
@@ -371,7 +378,7 @@ impl Story<'_> {
         let (places, endpoint, file, file_sha1) = (self.places, &*endpoint, &*file, source.sha1);
         let setting = Setting { places, scenario: &own, endpoint, file, seed, file_sha1, digests };
         let client = ClientProcess::start(self.binary, &setting)?;
-        Ok(Running { began: step, who, source, after_seq, client, end: None, _claim: claim })
+        Ok(Running { began: step, who, source, after_seq, client, end: None, held: None, _claim: claim })
     }
 
     /// Gathers what a client leaves that has ended.

@@ -234,37 +234,39 @@ fn tellers(scenario: &Scenario) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whoever is held is let go by a later step, and in between there is room for one other client.
+/// Whoever is held is let go by a later step, and there are never more than two.
 fn holds(scenario: &Scenario) -> Result<(), Problem> {
-    let mut held: Option<(&str, Range<usize>)> = None;
+    let mut held: Vec<(&str, Range<usize>)> = Vec::new();
     for step in &scenario.steps {
         let refuse = |message: String| Err(Problem::new(Some(step.span()), message));
+        let names = || held.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(" and ");
         match step.as_ref().does() {
+            Does::Upload(..) if held.len() == Who::BOTH.len() => {
+                let names = names();
+                return refuse(format!(
+                    "{names} hold two uploads, and there are two clients at most: release one of them"
+                ));
+            }
             Does::Upload(_, StepExpect::Held(hold)) => {
-                if let Some((other, _)) = held {
-                    return refuse(format!(
-                        "the upload that {other:?} holds is not released yet: one at a time is held"
-                    ));
+                if held.iter().any(|(other, _)| other == hold) {
+                    return refuse(format!("{hold:?} holds an upload already: two are held under two names"));
                 }
                 if scenario.holding(hold).is_empty() {
-                    let known: Vec<_> = scenario
-                        .plan()
-                        .faults
-                        .into_iter()
-                        .filter_map(|fault| match fault.verdict {
-                            Verdict::Hold(name) => Some(name.0),
-                            _ => None,
-                        })
-                        .collect();
+                    let known = scenario.plan().faults.into_iter().filter_map(|fault| match fault.verdict {
+                        Verdict::Hold(name) => Some(name.0),
+                        _ => None,
+                    });
+                    let known: Vec<_> = known.collect();
                     let near = did_you_mean(hold, known.iter().map(String::as_str));
                     return refuse(format!("no fault holds under the name {hold:?}{near}"));
                 }
-                held = Some((hold, step.span()));
+                held.push((hold, step.span()));
             }
             Does::Together(both) => {
-                if let Some((other, _)) = held {
+                if !held.is_empty() {
+                    let names = names();
                     return refuse(format!(
-                        "the upload that {other:?} holds is not released yet: there are two clients at most"
+                        "{names} holds an upload, and there are two clients at most: release it first"
                     ));
                 }
                 if both.iter().any(|one| matches!(one.expect, StepExpect::Held(_))) {
@@ -276,16 +278,18 @@ fn holds(scenario: &Scenario) -> Result<(), Problem> {
             Does::Release(_, StepExpect::Held(_)) => {
                 return refuse("what is released goes on to its end, and is not held again".to_owned());
             }
-            Does::Release(hold, _) => match held.take() {
-                Some((name, _)) if name == hold => {}
-                Some((name, _)) => return refuse(format!("{name:?} is what holds the upload, not {hold:?}")),
+            Does::Release(hold, _) => match held.iter().position(|(name, _)| *name == hold) {
+                Some(at) => _ = held.remove(at),
+                None if held.is_empty() => {
+                    let expected = format!("{{ held = {hold:?} }}");
+                    return refuse(format!("no step before this one expects {expected}: nobody waits to be released"));
+                }
                 None => {
-                    return refuse(format!(
-                        "no step before this one expects {{ held = {hold:?} }}: nobody waits to be released"
-                    ));
+                    let names = names();
+                    return refuse(format!("an upload is held by {names}, not by {hold:?}"));
                 }
             },
-            Does::Restart(Restart::Kill) if held.is_some() => {
+            Does::Restart(Restart::Kill) if !held.is_empty() => {
                 return refuse(
                     "a mock that is killed takes the request with it that is held, and nobody can tell of it: \
                      restart = \"stop\", or a fault that kills the mock, leaves word of it"
@@ -295,7 +299,7 @@ fn holds(scenario: &Scenario) -> Result<(), Problem> {
             Does::Upload(..) | Does::Restart(_) => {}
         }
     }
-    match held {
+    match held.into_iter().next() {
         Some((hold, span)) => {
             Err(Problem::new(Some(span), format!("this upload is held to the end: a later step must release {hold:?}")))
         }

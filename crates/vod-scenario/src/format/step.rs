@@ -12,7 +12,7 @@ pub enum Who {
     /// The first of two, or the only one.
     #[default]
     A,
-    /// The second: of two that begin together, or the one that begins while the other is held.
+    /// The second: of two that begin together, or the one that begins while `a` is held.
     B,
 }
 
@@ -236,12 +236,14 @@ impl Scenario {
     /// Everybody who uploads, in the order in which they begin.
     #[must_use]
     pub fn tellers(&self) -> Vec<Teller<'_>> {
-        let (mut tellers, mut held) = (Vec::new(), false);
+        let (mut tellers, mut held) = (Vec::new(), Vec::<(Who, &str)>::new());
         for (step, number) in self.steps().zip(1..) {
             match step.understood() {
                 Ok(Does::Upload(Upload { source, client }, expect)) => {
-                    let who = if held { Who::B } else { Who::A };
-                    held |= matches!(expect, StepExpect::Held(_));
+                    let who = if held.iter().any(|(who, _)| *who == Who::A) { Who::B } else { Who::A };
+                    if let StepExpect::Held(hold) = expect {
+                        held.push((who, hold));
+                    }
                     let (source, client) = (source.as_ref(), client.as_ref());
                     tellers.push(Teller { step: number, who, source, client, expect });
                 }
@@ -256,7 +258,7 @@ impl Scenario {
                         },
                     ));
                 }
-                Ok(Does::Release(..)) => held = false,
+                Ok(Does::Release(hold, _)) => held.retain(|(_, held)| *held != hold),
                 Ok(Does::Restart(_)) | Err(_) => {}
             }
         }

@@ -138,4 +138,12 @@ fn a_request_to_no_host_of_a_client_is_nobodys() {
     assert_eq!(whose[10], None);
     let each: Vec<_> = story.evidence.by_step().map(|(step, exchanges)| (step.who, exchanges.len())).collect();
     assert_eq!(each, [(Who::A, 5), (Who::B, 5)]);
+    assert_eq!(story.judge().verdict, Verdict::Pass, "it came when both were over");
+    // Where it may have been either's, nobody is accused, and nobody passed.
+    for at in [8, 9] {
+        let mut story = Story::together();
+        story.evidence.exchanges[at].request.host = "vod2.qcloud.com".to_owned();
+        let judgement = story.judge();
+        assert_eq!(judgement.verdict, Verdict::Inconclusive, "{:?}", judgement.against().collect::<Vec<_>>());
+    }
 }

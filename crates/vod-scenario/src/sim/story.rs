@@ -106,6 +106,8 @@ struct Running {
     after_seq: u64,
     task: JoinHandle<Result<UploadReport, UploadError>>,
     ended: Option<(StepEnd, Duration)>,
+    /// Under which name it was left held, by an earlier step.
+    held: Option<String>,
     /// Where a digest is kept that it believes.
     _claim: Option<tempfile::TempDir>,
 }
@@ -224,7 +226,10 @@ impl Story<'_> {
             _ => vec![],
         };
         // Whoever was left held is waited for when he is released.
-        let waits = |running: &Running| running.began == number || matches!(step.does(), Does::Release(..));
+        let waits = |running: &Running| match step.does() {
+            Does::Release(hold, _) => running.held.as_deref() == Some(hold),
+            _ => running.began == number,
+        };
         let mut limit = std::pin::pin!(tokio::time::sleep(self.scenario.limit(number - 1)));
         let held = loop {
             if self.running.iter().filter(|running| waits(running)).all(|running| running.ended.is_some()) {
@@ -273,6 +278,8 @@ impl Story<'_> {
             }
         };
         if let (true, Does::Upload(_, StepExpect::Held(hold))) = (held, step.does()) {
+            let left = self.running.iter_mut().filter(|running| running.began == number);
+            left.for_each(|running| running.held = Some(hold.clone()));
             self.happened(Happening::Held { step: number, hold: hold.clone() });
             return Ok(life);
         }
@@ -319,7 +326,7 @@ impl Story<'_> {
         let after_seq = self.last_seq();
         let task = client(&telling, bytes, claim.as_ref(), self.clock.now(), credentials, connector)?;
         let _claim = claim.map(Claim::into_dir);
-        Ok(Running { began: step, who, number, source, after_seq, task, ended: None, _claim })
+        Ok(Running { began: step, who, number, source, after_seq, task, ended: None, held: None, _claim })
     }
 
     /// Lifts the faults, and writes down what became of them. Whoever is still asked to kill for one is not any more.
