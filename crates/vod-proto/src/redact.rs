@@ -3,9 +3,10 @@
 //! Secrets become placeholders, equal for equal, so that what is kept can still be compared and replayed.
 //!
 //! - [`Redactor`]: what it makes of targets, headers and texts; [`Rules`]: what is a secret beside what always is.
-//! - [`JsonRedaction`]: members of JSON objects, as a text streams by.
+//! - [`TextRedaction`]: the text of a reply, as it streams by; `json`: members of JSON objects in it.
 
 mod json;
+mod text;
 
 use std::{
     borrow::Cow,
@@ -18,7 +19,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-pub use json::JsonRedaction;
+use json::JsonRedaction;
+pub use text::TextRedaction;
 
 use crate::{
     Query,
@@ -196,14 +198,18 @@ impl Redactor {
                 redacted = Cow::Owned(members);
             }
         }
-        let known = self.secret_ids.iter().map_while(OnceLock::get);
-        // A short one may be a word of any text.
-        for (secret_id, placeholder) in known.filter(|(secret_id, _)| secret_id.len() >= NUMBERED_BELOW) {
+        for (secret_id, placeholder) in self.known() {
             if memchr::memmem::find(redacted.as_bytes(), secret_id.as_bytes()).is_some() {
                 redacted = Cow::Owned(redacted.replace(secret_id, placeholder));
             }
         }
         redacted
+    }
+
+    /// The SecretIds that were asked with, with their placeholders. A short one may be a word of any text, and is none of them.
+    fn known(&self) -> impl Iterator<Item = &(String, String)> {
+        let known = self.secret_ids.iter().map_while(OnceLock::get);
+        known.filter(|(secret_id, _)| secret_id.len() >= NUMBERED_BELOW)
     }
 
     /// The value of a header, replaced where it is a secret. `name` is in lower case.

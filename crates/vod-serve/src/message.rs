@@ -231,6 +231,11 @@ pub trait Tail: Send + 'static {
     /// evidence. None where the text says all.
     fn mark(self: Pin<&Self>) -> Option<Mark>;
 
+    /// How many bytes of the body came, where the mark is of what stands in their place: its secrets are gone. Default none.
+    fn came(self: Pin<&Self>) -> Option<u64> {
+        None
+    }
+
     /// The whole body so far, where it is text, and short enough to stand in the evidence: then it does, instead of any mark.
     /// Default none.
     fn text(self: Pin<&Self>) -> Option<&[u8]> {

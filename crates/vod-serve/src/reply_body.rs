@@ -88,7 +88,7 @@ impl ReplyBody {
         let Some(tail) = self.tail.take() else { return };
         match (tail.as_ref().text(), tail.as_ref().mark()) {
             (Some(text), _) => self.open.reply_text(text),
-            (None, Some(mark)) => self.open.reply_mark(mark),
+            (None, Some(mark)) => self.open.reply_mark(mark, tail.as_ref().came()),
             (None, None) => {}
         }
     }

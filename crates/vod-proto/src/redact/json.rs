@@ -11,7 +11,7 @@ const TEXT_MOST: usize = 64 << 10;
 /// Replaces the values of members that are secrets, wherever they stand, piece by piece.
 ///
 /// What is no JSON passes as it is, for as long as it does not look like a member that is a secret.
-pub struct JsonRedaction<R> {
+pub(super) struct JsonRedaction<R> {
     redactor: R,
     at: At,
     /// A member's name was a secret's, and its value follows.
@@ -42,8 +42,7 @@ enum At {
 
 impl<R: Deref<Target = Redactor>> JsonRedaction<R> {
     /// At the beginning of a text.
-    #[must_use]
-    pub const fn new(redactor: R) -> Self {
+    pub(super) const fn new(redactor: R) -> Self {
         Self { redactor, at: At::Between, armed: false, within: 0, text: Vec::new(), behind: Vec::new() }
     }
 
@@ -58,7 +57,7 @@ impl<R: Deref<Target = Redactor>> JsonRedaction<R> {
     }
 
     /// Takes in a piece, and writes what is known to be no secret, or what stands for it. The rest follows later.
-    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let mut rest = piece;
         while let Some(&byte) = rest.first() {
             let mut taken = 1;
@@ -93,7 +92,7 @@ impl<R: Deref<Target = Redactor>> JsonRedaction<R> {
     }
 
     /// There is nothing more. What was cut off is no less a secret.
-    pub fn finish(mut self, out: &mut Vec<u8>) {
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
         match self.at {
             At::Text(_) if self.is_secret() => {
                 out.push(b'"');

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use vod_proto::{
     digest::Sha1Hasher,
     exchange::{End, Kept, Mark},
-    redact::{JsonRedaction, Redactor},
+    redact::{Redactor, TextRedaction},
 };
 use vod_serve::{Journal, Tail};
 
@@ -57,15 +57,15 @@ struct Keeper {
     /// It is packed: nobody can read it, and find a secret in it.
     packed: bool,
     sha1: Sha1Hasher,
-    file: Option<Checked>,
+    file: Option<Redacted>,
 }
 
-/// A file that holds no secret: it is written only up to where redaction would change nothing.
-struct Checked {
+/// A file of what came, without its secrets.
+struct Redacted {
     draft: Draft,
-    redaction: JsonRedaction<Arc<Redactor>>,
-    /// What came, and may be the beginning of a secret.
-    unsure: Vec<u8>,
+    redaction: TextRedaction<Arc<Redactor>>,
+    hashed: Sha1Hasher,
+    len: u64,
 }
 
 impl PassingReply {
@@ -122,8 +122,8 @@ impl Keeper {
     fn begin(&mut self) {
         // What cannot be read may hold anything.
         let Some(draft) = self.bodies.as_ref().filter(|_| !self.packed).and_then(draft) else { return };
-        let redaction = JsonRedaction::new(Arc::clone(&self.redactor));
-        self.file = Some(Checked { draft, redaction, unsure: Vec::new() });
+        let redaction = TextRedaction::new(Arc::clone(&self.redactor));
+        self.file = Some(Redacted { draft, redaction, hashed: Sha1Hasher::default(), len: 0 });
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -137,43 +137,36 @@ impl Keeper {
     }
 
     fn finish(mut self, len: u64) -> Mark {
+        match self.file.take().map(Redacted::finish) {
+            Some(Ok(kept)) => return kept,
+            Some(Err(error)) => not_kept(&error),
+            None => {}
+        }
         let sha1 = mem::take(&mut self.sha1).finish();
-        let kept = match self.file.map(|file| file.finish().and_then(|draft| draft.keep(sha1))) {
-            Some(Ok(())) => Kept::File,
-            Some(Err(error)) => {
-                not_kept(&error);
-                Kept::Digest
-            }
-            None => Kept::Digest,
-        };
-        Mark { len, sha1: (len > 0).then_some(sha1), md5: None, kept }
+        Mark { len, sha1: (len > 0).then_some(sha1), md5: None, kept: Kept::Digest }
     }
 }
 
-impl Checked {
+impl Redacted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut sure = Vec::with_capacity(bytes.len());
         self.redaction.push(bytes, &mut sure);
-        self.unsure.extend_from_slice(bytes);
-        pass(&mut self.unsure, &sure, &mut self.draft)
+        self.hashed.update(&sure);
+        self.len += sure.len() as u64;
+        self.draft.write(&sure)
     }
 
-    fn finish(self) -> io::Result<Draft> {
-        let Self { mut draft, redaction, mut unsure } = self;
+    /// What is known of what was kept.
+    fn finish(self) -> io::Result<Mark> {
+        let Self { mut draft, redaction, mut hashed, len } = self;
         let mut sure = Vec::new();
         redaction.finish(&mut sure);
-        pass(&mut unsure, &sure, &mut draft)?;
-        Ok(draft)
+        hashed.update(&sure);
+        draft.write(&sure)?;
+        let sha1 = hashed.finish();
+        draft.keep(sha1)?;
+        Ok(Mark { len: len + sure.len() as u64, sha1: Some(sha1), md5: None, kept: Kept::File })
     }
-}
-
-/// Lets through what is sure, as long as it is what came.
-fn pass(unsure: &mut Vec<u8>, sure: &[u8], draft: &mut Draft) -> io::Result<()> {
-    if !unsure.starts_with(sure) {
-        return Err(io::Error::other("it has a secret in it, and is too long to stand in a line"));
-    }
-    unsure.drain(..sure.len());
-    draft.write(sure)
 }
 
 /// Is it text, a letter that was cut in two at its end allowed for?
@@ -219,6 +212,10 @@ impl Tail for PassingReply {
             Holding::Mark(mark) => mark.clone(),
             _ => Mark { len: self.len, ..Mark::default() },
         })
+    }
+
+    fn came(self: Pin<&Self>) -> Option<u64> {
+        Some(self.len)
     }
 
     fn text(self: Pin<&Self>) -> Option<&[u8]> {

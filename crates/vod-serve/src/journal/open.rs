@@ -187,8 +187,8 @@ impl Open {
     }
 
     /// The answer has passed by, as far as it came.
-    pub(crate) fn reply_mark(&self, mark: Mark) {
-        self.change(|packed| packed.reply_mark(mark));
+    pub(crate) fn reply_mark(&self, mark: Mark, came: Option<u64>) {
+        self.change(|packed| packed.reply_mark(mark, came));
     }
 
     /// The same of one that is text.

@@ -167,21 +167,27 @@ impl Packed {
     /// length that is announced for it.
     fn text(&mut self, text: &str, redactor: &Redactor) {
         let redacted = redactor.json(text);
-        if redacted.len() != text.len() {
-            let Texts { all, headers_to, reply_headers_to, .. } = &mut self.texts;
-            let mut announced = headers(&all[*headers_to..*reply_headers_to]);
-            all.truncate(*headers_to);
-            for (name, value) in &mut announced {
-                if name == "content-length"
-                    && let Ok(len) = value.parse::<usize>()
-                {
-                    *value = (len + redacted.len()).saturating_sub(text.len()).to_string();
-                }
-                push_header(all, name, value);
-            }
-            *reply_headers_to = all.len();
-        }
+        self.announce(text.len() as u64, redacted.len() as u64);
         self.texts.all.push_str(&redacted);
+    }
+
+    /// So many bytes stand where so many came.
+    fn announce(&mut self, came: u64, stand: u64) {
+        if came == stand {
+            return;
+        }
+        let Texts { all, headers_to, reply_headers_to, .. } = &mut self.texts;
+        let mut announced = headers(&all[*headers_to..*reply_headers_to]);
+        all.truncate(*headers_to);
+        for (name, value) in &mut announced {
+            if name == "content-length"
+                && let Ok(len) = value.parse::<u64>()
+            {
+                *value = (len + stand).saturating_sub(came).to_string();
+            }
+            push_header(all, name, value);
+        }
+        *reply_headers_to = all.len();
     }
 
     /// What became known of an answer that came bit by bit, and is text.
@@ -206,9 +212,10 @@ impl Packed {
         all.push_str(body);
     }
 
-    /// What became known of an answer whose bytes passed by.
-    pub(super) fn reply_mark(&mut self, mark: Mark) {
+    /// What became known of an answer whose bytes passed by: so many came, where the mark is of what stands in their place.
+    pub(super) fn reply_mark(&mut self, mark: Mark, came: Option<u64>) {
         self.texts.all.truncate(self.texts.reply_headers_to);
+        self.announce(came.unwrap_or(mark.len), mark.len);
         self.reply_mark = Some(Box::new(mark));
     }
 

@@ -167,6 +167,12 @@ impl Net {
         self.proxy(route, Source::Upstream("http://up".to_owned()), bodies, rules)
     }
 
+    /// The same in front of this server.
+    pub(super) fn reverse_to(&self, url: &str) -> (Arc<Proxy<Self>>, TempDir) {
+        let route = Route::Reverse(url.parse().unwrap(), None);
+        self.proxy(route, Source::Upstream(url.to_owned()), KeptBodies::Replies, Rules::default())
+    }
+
     /// The same for one that goes on in a recording.
     pub(super) fn reverse_in(&self, dir: &Path) -> Arc<Proxy<Self>> {
         let route = Route::Reverse("http://up".parse().unwrap(), None);
@@ -265,9 +271,16 @@ pub(super) struct Heard {
 
 /// Sends this on a connection of its own, and listens to the end.
 pub(super) async fn heard_by(proxy: &Arc<Proxy<Net>>, request: &[u8]) -> Heard {
-    let (mut client, end) = Pipe::pair();
+    let (client, end) = Pipe::pair();
     let connection = tokio::spawn(Arc::clone(proxy).connection(end));
-    client.write_all(request).await.unwrap();
+    let heard = heard(client, request.to_vec()).await;
+    connection.await.unwrap();
+    heard
+}
+
+/// Sends this, as much of it as is taken, and listens to the end.
+pub(super) async fn heard(mut client: Pipe, request: Vec<u8>) -> Heard {
+    let _ = client.write_all(&request).await;
     let mut bytes = Vec::new();
     let mut more = [0; 4096];
     let reset = loop {
@@ -277,7 +290,6 @@ pub(super) async fn heard_by(proxy: &Arc<Proxy<Net>>, request: &[u8]) -> Heard {
             Err(_) => break true,
         }
     };
-    connection.await.unwrap();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Heard { bytes, text, reset }
 }
