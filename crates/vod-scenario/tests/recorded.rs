@@ -144,6 +144,20 @@ fn our_client_uploads_in_front_of_a_server_and_through_a_tunnel_and_both_are_on_
     assert_eq!(recorded.len(), mock.exchanges().len());
     assert!(recorded.iter().all(|exchange| exchange.acknowledged() && !exchange.request.tls), "{recorded:?}");
 
+    // A server's place is taken over TLS too, in front of one that speaks none.
+    let mock = blocking::VodMock::start();
+    let recording = dir.path().join("reverse-tls");
+    let tls = dir.path().join("own-ca");
+    let recorder =
+        Recorder::start(&recording, &["--upstream", mock.endpoint(), "--tls", "--tls-dir", tls.to_str().unwrap()]);
+    assert!(recorder.url.starts_with("https://"), "{}", recorder.url);
+    upload(&["--endpoint", &recorder.url, "--ca", recorder.ca.as_ref().unwrap().to_str().unwrap()]);
+    recorder.stop();
+    stored(&mock);
+    let recorded = whole(&recording);
+    assert!(recorded.len() == 3 && recorded.iter().all(|exchange| exchange.request.tls), "{recorded:?}");
+    assert!(mock.exchanges().iter().all(|exchange| !exchange.request.tls));
+
     let (mock, ca) = mock_over_tls(&dir);
     let (recorder, recording) = forward_to(&mock, &ca, &dir);
     let own_ca = recorder.ca.clone().unwrap();
