@@ -219,7 +219,7 @@ impl Default for Mock {
 pub struct Exception {
     /// Its id.
     pub invariant: String,
-    /// Where it cannot hold; elsewhere it must all the same. Default: nowhere.
+    /// Where it cannot hold; elsewhere it must all the same. Default: it cannot hold anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Stage>,
     /// Why it cannot hold here.
