@@ -424,14 +424,22 @@ impl Story<'_> {
                         let is_victim = |running: &Running| {
                             running.end.is_none() && victim.map_or(running.began == number, |who| running.who == who)
                         };
-                        if let Some(at) = self.running.iter().position(is_victim) {
-                            self.running[at].client.kill().await;
-                            self.running[at].end = Some((StepEnd::Killed { fault: fault.clone() }, stopwatch.elapsed()));
-                        }
+                        // Where nobody is left to be killed, the fault has struck and killed nobody, which is a finding.
+                        let killed = match self.running.iter().position(is_victim) {
+                            Some(at) => {
+                                self.running[at].client.kill().await;
+                                let end = StepEnd::Killed { fault: fault.clone() };
+                                self.running[at].end = Some((end, stopwatch.elapsed()));
+                                true
+                            }
+                            None => false,
+                        };
                         if let Some(mock) = &mut self.mock {
                             mock.server.killed(KillTarget::Client).await;
                         }
-                        self.happened(Happening::ClientKilled(fault)).await;
+                        if killed {
+                            self.happened(Happening::ClientKilled(fault)).await;
+                        }
                     }
                     Some(Ask { kill: KillTarget::Mock, fault }) => self.kill_mock(Happening::MockKilled(fault)).await?,
                     None => {
