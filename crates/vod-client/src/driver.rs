@@ -7,17 +7,21 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use vod_proto::{FileFacts, InitUpload, Md5, NextPart, PartSpan, Request, UploadPart, reply::Reply};
 
+#[cfg(feature = "mutants")]
+use crate::mutant::{Machine, Parts, Signer};
 use crate::{
     clock::Stopwatch,
-    core::{Answered, CallId, Job, Machine, Plan, Send as Attempt, Step, Trouble, What},
+    core::{Answered, CallId, Job, Plan, Send as Attempt, Step, Trouble, What},
     error::{Failure, SourceError, UploadError},
     event::Event,
     http::{Connect, Http, Outgoing},
     report::UploadReport,
-    signer::{self, Line, Signer},
-    source::{Cache, Digests, Identity, Parts, Source, Work},
+    signer::{self, Line},
+    source::{Cache, Digests, Identity, Source, Work},
     uploader::{Endpoint, Options, Uploader},
 };
+#[cfg(not(feature = "mutants"))]
+use crate::{core::Machine, signer::Signer, source::Parts};
 
 /// Runs one upload to its end.
 pub(crate) async fn run<C: Connect>(

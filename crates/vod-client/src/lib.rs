@@ -183,6 +183,8 @@ mod error;
 mod event;
 pub mod exit;
 mod http;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 mod report;
 mod signer;
 mod source;

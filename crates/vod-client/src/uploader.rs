@@ -136,7 +136,7 @@ pub enum Dialect {
 }
 
 /// The most parts in flight. More connections than this get in each other's way on any link.
-const PARALLEL_MAX: usize = 64;
+pub(crate) const PARALLEL_MAX: usize = 64;
 
 /// The longest life of an upload signature.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(90 * 86_400);
@@ -333,6 +333,8 @@ impl<C: Connect> Uploader<C> {
     /// Sets how uploads are done. They get connections of their own, because these may lead another way.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
+        #[cfg(feature = "mutants")]
+        let options = crate::mutant::options(options);
         self.options = options;
         self.connections = Shared::default();
         self

@@ -12,7 +12,11 @@ mod upload;
 pub(crate) use history::History;
 pub use prefix::Prefix;
 pub use record::{BodyId, Generation, Opened, Record, UploadKey};
-pub use upload::{Finish, InitDecision, KeptPart, NextCheck, PartCheck, Session, StoredFile, Upload, no_session};
+#[cfg(not(feature = "mutants"))]
+pub use upload::Upload;
+pub use upload::{Finish, InitDecision, KeptPart, NextCheck, PartCheck, Session, StoredFile, no_session};
+#[cfg(feature = "mutants")]
+pub use {crate::mutant::Upload, upload::Upload as Decides};
 
 use vod_proto::{Code, reply::Rejected};
 

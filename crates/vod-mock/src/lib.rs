@@ -271,6 +271,8 @@ mod cors;
 pub mod exit;
 mod mind;
 mod mock;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 mod namespace;
 mod rates;
 mod requests;

@@ -120,6 +120,8 @@ impl Mock {
     /// # Errors
     /// If the accounts, the plan or the store cannot be used.
     pub async fn open(config: Config, store: Arc<dyn Store>) -> Result<Arc<Self>, OpenError> {
+        #[cfg(feature = "mutants")]
+        let (config, store) = crate::mutant::opened(config, store);
         config.accounts.check()?;
         config.limits.check()?;
         let powers = Powers {

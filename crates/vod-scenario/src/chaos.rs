@@ -167,6 +167,20 @@ impl Outcome {
     }
 }
 
+/// The stories of the first so many seeds.
+#[cfg(test)]
+pub(crate) fn stories(seeds: u64) -> Vec<Scenario> {
+    let possible = cell::possible();
+    (0..seeds).map(|seed| draw::story(seed, &possible)).collect()
+}
+
+/// What the first of these stories breaks that breaks anything.
+#[cfg(test)]
+pub(crate) fn first_breach(stories: &[Scenario]) -> Option<String> {
+    let mut seeds = (0..).zip(stories);
+    seeds.find_map(|(seed, story)| tell::tell(story, sweep::how_to_tell(seed)).breach.map(|breach| breach.what))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

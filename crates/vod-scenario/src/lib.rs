@@ -25,6 +25,8 @@ pub mod format;
 pub mod from_recording;
 pub mod judge;
 pub mod library;
+#[cfg(test)]
+mod mutants;
 mod near;
 pub mod process;
 pub mod proxied;

@@ -210,7 +210,7 @@ pub(crate) mod tests {
                           ✓ InitUpload is answered 0
                           ✓ exactly 0 parts sent twice
                           ✓ exactly 0 parts skipped by the last step
-              invariants  ✓ 12 of 12 hold; nothing here for every-fault-fired, memory-bounded, recorded-as-it-was, same-on-replay
+              invariants  ✓ 22 of 22 hold; nothing here for every-fault-fired, faults-as-planned, memory-bounded, recorded-as-it-was, same-on-replay
         "#]]
         .assert_eq(&report(&run(story)));
     }

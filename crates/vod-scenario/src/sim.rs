@@ -145,6 +145,8 @@ fn within<T: Send + 'static>(
     most: Duration,
     work: impl FnOnce() -> Result<T, NotRun> + Send + 'static,
 ) -> Result<T, NotRun> {
+    #[cfg(test)]
+    let work = crate::mutants::inherited(work);
     let (done, result) = mpsc::sync_channel(1);
     // A thread that runs in circles cannot be stopped: it is left to end with the process.
     let thread = std::thread::spawn(move || {
@@ -167,7 +169,13 @@ fn tell(
     logs: Logs,
     record_to: Option<&Path>,
 ) -> Result<Evidence, NotRun> {
-    tell_on(scenario, seed, journal, logs, record_to, MemoryStore::new())
+    let store = MemoryStore::new();
+    let mut evidence = tell_on(scenario, seed, journal, logs, record_to, Arc::clone(&store) as Arc<dyn Store>)?;
+    let held = store.held();
+    if held > 0 {
+        evidence.left_behind.push(format!("{held} bytes of bodies that no upload has are still kept"));
+    }
+    Ok(evidence)
 }
 
 /// The same by a mock that keeps its uploads in this store.

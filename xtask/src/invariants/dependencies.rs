@@ -19,9 +19,12 @@ const PRESENT: (&str, &str) = ("vod-client", "tokio");
 /// What nobody here may depend on, tests included: a client made with it cannot be simulated.
 const FORBIDDEN_EVERYWHERE: &[&str] = &["reqwest"];
 
+/// Features that tests alone may have: with them a client or a mock can be made to err.
+const FOR_TESTS: &[&str] = &["vod-client feature \"mutants\"", "vod-mock feature \"mutants\""];
+
 /// How many dependencies are asked about.
 pub(super) fn count() -> usize {
-    FORBIDDEN.iter().map(|(_, names)| names.len()).sum::<usize>() + 1 + FORBIDDEN_EVERYWHERE.len()
+    FORBIDDEN.iter().map(|(_, names)| names.len()).sum::<usize>() + 1 + FORBIDDEN_EVERYWHERE.len() + FOR_TESTS.len()
 }
 
 /// Every dependency that is there and must not be, or the other way round.
@@ -43,7 +46,35 @@ pub(super) fn breaches() -> Result<Vec<String>, Failure> {
     if ask(&["--package", package, "--edges", "normal"], name)? == Edge::Absent {
         breaches.push(format!("{package} is not seen to depend on {name}, so these checks prove nothing"));
     }
+    breaches.extend(for_tests(&features("normal,build,features")?, &features("all,features")?));
     Ok(breaches)
+}
+
+/// Every feature that reaches what is shipped and must not, or that no test has.
+fn for_tests(shipped: &str, all: &str) -> Vec<String> {
+    let has = |tree: &str, feature: &str| tree.lines().any(|line| line.starts_with(feature));
+    let mut breaches = Vec::new();
+    for feature in FOR_TESTS {
+        if has(shipped, feature) {
+            breaches.push(format!("what is shipped has {feature}, which is for tests"));
+        }
+        if !has(all, feature) {
+            breaches.push(format!("no test is seen to have {feature}, so this check proves nothing"));
+        }
+    }
+    breaches
+}
+
+/// What the packages of the workspace depend on over these edges, a line each, with their features.
+fn features(edges: &str) -> Result<String, Failure> {
+    let tree = ["tree", "--locked", "--color", "never", "--workspace", "--target", "all", "--prefix", "none"];
+    let line = Line::cargo(&tree).with(["--edges", edges]);
+    let Output { status, stdout, stderr } = line.output()?;
+    if !status.success() {
+        let why = String::from_utf8_lossy(&stderr);
+        return Err(Failure(format!("`{line}` gave no answer ({status}): {}", why.trim())));
+    }
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
 }
 
 /// Does a package stand in a tree of dependencies?
@@ -95,6 +126,16 @@ mod tests {
         let ambiguous =
             "error: There are multiple `rand` packages in your project, and the specification `rand` is ambiguous.\n";
         assert!(matches!(read("rand", false, "", ambiguous), Some(Edge::Present(_))));
+    }
+
+    #[test]
+    fn a_feature_for_tests_is_in_no_binary_and_in_some_test() {
+        let [client, mock] = FOR_TESTS else { panic!("there are two") };
+        let all = format!("vod-client v0.1.0\n{client}\n{mock} (*)\n");
+        assert_eq!(for_tests("vod-client v0.1.0\n", &all), Vec::<String>::new());
+        let shipped = for_tests(&format!("{mock}\n"), &all);
+        assert_eq!(shipped, ["what is shipped has vod-mock feature \"mutants\", which is for tests"]);
+        assert_eq!(for_tests("", client).len(), 1);
     }
 
     #[test]

@@ -408,6 +408,10 @@ impl Session {
             ListLie::Stale => Some(part.listed()),
             ListLie::WithoutMd5 => Some(ListedPart { md5: None, ..part.listed() }),
             ListLie::ShaInsteadOfMd5 => Some(ListedPart { md5: None, sha1: Some(part.sha1), ..part.listed() }),
+            ListLie::OtherMd5 => {
+                let other = part.md5.map(|md5| Md5::of(md5.as_bytes()));
+                Some(ListedPart { md5: other, ..part.listed() })
+            }
             ListLie::Empty => None,
         };
         listed.filter_map(spoilt).collect()

@@ -3,12 +3,16 @@
 //! Each thing is drawn from a stream of its own, so that one more draw here changes nothing there.
 //! A seed also draws which kinds of fault are on at all (a *swarm*): with all of them on, the loudest would hide the rest.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use vod_proto::{Family, Limits, Sha1, Size, rules::Profile};
+use vod_proto::{Family, Limits, Sha1, Size, action::Role, rules::Profile};
 use vod_serve::fault::{Fault, Phase, Selector};
 
-use super::{cell::Possible, dice::Dice, kind::Kind};
+use super::{
+    cell::{Cell, Possible},
+    dice::Dice,
+    kind::Kind,
+};
 use crate::{
     format::{Client, Dialect, Exception, FORMAT, Faults, Mock, Scenario, Source, Step, StepExpect},
     source,
@@ -30,15 +34,27 @@ const PART_MOST: u64 = 8 << 10;
 /// How often a fault is drawn again that could never strike, before it is left out.
 const REDRAWN_MOST: usize = 20;
 
+/// The phases that are drawn from. What is done and not known to be done is where most mistakes are made.
+const PHASES: [Phase; 7] = [
+    Phase::BeforeRead,
+    Phase::MidBody,
+    Phase::BeforeCommit,
+    Phase::AfterCommit,
+    Phase::AfterCommit,
+    Phase::AfterCommit,
+    Phase::MidReply,
+];
+
 /// The story of a seed. `possible` are the cells that seeds are aimed at, each at one.
 pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
     let dice = |name| Dice::of(seed, name);
     // Not by the seed's own digits: a shard that takes every n-th seed must come by all of them.
-    let aimed = (!possible.is_empty()).then(|| dice("aim").one(possible));
+    let aimed = aim(&mut dice("aim"), possible);
     let client = client(&mut dice("client"), aimed);
     let whole = client.cover_of.is_some();
     let (size, part, limits) = sizes(&mut dice("size"), &client);
-    let client = Client { part_size: Size::new(part), ..client };
+    let token_life = token_life(&mut dice("token"), client.family);
+    let client = Client { part_size: Size::new(part), token_life, ..client };
     let mut scenario = Scenario {
         format: FORMAT,
         why: format!(
@@ -76,7 +92,10 @@ pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
         drawing.aimed(aimed);
     }
     let swarm = swarm(&mut dice("swarm"));
-    let most = dice("faults").rather_small(0, 6);
+    // What is behind many other faults is seldom reached: some seeds go straight for the request that commits.
+    let commits = aimed.is_some_and(|aimed| aimed.cell.action.role() == Role::Finish);
+    let alone = commits && dice("alone").percent(60);
+    let most = if alone { 0 } else { dice("faults").rather_small(0, 6) };
     for number in 1..=most {
         drawing.fault(number, &swarm, whole);
     }
@@ -91,6 +110,24 @@ pub(super) fn story(seed: u64, possible: &[Possible]) -> Scenario {
         scenario = scenario.with_steps(steps);
     }
     scenario.with_faults(faults)
+}
+
+/// The cell that a seed is aimed at: first of which kind, for some kinds have fifty cells and others two. The request that
+/// commits, and what is done and not known to be done, are where most mistakes are made: they are aimed at more often.
+fn aim<'a>(dice: &mut Dice, possible: &'a [Possible]) -> Option<&'a Possible> {
+    let kinds: BTreeSet<_> = possible.iter().map(|possible| Kind::of(&possible.fault.verdict)).collect();
+    let kinds: Vec<_> = kinds.into_iter().collect();
+    let kind = (!kinds.is_empty()).then(|| *dice.one(&kinds))?;
+    let mut cells: Vec<_> = possible.iter().filter(|possible| Kind::of(&possible.fault.verdict) == kind).collect();
+    let (commits, done) = (dice.percent(30), dice.percent(30));
+    let wanted = |possible: &&Possible| {
+        let Cell { action, phase, .. } = possible.cell;
+        (!commits || action.role() == Role::Finish) && (!done || phase == Phase::AfterCommit)
+    };
+    if cells.iter().any(wanted) {
+        cells.retain(wanted);
+    }
+    Some(*dice.one(&cells))
 }
 
 /// Which kinds are on: each with the same chance, and never none.
@@ -117,6 +154,12 @@ fn client(dice: &mut Dice, aimed: Option<&Possible>) -> Client {
     }
 }
 
+/// How long upload signatures hold that the client makes: some lapse while the upload is under way. None lapses before
+/// what is to heal has healed.
+fn token_life(dice: &mut Dice, family: Family) -> Option<Duration> {
+    (family == Family::Ugc && dice.percent(40)).then(|| Duration::from_secs(dice.rather_small(10, 200)))
+}
+
 fn mock(dice: &mut Dice, client: &Client) -> Mock {
     // What is refused without any fault tests nothing: the profile of the documents refuses what public clients do.
     let strict = client.dialect == Dialect::Documented && dice.percent(30);
@@ -135,8 +178,8 @@ fn sizes(dice: &mut Dice, client: &Client) -> (u64, u64, Limits) {
     let last = if dice.percent(40) { part } else { dice.within(1, part) };
     let more = dice.rather_small(0, PARTS_MOST - 1);
     let size = match client.family {
-        // The first part of that family is long: seldom more than that.
-        Family::Legacy if dice.percent(50) => limits.legacy_first_part + more * part + last,
+        // The first part of that family is long: not always more than that.
+        Family::Legacy if dice.percent(70) => limits.legacy_first_part + more * part + last,
         Family::Legacy => last,
         Family::Server | Family::Ugc => more * part + last,
     };
@@ -165,15 +208,23 @@ impl Drawing {
         }
         fault.at = self.byte(fault.phase, &mut dice);
         let list = kind == Kind::List;
-        let resumes = list || (cell.action == self.scenario.client.family.open() && dice.percent(60));
+        let opens = cell.action == self.scenario.client.family.open();
+        // Who comes again, mostly when all was done, or some of it.
+        if opens && !list && dice.percent(30) {
+            fault.on.attempt = Some(2);
+        }
+        let resumes = list || (opens && fault.on.attempt.is_none() && dice.percent(60));
         if self.fits(&fault) {
             self.faults.push(fault);
         }
         if resumes {
-            // Some can only strike an upload that was begun before.
+            // Some can only strike an upload that was begun before; and in the legacy family, only one that is behind its
+            // first part, which everybody sends, is told where to go on.
+            let first = if self.scenario.client.family == Family::Legacy { 3 } else { 1 };
+            let parts = self.scenario.parts();
             let on = Selector {
                 action: Some(self.scenario.client.family.part()),
-                part: Some(dice.within(1, self.scenario.parts().clamp(1, 3))),
+                part: Some(dice.within(first.min(parts), parts.clamp(1, first + 2))),
                 times: Some(1),
                 ..Selector::default()
             };
@@ -193,7 +244,7 @@ impl Drawing {
         for _ in 0..REDRAWN_MOST {
             let kind = *dice.one(swarm);
             let verdict = self.verdict(kind, &mut dice);
-            let phase = *dice.one(&Phase::ALL);
+            let phase = *dice.one(&PHASES);
             let on = self.selector(kind, whole, &mut dice);
             let at = self.byte(phase, &mut dice);
             let fault = Fault { id: format!("fault-{number}"), on, phase, at, verdict };
@@ -264,8 +315,6 @@ impl Drawing {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::chaos::cell;
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use vod_proto::{Code, Size, code::TABLE};
+use vod_proto::{
+    Code, Size,
+    code::{RetryClass, TABLE},
+};
 use vod_serve::{
     KillTarget,
     fault::{
@@ -108,7 +111,7 @@ impl Kind {
             Self::Http => {
                 let status = *dice.one(&[400, 403, 404, 408, 429, 500, 502, 503, 504]);
                 // Up to what the client's policy honours, a minute: whoever comes sooner than longer ones ask keeps it.
-                let retry_after = dice.percent(30).then(|| Duration::from_secs(dice.within(1, 60)));
+                let retry_after = dice.percent(50).then(|| Duration::from_secs(dice.within(1, 60)));
                 Verdict::Http(HttpFault { status, retry_after })
             }
             Self::Reply => {
@@ -118,7 +121,10 @@ impl Kind {
                     .map(|row| row.code)
                     .filter(|code| ![Code::OK, Code::RESUME, Code::EXISTS].contains(code))
                     .collect();
-                let code = dice.one(&refusals).0;
+                // Most of them end an upload: those after which it goes on are drawn more often.
+                let again: Vec<Code> =
+                    refusals.iter().copied().filter(|code| code.retry_class(None) != RetryClass::Final).collect();
+                let code = if dice.percent(75) { dice.one(&again).0 } else { dice.one(&refusals).0 };
                 Verdict::Reply(ReplyFault { code, can_retry: dice.percent(50), message: "injected".to_owned() })
             }
             Self::Delay => Verdict::Delay(match dice.within(0, 2) {
@@ -144,6 +150,7 @@ impl Kind {
                 ListLie::Stale,
                 ListLie::WithoutMd5,
                 ListLie::ShaInsteadOfMd5,
+                ListLie::OtherMd5,
                 ListLie::Empty,
             ])),
             Self::DataSize => {
@@ -162,9 +169,10 @@ impl Kind {
     /// Every verdict of this kind that has a name of its own, for what is possible.
     pub(super) fn samples(self) -> Vec<Verdict> {
         match self {
-            Self::List => [ListLie::Stale, ListLie::WithoutMd5, ListLie::ShaInsteadOfMd5, ListLie::Empty]
-                .map(Verdict::List)
-                .into(),
+            Self::List => {
+                use ListLie::{Empty, OtherMd5, ShaInsteadOfMd5, Stale, WithoutMd5};
+                [Stale, WithoutMd5, ShaInsteadOfMd5, OtherMd5, Empty].map(Verdict::List).into()
+            }
             _ => vec![self.draw(&mut Dice::of(0, "sample"), (1, 1), 1)],
         }
     }

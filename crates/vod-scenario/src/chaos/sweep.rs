@@ -73,7 +73,7 @@ impl Sweep<'_> {
         let mut totals = Totals::default();
         while let Some(seed) = self.seed() {
             let story = draw::story(seed, self.possible);
-            let how = if seed % TWICE_EVERY == 0 { How::Twice } else { How::Once };
+            let how = how_to_tell(seed);
             let mut told = tell(&story, how);
             totals.stories += 1;
             totals.uploads += told.uploads;
@@ -118,6 +118,11 @@ impl Sweep<'_> {
         *count += 1;
         *count <= SHRUNK_MOST
     }
+}
+
+/// How often, and with which logs, the story of a seed is told.
+pub(super) const fn how_to_tell(seed: u64) -> How {
+    if seed.is_multiple_of(TWICE_EVERY) { How::Twice } else { How::Once }
 }
 
 /// What only two tellings, or logs, can show is looked for with them.

@@ -297,7 +297,7 @@ impl Story {
                 ("Timestamp", "0"),
                 ("Nonce", "7"),
                 ("SecretId", "redacted-1"),
-                ("Signature", "redacted-2"),
+                ("Signature", &format!("redacted-{}", self.evidence.exchanges.len() + 2)),
             ] {
                 query.push(name, value);
             }

@@ -9,6 +9,7 @@ mod parts;
 mod proxied;
 mod retry;
 mod secrets;
+mod server;
 
 use vod_proto::{Action, Exchange, PartSpan, Sha1, action::Role, reply::Reply};
 
@@ -30,6 +31,11 @@ pub struct Invariant {
 
 const fn always(id: &'static str, says: &'static str, check: fn(Case<'_>) -> Vec<Finding>) -> Invariant {
     Invariant { id, says, applies: |_| true, check }
+}
+
+/// Of our own client alone: how another one plans its retries and its parts is its own affair.
+const fn ours(id: &'static str, says: &'static str, check: fn(Case<'_>) -> Vec<Finding>) -> Invariant {
+    Invariant { id, says, applies: |case| case.scenario.client.command.is_none(), check }
 }
 
 /// Every invariant, in the order of reports.
@@ -60,6 +66,20 @@ pub const ALL: &[Invariant] = &[
         "A request is sent as often as the policy allows, and never sooner than it or Retry-After allows.",
         retry::attempts_and_gaps,
     ),
+    ours("budget-kept", "All retries of an upload together stay within its budget.", retry::budget_kept),
+    ours("quota-waited-for", "Whoever is asked to wait for a quota waits.", retry::quota_waited_for),
+    always("signed-anew", "No two requests of a process have the same signature.", retry::signed_anew),
+    ours(
+        "in-flight-bounded",
+        "No more parts are under way at once than the client may send.",
+        parts::in_flight_bounded,
+    ),
+    ours(
+        "differing-parts-sent",
+        "A part that the server lists with other bytes is sent before the file is finished.",
+        parts::differing_sent,
+    ),
+    ours("others-spared", "A part that fails keeps no other from being sent.", parts::others_spared),
     always("nothing-after-final", "A request that was refused for good is not sent again.", retry::nothing_after_final),
     always("documents-kept", "The client breaks no rule of the documents, as the linter reads them.", documents::kept),
     Invariant {
@@ -68,6 +88,28 @@ pub const ALL: &[Invariant] = &[
         applies: |case| case.scenario.plan() != vod_serve::Plan::default(),
         check: ending::every_fault_fired,
     },
+    Invariant {
+        id: "faults-as-planned",
+        says: "No fault struck that was not planned, or another request, or more often.",
+        applies: |case| case.evidence.exchanges.iter().any(|exchange| !exchange.faults.is_empty()),
+        check: ending::faults_as_planned,
+    },
+    always(
+        "acknowledged-is-kept",
+        "What the server acknowledged it has when it is asked again, and what it stored stays stored.",
+        server::acknowledged_is_kept,
+    ),
+    always(
+        "taken-in-order",
+        "Where the server dictates the order of parts, none is taken that has a gap before it.",
+        server::taken_in_order,
+    ),
+    always("one-file-id", "A file that is stored once has one id.", server::one_file_id),
+    always(
+        "lapsed-signatures-refused",
+        "Nobody is answered whose signature does not hold any more.",
+        server::lapsed_signatures_refused,
+    ),
     always("ends-in-time", "Every step ends within its limit.", ending::ends_in_time),
     always("no-panic", "Neither client nor mock panics, nor any task of them.", ending::no_panic),
     Invariant {

@@ -1,6 +1,7 @@
 //! One telling of a story: client and mock as tasks of one thread, killed by being dropped.
 
 use std::{
+    collections::BTreeMap,
     future::{Future, poll_fn},
     path::Path,
     pin::Pin,
@@ -19,7 +20,10 @@ use vod_client::{
     BytesSource, ConfigError, Credentials, Identity, Options, Outcome, RetryPolicy, Source, UploadError, UploadReport,
     Uploader, Work,
 };
-use vod_mock::{Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, Mock, Store};
+use vod_mock::{
+    Config, DEMO_SECRET_ID, DEMO_SECRET_KEY, Mock, Store,
+    core::{Upload, UploadKey},
+};
 use vod_proto::sign::SecretKey;
 use vod_serve::{Journal, KillTarget, Killer, Plan, WallClock, journal::Whose};
 
@@ -385,10 +389,22 @@ impl Story<'_> {
         if connections > 0 {
             evidence.left_behind.push(format!("{connections} connections are still open"));
         }
+        forget_uploads(&*self.store).await;
         let kept = self.journal.kept(&Whose::Everybody);
         evidence.evicted = kept.lacking.evicted();
         evidence.exchanges = kept.exchanges.into_iter().map(Arc::unwrap_or_clone).collect();
         Ok(evidence)
+    }
+}
+
+/// Gives up the bodies of all uploads. What a store still keeps then belongs to nobody.
+async fn forget_uploads(store: &dyn Store) {
+    let mut uploads = BTreeMap::<UploadKey, Upload>::new();
+    for record in store.load().await.unwrap_or_default() {
+        uploads.entry(record.key().clone()).or_default().apply(&record);
+    }
+    for body in uploads.values().flat_map(Upload::bodies) {
+        store.discard(body).await;
     }
 }
 

@@ -59,11 +59,17 @@ async fn each_lie_about_the_parts_is_told_once_and_the_parts_stay() {
             entry.insert("dataSha".to_owned(), json!(Sha1::of(body)));
         })
     };
+    let other_md5 = |order: &[usize]| {
+        spoilt(order, |entry, body| {
+            entry.insert("dataMd5".to_owned(), json!(Md5::of(Md5::of(body).as_bytes())));
+        })
+    };
     for (lie, order, expected) in [
         ("stale", [0, 1], list(&[0])),
         ("stale", [1, 0], list(&[1])),
         ("without-md5", [0, 1], without_md5(&[0, 1])),
         ("sha-instead-of-md5", [1, 0], sha(&[0, 1])),
+        ("other-md5", [0, 1], other_md5(&[0, 1])),
         ("empty", [0, 1], json!([])),
     ] {
         let stage = Stage::in_memory(&fault(RESUME, "before-commit", &format!("{{ list = \"{lie}\" }}"))).await;
@@ -84,7 +90,7 @@ async fn each_lie_about_the_parts_is_told_once_and_the_parts_stay() {
 
 #[tokio::test]
 async fn there_is_no_lying_about_parts_where_there_are_none() {
-    for lie in ["stale", "without-md5", "sha-instead-of-md5", "empty"] {
+    for lie in ["stale", "without-md5", "sha-instead-of-md5", "other-md5", "empty"] {
         let on = "{ action = \"InitUpload\" }";
         let stage = Stage::in_memory(&fault(on, "before-commit", &format!("{{ list = \"{lie}\" }}"))).await;
         for _ in 0..2 {

@@ -1,6 +1,12 @@
 //! How a run ends: in time, with every fault used, and with nothing left behind.
 
-use vod_serve::fault::{Fault, Verdict};
+use std::collections::BTreeMap;
+
+use vod_proto::Exchange;
+use vod_serve::{
+    fault::{Fault, Selector, Verdict},
+    host_name,
+};
 
 use crate::{
     evidence::{Happening, StepEnd, StepEvidence},
@@ -36,6 +42,48 @@ fn killed_nobody(case: Case<'_>, fault: &Fault) -> Option<Finding> {
             |event| matches!(&event.what, Happening::ClientKilled(id) | Happening::MockKilled(id) if *id == fault.id),
         );
     (!dead).then(|| Finding::broken(format!("fault {:?} struck, and the {target} was not killed", fault.id)))
+}
+
+/// What struck was planned: that request, in that phase, and no more often than that.
+pub(super) fn faults_as_planned(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut times: BTreeMap<&str, u64> = BTreeMap::new();
+    let plan = case.scenario.plan_at(case.evidence.target.hosts());
+    for exchange in &case.evidence.exchanges {
+        for mark in &exchange.faults {
+            let Some(fault) = plan.faults.iter().find(|fault| fault.id == mark.id) else {
+                findings.push(Finding::broken(format!("fault {:?} is not planned, and struck", mark.id)));
+                continue;
+            };
+            let struck = times.entry(&fault.id).or_default();
+            *struck += 1;
+            if fault.on.times.is_some_and(|most| *struck == most + 1) {
+                findings.push(Finding::broken(format!("fault {:?} struck for the {struck}. time", fault.id)));
+            }
+            if !is_planned(fault, exchange) || mark.phase != fault.phase.to_string() {
+                findings.push(Finding::broken(format!(
+                    "fault {:?} struck {}, attempt {}, {}: that was not planned",
+                    fault.id,
+                    exchange.name(),
+                    exchange.attempt,
+                    mark.phase
+                )));
+            }
+        }
+    }
+    findings
+}
+
+/// Is this a request that the fault selects?
+fn is_planned(fault: &Fault, exchange: &Exchange) -> bool {
+    let Selector { action, part, offset, attempt, ref account, file_sha, ref host, .. } = fault.on;
+    action.is_none_or(|action| exchange.known_action() == Some(action))
+        && part.is_none_or(|number| exchange.part_number == Some(number))
+        && offset.is_none_or(|offset| exchange.part.is_some_and(|part| part.offset == offset))
+        && attempt.is_none_or(|attempt| exchange.attempt == attempt)
+        && account.as_ref().is_none_or(|account| exchange.account.as_ref() == Some(account))
+        && host.as_ref().is_none_or(|host| host_name(&exchange.request.host) == host)
+        && file_sha.is_none_or(|sha1| exchange.file_sha1 == Some(sha1))
 }
 
 /// Every step ends within its limit.
@@ -79,7 +127,10 @@ mod tests {
     use vod_serve::fault::Fate;
 
     use super::*;
-    use crate::{evidence::Event, judge::crafted::Story};
+    use crate::{
+        evidence::Event,
+        judge::crafted::{Story, mark},
+    };
 
     const FAULT: &str = "[[fault]]\nid = \"f\"\nphase = \"after-commit\"\ndo = \"reset\"";
 
@@ -160,5 +211,36 @@ mod tests {
         let mut story = Story::plain();
         story.evidence.left_behind.push("the client's connection".to_owned());
         story.assert_broken("nothing-left-behind", "the client's connection");
+    }
+
+    /// A fault on the second part that strikes a request for the part with this number.
+    fn struck(number: u64, times: usize) -> Story {
+        let mut story = Story::with(
+            "[[fault]]\nid = \"f\"\non = { action = \"UploadPart\", part = 2, attempt = 1, times = 1 }\n\
+             phase = \"before-commit\"\ndo = { delay = \"1s\" }",
+        );
+        let exchange = &mut story.evidence.exchanges[2];
+        exchange.part_number = Some(number);
+        exchange.faults = vec![mark("delay", false); times];
+        story
+    }
+
+    #[test]
+    fn a_fault_that_strikes_what_was_not_planned_is_seen() {
+        struck(2, 1).assert_holds("faults-as-planned");
+        struck(3, 1).assert_broken(
+            "faults-as-planned",
+            "struck UploadPart 1048576+1048576 (request 3), attempt 1, before-commit",
+        );
+        struck(2, 2).assert_broken("faults-as-planned", "fault \"f\" struck for the 2. time");
+        let mut late = struck(2, 1);
+        late.evidence.exchanges[2].attempt = 2;
+        late.assert_broken("faults-as-planned", "attempt 2, before-commit: that was not planned");
+        let mut phase = struck(2, 1);
+        phase.evidence.exchanges[2].faults[0].phase = "mid-body".to_owned();
+        phase.assert_broken("faults-as-planned", "attempt 1, mid-body: that was not planned");
+        let mut unknown = Story::plain();
+        unknown.evidence.exchanges[2].faults = vec![mark("delay", false)];
+        unknown.assert_broken("faults-as-planned", "fault \"f\" is not planned, and struck");
     }
 }

@@ -1,10 +1,14 @@
 //! What becomes of parts.
 
+use std::collections::BTreeSet;
+
+use vod_client::RetryPolicy;
 use vod_proto::{
-    Exchange,
+    Code, Exchange, Layout, PartSpan,
     action::Role,
+    exchange::End,
     lint::lists,
-    reply::{NextReply, Reply},
+    reply::{InitReply, NextReply, Reply},
 };
 
 use super::{key, role, told, told_state};
@@ -47,6 +51,121 @@ fn of_another_at_once(case: Case<'_>, first: &Exchange, again: &Exchange) -> boo
     upload(first).zip(upload(again)).is_some_and(|(one, other)| case.evidence.concurrent(one, other))
 }
 
+/// No more parts are under way at once than the client may send. Only those are counted that were answered: whoever gave
+/// one up is not waiting for it any more, though the server may not have heard.
+pub(super) fn in_flight_bounded(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (step, exchanges) in case.evidence.by_step() {
+        let most = case.scenario.of(step.began, step.who).client.parallel;
+        let is_part =
+            |exchange: &&Exchange| role(exchange).is_some_and(Role::sends_part) && exchange.whole_reply().is_some();
+        let parts: Vec<_> = exchanges.iter().filter(is_part).collect();
+        for part in &parts {
+            let start = part.start.as_microsecond();
+            // Clocks of real processes are read a little after what they are read for.
+            let at_once = parts.iter().filter(|other| {
+                other.start.as_microsecond() <= start && other.over_us().saturating_sub(CLOCK_GRAIN_US) > start
+            });
+            let at_once = at_once.count();
+            if at_once > most {
+                findings.push(Finding::broken(format!(
+                    "{at_once} parts were under way with {}, {most} are the most",
+                    part.name()
+                )));
+                break;
+            }
+        }
+    }
+    findings
+}
+
+/// How far apart the times of two things may be written down that were one after the other, in microseconds.
+const CLOCK_GRAIN_US: i64 = 50_000;
+
+/// A part that fails keeps no other from being sent: a client that ends because of one has begun them all, or has met so
+/// many failures that a server in trouble is spared the rest.
+pub(super) fn others_spared(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (step, exchanges) in case.evidence.by_step() {
+        let failed = step.end.report().is_some_and(|report| !report.outcome.is_success());
+        let opened = exchanges.iter().rposition(|exchange| matches!(told(exchange), Some(Reply::Init(_))));
+        let Some(at) = opened.filter(|_| failed) else { continue };
+        let (open, since) = (&exchanges[at], &exchanges[at + 1..]);
+        // Another reason to end, or one that is not seen here.
+        let other = |exchange: &Exchange| {
+            !role(exchange).is_some_and(Role::sends_part)
+                || exchange.refusal().is_some_and(|rejected| rejected.code == Code::CACHE_READ)
+                || exchange.faults.iter().any(|mark| mark.verdict == "refuse")
+                || exchange.end == End::Killed
+        };
+        if since.is_empty() || since.iter().any(other) {
+            continue;
+        }
+        let asked_for = case.scenario.of(step.began, step.who).client.part_size.bytes();
+        let Some(layout) = Layout::new(step.source.size, grid(open, asked_for)) else { continue };
+        let done = |span: PartSpan| {
+            let of_part = |exchange: &&Exchange| exchange.part == Some(span);
+            since.iter().any(|exchange| of_part(&exchange)) || lists_span(open, span)
+        };
+        let missing = layout.parts().find(|span| !done(*span));
+        let failures: BTreeSet<_> = since.iter().filter(|exchange| !exchange.acknowledged()).map(|e| e.part).collect();
+        if let Some(span) = missing.filter(|_| failures.len() < RetryPolicy::default().failed_parts) {
+            let why = format!("{} failed, and the part at {span} was never sent", case.evidence.name_of(step));
+            findings.push(Finding::unless_missing(case.evidence.is_whole_in(step), why));
+        }
+    }
+    findings
+}
+
+/// A part that the server lists with other bytes than the client's is sent before the file is finished.
+pub(super) fn differing_sent(case: Case<'_>) -> Vec<Finding> {
+    let all = &case.evidence.exchanges;
+    let mut findings = Vec::new();
+    for (_, exchanges) in case.evidence.by_step() {
+        for (at, open) in exchanges.iter().enumerate() {
+            let Some(Reply::Init(InitReply::Resume { parts: listed, .. })) = told(open) else { continue };
+            let since = &exchanges[at + 1..];
+            let until = since.iter().position(|e| role(e) == Some(Role::Finish) || told_state(e));
+            let Some((until, finish)) = until.and_then(|at| Some((at, since.get(at)?))) else { continue };
+            if role(finish) != Some(Role::Finish) {
+                continue;
+            }
+            // Another client may have other bytes under the same name.
+            let own = |earlier: &&Exchange| {
+                earlier.file_sha1 == open.file_sha1 && case.evidence.who(earlier) == case.evidence.who(open)
+            };
+            let before = all.iter().take_while(|earlier| earlier.seq < open.seq).filter(own);
+            let mut differ = before.filter(|earlier| {
+                role(earlier) == Some(Role::Part)
+                    && listed.iter().any(|part| earlier.part.is_some_and(|span| span.offset == part.offset))
+                    && lists(open, earlier) == Some(false)
+                    && !since[..until].iter().any(|sent| key(sent) == key(earlier))
+            });
+            if let Some(part) = differ.next() {
+                let why =
+                    format!("{} was sent without {}, which the list has with other bytes", finish.name(), part.name());
+                findings.push(Finding::unless_missing(case.evidence.is_whole(part.seq, finish.seq), why));
+            }
+        }
+    }
+    findings
+}
+
+/// The grid that holds after this answer, in bytes.
+fn grid(open: &Exchange, asked_for: u64) -> u64 {
+    match told(open) {
+        Some(Reply::Init(InitReply::Resume { part_size, .. })) => part_size,
+        _ => asked_for,
+    }
+}
+
+fn lists_span(open: &Exchange, span: PartSpan) -> bool {
+    match told(open) {
+        Some(Reply::Init(InitReply::Resume { parts, .. })) => parts.iter().any(|part| part.offset == span.offset),
+        _ => false,
+    }
+}
+
 /// Is this how a client of the legacy family starts: with the first part, before it was told anything of the file?
 fn begins(case: Case<'_>, exchange: &Exchange, before: &[Exchange]) -> bool {
     let upload = case.evidence.upload_of(exchange);
@@ -84,7 +203,7 @@ fn says_it_lacks(exchange: &Exchange, part: &Exchange) -> bool {
 mod tests {
     use crate::{
         evidence::StepEnd,
-        judge::crafted::{STORED, Story, goes_on, mark, part_md5},
+        judge::crafted::{STORED, Story, failed, goes_on, mark, part_md5},
     };
     use vod_proto::{Action, Family, exchange::End};
 
@@ -194,5 +313,78 @@ mod tests {
         story.assert_holds(ID);
         story.push_part(1, &goes_on(second.end()));
         story.assert_broken(ID, "(request 6)");
+    }
+
+    /// The second step is refused its second part for good, when it has begun so many.
+    fn refused(begun: u64) -> Story {
+        let mut story = Story::plain();
+        story.evidence.exchanges.clear();
+        story.evidence.steps.clear();
+        story.push(Action::InitUpload, None, r#"{"code":0}"#);
+        for part in 0..begun {
+            let refused = r#"{"code":-10003,"canRetry":0,"message":"no"}"#;
+            story.push_part(part, if part == 1 { refused } else { r#"{"code":0}"# });
+        }
+        story.end_step(failed());
+        story
+    }
+
+    #[test]
+    fn a_part_that_another_one_kept_from_being_sent_is_seen() {
+        refused(3).assert_holds("others-spared");
+        refused(2).assert_broken("others-spared", "step 1 failed, and the part at 2097152+1048576 was never sent");
+        let mut listed = refused(2);
+        let list = listing(2_097_152, part_md5(2_097_152)).replace("\"code\":0", "\"code\":1");
+        if let Some(reply) = &mut listed.evidence.exchanges[0].reply {
+            reply.body = list;
+        }
+        listed.assert_holds("others-spared");
+        let mut asked = refused(2);
+        asked.push(Action::FinishUpload, None, r#"{"code":-10003,"canRetry":0}"#);
+        asked.step().last_seq += 1;
+        asked.assert_holds("others-spared");
+        let mut lost = refused(3);
+        lost.lose(4);
+        lost.assert_unknown("others-spared", "2097152+1048576");
+    }
+
+    #[test]
+    fn more_parts_at_once_than_may_be_are_seen() {
+        let mut story = Story::plain();
+        story.scenario.client.parallel = 2;
+        for exchange in &mut story.evidence.exchanges[1..3] {
+            exchange.start = jiff::Timestamp::UNIX_EPOCH;
+            exchange.times.reply_done = Some(1_000_000);
+        }
+        story.assert_holds("in-flight-bounded");
+        story.evidence.exchanges[3].start = jiff::Timestamp::UNIX_EPOCH;
+        story.evidence.exchanges[3].times.reply_done = Some(1_000_000);
+        story.assert_broken(
+            "in-flight-bounded",
+            "3 parts were under way with UploadPart 0+1048576 (request 2), 2 are the most",
+        );
+        // Whoever gave one up is not waiting for it.
+        story.evidence.exchanges[1].end = End::ClientGone { after: 7 };
+        story.assert_holds("in-flight-bounded");
+    }
+
+    #[test]
+    fn a_part_that_the_server_has_otherwise_is_sent_before_the_finish() {
+        let told = |listed: &[u8]| {
+            let mut story = Story::plain();
+            story.push(Action::InitUpload, None, &listing(0, vod_proto::Md5::of(listed)));
+            story
+        };
+        let finished = |mut story: Story| {
+            story.push(Action::FinishUpload, None, STORED);
+            story.end_step(StepEnd::TimedOut);
+            story
+        };
+        finished(told(&0_u64.to_be_bytes())).assert_holds("differing-parts-sent");
+        finished(told(b"other"))
+            .assert_broken("differing-parts-sent", "was sent without UploadPart 0+1048576 (request 2)");
+        let mut sent = told(b"other");
+        sent.push_part(0, r#"{"code":0}"#);
+        finished(sent).assert_holds("differing-parts-sent");
     }
 }

@@ -1,11 +1,15 @@
 //! How often, how soon, and whether at all a request may be sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use vod_proto::{Code, Exchange, action::Role, code::RetryClass, exchange::End, lint::least_gap_us};
+use vod_client::RetryPolicy;
+use vod_proto::{Code, Exchange, Family, Query, action::Role, code::RetryClass, exchange::End, lint::least_gap_us};
 
 use super::{key, role, told_state};
 use crate::judge::{Case, Finding};
+
+/// How soon a request may come again that was asked to wait for a quota, in microseconds.
+const QUOTA_GAP_LEAST_US: i64 = 500_000;
 
 /// A request is sent as often as the policy allows, and never sooner than it or `Retry-After` allows.
 ///
@@ -66,6 +70,76 @@ fn too_soon(case: Case<'_>, earlier: &Exchange, later: &Exchange) -> Option<Find
         );
         Finding::unless_missing(case.evidence.is_whole(earlier.seq, later.seq), why)
     })
+}
+
+/// Whoever is asked to wait for a quota waits: half a second at least, which is half of our client's first such wait.
+pub(super) fn quota_waited_for(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (_, exchanges) in case.evidence.by_step() {
+        for (at, asked) in exchanges.iter().enumerate().filter(|(_, exchange)| !is_charged(exchange)) {
+            let gap = |later: &Exchange| later.start.as_microsecond() - asked.over_us();
+            let again = exchanges[at + 1..].iter().find(|later| key(later) == key(asked) && gap(later) >= 0);
+            if let Some(again) = again.filter(|again| gap(again) < QUOTA_GAP_LEAST_US) {
+                let why = format!(
+                    "{} came {} ms after request {} had been asked to wait for a quota, {} ms is the least",
+                    again.name(),
+                    gap(again) / 1000,
+                    asked.seq,
+                    QUOTA_GAP_LEAST_US / 1000
+                );
+                findings.push(Finding::unless_missing(case.evidence.is_whole(asked.seq, again.seq), why));
+            }
+        }
+    }
+    findings
+}
+
+/// The retries of one upload are bounded all together: by the budget, and a fifth of a retry more for each request that
+/// succeeds at its first try. They are counted like attempts: what follows an answer of what is there is another try.
+pub(super) fn budget_kept(case: Case<'_>) -> Vec<Finding> {
+    let policy = RetryPolicy::default();
+    let mut findings = Vec::new();
+    for (step, exchanges) in case.evidence.by_step() {
+        let (mut round, mut retries, mut sent) = (0_u32, 0_u64, BTreeMap::<_, u64>::new());
+        let mut succeeded = 0_u64;
+        for exchange in exchanges.iter() {
+            let attempts = sent.entry((key(exchange), round)).or_default();
+            retries += u64::from(*attempts > 0 && is_charged(exchange));
+            *attempts += 1;
+            succeeded += u64::from(*attempts == 1 && exchange.refusal().is_none() && exchange.whole_reply().is_some());
+            if told_state(exchange) {
+                round += 1;
+            }
+        }
+        let most = u64::from(policy.budget) + succeeded * u64::from(policy.refund_percent) / 100;
+        if retries > most {
+            let why = format!("{retries} retries in {}, {most} is the most", case.evidence.name_of(step));
+            findings.push(Finding::unless_missing(case.evidence.is_whole_in(step), why));
+        }
+    }
+    findings
+}
+
+/// No process uses the signature of a request twice: two that begin alike in one second may sign alike. An upload signature
+/// is for a whole upload: the UGC family has no other.
+pub(super) fn signed_anew(case: Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (_, exchanges) in case.evidence.by_step() {
+        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+        for exchange in exchanges.iter() {
+            let of_request = exchange.known_action().is_some_and(|action| action.family() != Family::Ugc);
+            let (_, query) = Query::split_target(&exchange.request.target);
+            let Some(signature) = query.get("Signature").filter(|_| of_request) else { continue };
+            match seen.entry(signature.into_owned()) {
+                Entry::Vacant(vacant) => _ = vacant.insert(exchange.seq),
+                Entry::Occupied(first) => {
+                    let why = format!("{} was sent with the signature of request {}", exchange.name(), first.get());
+                    findings.push(Finding::broken(why));
+                }
+            }
+        }
+    }
+    findings
 }
 
 /// A request that was refused for good is not sent again in the same step.
@@ -313,5 +387,53 @@ mod tests {
         }
         story.end_step(failed());
         story.assert_broken("attempts-and-gaps", "is attempt 7 of 6");
+    }
+
+    #[test]
+    fn who_does_not_wait_for_a_quota_is_seen() {
+        const QUOTA: &str = r#"{"code":4400,"message":"over quota"}"#;
+        // Requests 6 and 7 start at 500 and 600 ms and take 10 ms.
+        let mut story = answers(&[QUOTA, AGAIN]);
+        story
+            .assert_broken("quota-waited-for", "came 90 ms after request 6 had been asked to wait for a quota, 500 ms");
+        start(&mut story, 6, 1_009);
+        story.assert_broken("quota-waited-for", "came 499 ms");
+        start(&mut story, 6, 1_010);
+        story.assert_holds("quota-waited-for");
+        answers(&[AGAIN, AGAIN]).assert_holds("quota-waited-for");
+    }
+
+    #[test]
+    fn retries_beyond_the_budget_of_an_upload_are_seen() {
+        // The first of each part is no retry.
+        let tried = |times| {
+            let mut story = Story::plain();
+            (0..3).for_each(|part| (0..times).for_each(|_| _ = story.push_part(part, AGAIN)));
+            story.end_step(failed());
+            story
+        };
+        tried(17).assert_holds("budget-kept");
+        tried(18).assert_broken("budget-kept", "51 retries in step 2, 50 is the most");
+        let mut story = tried(19);
+        story.lose(20);
+        story.assert_unknown("budget-kept", "retries in step 2");
+        // What is asked anew is no retry.
+        let mut story = tried(17);
+        story.evidence.steps.pop();
+        story.push(Action::InitUpload, None, r#"{"code":0}"#);
+        (0..3).for_each(|part| _ = story.push_part(part, AGAIN));
+        story.end_step(failed());
+        story.assert_holds("budget-kept");
+    }
+
+    #[test]
+    fn a_signature_that_is_used_again_is_seen() {
+        let mut story = Story::plain();
+        story.assert_holds("signed-anew");
+        let again = story.evidence.exchanges[1].clone();
+        story.insert(2, again);
+        story.assert_broken("signed-anew", "(request 3) was sent with the signature of request 2");
+        // The UGC family has one for all of an upload.
+        Story::of(Family::Ugc).assert_holds("signed-anew");
     }
 }

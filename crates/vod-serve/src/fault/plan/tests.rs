@@ -117,7 +117,7 @@ fn every_unknown_name_and_wrong_value_is_named_with_its_place() {
         phase = "before-commit" | do = { corrupt = { byte = 1 } }
             line 4, column 20: unknown field `byte`, expected `offset`
         phase = "before-commit" | do = { list = "wrong" }
-            line 4, column 15: unknown variant `wrong`, expected one of `stale`, `without-md5`, `sha-instead-of-md5`, `empty`
+            line 4, column 15: unknown variant `wrong`, expected one of `stale`, `without-md5`, `sha-instead-of-md5`, `other-md5`, `empty`
         phase = "before-commit" | do = { kill = "server" }
             line 4, column 15: unknown variant `server`, expected `client` or `mock`
         phase = "mid-body" | at = -1 | do = "reset"
@@ -417,6 +417,7 @@ const EVERYTHING: &str = r#"
     do = { list = "stale" }
     do = { list = "without-md5" }
     do = { list = "sha-instead-of-md5" }
+    do = { list = "other-md5" }
     do = { list = "empty" }
     do = { data-size = "512KiB" }
     do = "expire-session"
@@ -434,7 +435,7 @@ fn a_plan_reads_back_what_it_writes_as_toml_and_as_json() {
     let texts =
         faults.map(|(n, does)| format!("[[fault]]\nid = \"f{n}\"\nphase = \"mid-body\"\nat = 7\non = {on}\n{does}\n"));
     let plan: Plan = toml::from_str(&texts.collect::<String>()).unwrap();
-    assert_eq!(plan.faults.len(), 29);
+    assert_eq!(plan.faults.len(), 30);
     let written = toml::to_string(&plan).unwrap();
     assert_eq!(toml::from_str::<Plan>(&written).unwrap(), plan, "{written}");
     let json = serde_json::to_string_pretty(&plan).unwrap();

@@ -15,6 +15,8 @@ pub enum ListLie {
     WithoutMd5,
     /// Every part has a `dataSha`, its SHA-1, and no `dataMd5`.
     ShaInsteadOfMd5,
+    /// Every part has the `dataMd5` of other bytes.
+    OtherMd5,
     /// No part is on it.
     Empty,
 }
@@ -25,6 +27,7 @@ impl Kind for ListLie {
             Self::Stale => "list stale",
             Self::WithoutMd5 => "list without-md5",
             Self::ShaInsteadOfMd5 => "list sha-instead-of-md5",
+            Self::OtherMd5 => "list other-md5",
             Self::Empty => "list empty",
         }
     }
