@@ -20,9 +20,8 @@ use crate::{
     upstream::{Origin, TrustError, trust_file, trust_system},
 };
 
-/// How much of each connection the kernel takes in before it is passed on, in bytes. Default 128 KiB, for clients are
-/// near: what lies there has left the client, which could not tell a server that takes little from one that takes nothing.
-const RECEIVE_BUFFER: usize = 128 << 10;
+/// The kernel's receive buffer for each connection, in bytes: as much as goes out at once to the server, for the same reasons.
+const RECEIVE_BUFFER: usize = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 #[group(id = "route", required = true, multiple = false, args = ["upstream", "forward"])]
