@@ -134,12 +134,15 @@ pub(super) fn differing_sent(case: Case<'_>) -> Vec<Finding> {
             let own = |earlier: &&Exchange| {
                 earlier.file_sha1 == open.file_sha1 && case.evidence.who(earlier) == case.evidence.who(open)
             };
-            let before = all.iter().take_while(|earlier| earlier.seq < open.seq).filter(own);
-            let mut differ = before.filter(|earlier| {
-                role(earlier) == Some(Role::Part)
-                    && listed.iter().any(|part| earlier.part.is_some_and(|span| span.offset == part.offset))
-                    && lists(open, earlier) == Some(false)
-                    && !since[..until].iter().any(|sent| key(sent) == key(earlier))
+            let before: Vec<_> = all.iter().take_while(|earlier| earlier.seq < open.seq).filter(own).collect();
+            let begins_at = |sent: &Exchange, offset| {
+                role(sent) == Some(Role::Part) && sent.part.is_some_and(|span| span.offset == offset)
+            };
+            // Of those that began there the last one counts: earlier ones may have been of another grid.
+            let last =
+                listed.iter().filter_map(|part| before.iter().rfind(|sent| begins_at(sent, part.offset)).copied());
+            let mut differ = last.filter(|earlier| {
+                lists(open, earlier) == Some(false) && !since[..until].iter().any(|sent| key(sent) == key(earlier))
             });
             if let Some(part) = differ.next() {
                 let why =

@@ -100,13 +100,16 @@ pub(super) fn budget_kept(case: Case<'_>) -> Vec<Finding> {
     let policy = RetryPolicy::default();
     let mut findings = Vec::new();
     for (step, exchanges) in case.evidence.by_step() {
-        let (mut round, mut retries, mut sent) = (0_u32, 0_u64, BTreeMap::<_, u64>::new());
+        let (mut round, mut retries) = (0_u32, 0_u64);
+        // Of each request the one before.
+        let mut sent = BTreeMap::<_, &Exchange>::new();
         let mut succeeded = 0_u64;
         for exchange in exchanges.iter() {
-            let attempts = sent.entry((key(exchange), round)).or_default();
-            retries += u64::from(*attempts > 0 && is_charged(exchange));
-            *attempts += 1;
-            succeeded += u64::from(*attempts == 1 && exchange.refusal().is_none() && exchange.whole_reply().is_some());
+            let before = sent.insert((key(exchange), round), exchange);
+            // It is what went before that makes a retry of it, and what says who pays for it.
+            retries += u64::from(before.is_some_and(is_charged));
+            succeeded +=
+                u64::from(before.is_none() && exchange.refusal().is_none() && exchange.whole_reply().is_some());
             if told_state(exchange) {
                 round += 1;
             }
