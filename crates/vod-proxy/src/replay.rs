@@ -1,7 +1,8 @@
 //! Answers from a recording, offline: nothing in this room can open a connection.
 //!
 //! - [`Replay`]: a recording that is ready to answer; [`ReplayServer`]: one that listens, as a test starts it.
-//! - `script`: the core that decides which exchange answers which request; `asked`: what is compared of a request.
+//! - `script`: the core that decides which exchange answers which request; `asked`: what is compared of a request; `deaths`: what
+//!   was under way when a client was killed.
 //! - [`Miss`]: a request that nothing answers. [`Timing`]: when an answer is given.
 //! - `host`: the core on the rim; `answer`: a recorded reply on its way out; `numbers`: the numbers of parts.
 
@@ -9,6 +10,7 @@ mod answer;
 mod asked;
 #[cfg(test)]
 mod crafted;
+mod deaths;
 mod host;
 mod miss;
 mod numbers;
@@ -20,7 +22,7 @@ use std::{
     convert::Infallible,
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use vod_proto::{Exchange, Sha1};
@@ -33,7 +35,7 @@ use vod_serve::{
 };
 
 use self::{
-    host::{Kills, ReplayHost, lock},
+    host::{Kills, ReplayHost, Stage, lock},
     script::{Rules, Script, is_silent},
 };
 pub use self::{
@@ -61,7 +63,9 @@ pub struct ReplayConfig {
     /// How much of memory that may take, in bytes, for [`Replay::exchanges`]. Default [`KEPT_MOST`](journal::KEPT_MOST).
     pub journal_memory: usize,
     /// Who carries out the plan's kills. Where there is somebody, a request in the place of one that was never answered,
-    /// because its client was killed or gone, gets no answer either: it is for the plan to kill the client again.
+    /// because its client was killed or gone, gets no answer either: it is for the plan to kill the client again. What was
+    /// recorded behind its death is not given before, and connections from before it get nothing afterwards: there is one
+    /// client at a time. Default: nobody, and a plan that kills is refused.
     pub killer: Option<Arc<dyn Killer>>,
     /// How TLS is spoken, on every connection. Default: not at all, plain HTTP.
     pub tls: Option<Tls>,
@@ -192,7 +196,7 @@ impl Replay {
         let redaction = &recording.manifest().redaction;
         let rules = Rules { secrets: redaction.parameters.clone(), kills: config.killer.is_some() };
         let recorded = exchanges.len();
-        let script = Arc::new(Mutex::new(Script::new(exchanges, rules)));
+        let stage = Arc::new(Stage::new(Script::new(exchanges, rules)));
         let ReplayConfig { timing, plan, seed, clock, journal, journal_memory, killer, tls, forward } = config;
         let (way, entry) = match (forward, tls) {
             (Some(ca), _) => {
@@ -212,9 +216,11 @@ impl Replay {
         let powers =
             Powers { spoils: false, rereads: false, kills: killer.is_some(), refuses: true, longest_body: None };
         let engine = Arc::new(Engine::new(plan, seed, powers)?);
-        let killer = killer.map(|by| Arc::new(Kills { by, script: Arc::clone(&script) }) as Arc<dyn Killer>);
+        let killer = killer.map(|by| Arc::new(Kills { by, stage: Arc::clone(&stage) }) as Arc<dyn Killer>);
+        let life = stage.script().life();
         let host = Arc::new(ReplayHost {
-            script,
+            stage,
+            life,
             misses: Arc::default(),
             journal: Arc::clone(&journal),
             bodies: recording.bodies(),
@@ -255,7 +261,9 @@ impl Replay {
 
     /// Serves one connection to its end.
     pub fn connection<T: Transport>(&self, transport: T) -> impl Future<Output = ()> + Send + use<T> {
-        let (server, host) = (self.server.with(Arc::clone(&self.host)), Arc::clone(&self.host));
+        let life = self.host.stage.script().life();
+        let host = Arc::new(ReplayHost { life, ..ReplayHost::clone(&self.host) });
+        let server = self.server.with(Arc::clone(&host));
         let entry = self.entry.clone();
         async move {
             match entry {
@@ -301,7 +309,7 @@ impl Replay {
     /// What was recorded and is asked for by nobody so far.
     #[must_use]
     pub fn unused(&self) -> Vec<Arc<Exchange>> {
-        lock(&self.host.script).unused()
+        self.host.stage.script().unused()
     }
 
     /// What was asked so far and answered with status 501, each with how often it came, in the order in which it first came.

@@ -88,26 +88,6 @@ pub(super) async fn recorded(exchange: &Exchange, bodies: &Bodies, receipt: Box<
     Ok(Answer { reply: out, tail, accepted, receipt: Some(receipt) })
 }
 
-/// What a client gets that will be killed, in the place of one who was: nothing that ends. It is an answer all the same, so
-/// that a kill can strike behind it.
-pub(super) fn nothing() -> Answer {
-    let reply = ReplyOut::new(200, Vec::new(), Bytes::new());
-    Answer { reply, tail: Some(Box::pin(Endless)), accepted: true, receipt: None }
-}
-
-/// A reply that never ends, as long as somebody waits for it.
-struct Endless;
-
-impl Tail for Endless {
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, End>>> {
-        Poll::Pending
-    }
-
-    fn mark(self: Pin<&Self>) -> Option<Mark> {
-        None
-    }
-}
-
 fn header_of<'r>(reply: &'r ReplyRecord, wanted: &str) -> Option<&'r str> {
     reply.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
 }

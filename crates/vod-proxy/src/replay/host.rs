@@ -4,14 +4,16 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body_util::{BodyExt as _, Empty};
-use vod_proto::exchange::End;
+use tokio::sync::Notify;
+use vod_proto::exchange::{End, Mark};
 use vod_serve::{
-    Answer, Effects, Head, Host, Journal, KillTarget, Killer, Receipt, ReplyOut, Stakes, Subject,
+    Answer, Effects, Head, Host, Journal, KillTarget, Killer, Receipt, ReplyOut, Stakes, Subject, Tail,
     body::{Body, BodyError},
     host::AsideBody,
 };
@@ -19,15 +21,18 @@ use vod_serve::{
 use super::{
     answer,
     asked::{Asked, Seen},
+    deaths::Life,
     miss::{Miss, Misses, Why},
-    script::{Script, is_silent},
+    script::{Script, Turn, is_silent},
     timing::Timing,
 };
 use crate::{forward::Way, recording::Bodies, subject};
 
 #[derive(Clone)]
 pub(super) struct ReplayHost {
-    pub(super) script: Arc<Mutex<Script>>,
+    pub(super) stage: Arc<Stage>,
+    /// When the connection began.
+    pub(super) life: Life,
     pub(super) misses: Arc<Mutex<Misses>>,
     pub(super) journal: Arc<Journal>,
     pub(super) bodies: Bodies,
@@ -46,9 +51,49 @@ pub(super) enum Read {
     Elsewhere(Miss, u16),
 }
 
+/// The script, and who waits for it to go on.
+pub(super) struct Stage {
+    script: Mutex<Script>,
+    /// A death is over, or turned out to be none.
+    went_on: Notify,
+}
+
+impl Stage {
+    pub(super) fn new(script: Script) -> Self {
+        Self { script: Mutex::new(script), went_on: Notify::new() }
+    }
+
+    pub(super) fn script(&self) -> MutexGuard<'_, Script> {
+        lock(&self.script)
+    }
+
+    /// Takes what answers this request, when its time has come; nothing, if it comes of a client who is dead.
+    async fn turn(&self, life: Life, asked: &Asked, seen: Seen) -> Option<Result<Turn, Box<Miss>>> {
+        loop {
+            // Before the script is looked at, so that nothing goes unnoticed in between.
+            let went_on = self.went_on.notified();
+            {
+                let mut script = self.script();
+                if script.is_dead(life) {
+                    return None;
+                }
+                if !script.is_early(asked) {
+                    return Some(script.next(asked, Some(seen)));
+                }
+            }
+            went_on.await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script());
+        self.went_on.notify_waiters();
+    }
+}
+
 /// An answer that was taken from the script, and is put back unless somebody gets it.
 struct Taken {
-    script: Arc<Mutex<Script>>,
+    stage: Arc<Stage>,
     at: Option<usize>,
 }
 
@@ -61,25 +106,58 @@ impl Receipt for Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(at) = self.at {
-            lock(&self.script).give_back(at);
+            self.stage.script().give_back(at);
         }
     }
+}
+
+/// Somebody gets no answer, as then. Until he goes, he may be one who is to be killed.
+struct Unanswered {
+    stage: Arc<Stage>,
+    at: usize,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.stage.change(|script| script.went(self.at));
+    }
+}
+
+/// A reply that never ends, as long as somebody waits for it.
+impl Tail for Unanswered {
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, End>>> {
+        Poll::Pending
+    }
+
+    fn mark(self: Pin<&Self>) -> Option<Mark> {
+        None
+    }
+}
+
+/// What a client gets that will be killed, in the place of one who was: nothing that ends. It is an answer all the same, so
+/// that a kill can strike behind it.
+fn nothing(stage: Arc<Stage>, at: usize) -> Answer {
+    let reply = ReplyOut::new(200, Vec::new(), Bytes::new());
+    Answer { reply, tail: Some(Box::pin(Unanswered { stage, at })), accepted: true, receipt: None }
 }
 
 /// Kills by another's hand, and has the script hear of it.
 pub(super) struct Kills {
     pub(super) by: Arc<dyn Killer>,
-    pub(super) script: Arc<Mutex<Script>>,
+    pub(super) stage: Arc<Stage>,
 }
 
 impl Killer for Kills {
     fn kill<'a>(&'a self, target: KillTarget, fault: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
-            // Before anybody can take the client's place.
-            if target == KillTarget::Client {
-                lock(&self.script).client_killed();
+            let of_client = target == KillTarget::Client;
+            if of_client {
+                self.stage.change(Script::death_begins);
             }
             self.by.kill(target, fault).await;
+            if of_client {
+                self.stage.change(Script::death_ends);
+            }
         })
     }
 }
@@ -107,7 +185,7 @@ impl Host for ReplayHost {
     async fn subject(&self, head: &Head) -> (Subject, Asked) {
         let redactor = self.journal.redactor();
         let mut subject = subject(head, redactor);
-        let script = lock(&self.script);
+        let script = self.stage.script();
         let asked = script.read(head.method.as_str(), &head.host(), &redactor.target(head.target()));
         if let Some(part) = subject.part {
             subject.part_number = script.part_number(subject.action.as_deref(), subject.file_sha1, part);
@@ -125,13 +203,13 @@ impl Host for ReplayHost {
             let miss = Miss { asked: asked.name(), why: Why::Elsewhere(why), nearest: None };
             return Ok(Read::Elsewhere(miss, status));
         }
-        let breaks_off = lock(&self.script).breaks_off(&asked);
+        let breaks_off = self.stage.script().breaks_off(&asked, self.life);
         if let Some(after) = breaks_off {
             while body.len() < after && body.next().await?.is_some() {}
             // Somebody else may have taken it meanwhile; then this one is read on.
-            let mut script = lock(&self.script);
+            let mut script = self.stage.script();
             if body.len() >= after
-                && script.breaks_off(&asked).is_some()
+                && script.breaks_off(&asked, self.life).is_some()
                 && let Ok(turn) = script.next(&asked, None)
             {
                 return Err(body.break_off(turn.exchange.end));
@@ -161,15 +239,16 @@ impl Host for ReplayHost {
             Read::Asked(asked, seen) => (asked, seen),
             Read::Elsewhere(miss, status) => return Ok(self.missed(&miss, status)),
         };
-        let turn = lock(&self.script).next(&asked, Some(seen));
-        let turn = match turn {
-            Ok(turn) => turn,
-            Err(miss) => return Ok(self.missed(&miss, 501)),
+        let turn = match self.stage.turn(self.life, &asked, seen).await {
+            Some(Ok(turn)) => turn,
+            Some(Err(miss)) => return Ok(self.missed(&miss, 501)),
+            None => return Err(End::Closed),
         };
+        let stage = Arc::clone(&self.stage);
         if is_silent(&turn.exchange) {
-            return if self.kills { Ok(answer::nothing()) } else { Err(End::Closed) };
+            return if self.kills { Ok(nothing(stage, turn.at)) } else { Err(End::Closed) };
         }
-        let mut taken = Box::new(Taken { script: Arc::clone(&self.script), at: Some(turn.at) });
+        let mut taken = Box::new(Taken { stage, at: Some(turn.at) });
         let wait = self.timing.wait(&turn.exchange);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

@@ -12,6 +12,7 @@ use vod_proto::{
 
 use super::{
     asked::{Asked, Key, Reading, Seen},
+    deaths::{Deaths, Life},
     miss::{Miss, Nearest, Why},
     numbers::Numbers,
 };
@@ -26,6 +27,7 @@ pub(super) struct Script {
     reading: Reading,
     numbers: Numbers,
     kills: bool,
+    deaths: Deaths,
 }
 
 /// The exchanges of one role, by their places in the recording.
@@ -101,7 +103,24 @@ impl Script {
         let numbers = Numbers::of(recorded.iter().map(|exchange| &**exchange));
         let used = vec![0; recorded.len()];
         let reading = Reading { accounts, hosts, ..everything };
-        Self { recorded, turns, used, reading, numbers, kills: rules.kills }
+        let deaths = Deaths::of(&recorded);
+        Self { recorded, turns, used, reading, numbers, kills: rules.kills, deaths }
+    }
+
+    /// The life in which a connection begins that is accepted now.
+    pub(super) const fn life(&self) -> Life {
+        self.deaths.now()
+    }
+
+    /// Is the client of that life killed, or about to be? Then what of it comes still is for nobody.
+    pub(super) fn is_dead(&self, life: Life) -> bool {
+        self.deaths.is_dead(life)
+    }
+
+    /// Was this request answered behind the death of a client who is still to be killed? Then its answer is not there yet.
+    pub(super) fn is_early(&self, asked: &Asked) -> bool {
+        let next = self.turns.get(&asked.key).and_then(|turns| self.answering(turns));
+        self.kills && next.is_some_and(|at| self.deaths.lies_behind_one(at))
     }
 
     /// Reads a request whose target is redacted already.
@@ -120,8 +139,9 @@ impl Script {
     }
 
     /// After how many bytes of its body the request breaks off that comes now, if it does.
-    pub(super) fn breaks_off(&self, asked: &Asked) -> Option<u64> {
-        let at = self.answering(self.turns.get(&asked.key)?)?;
+    pub(super) fn breaks_off(&self, asked: &Asked, life: Life) -> Option<u64> {
+        let at =
+            self.answering(self.turns.get(&asked.key)?).filter(|_| !self.is_early(asked) && !self.is_dead(life))?;
         let recorded = &self.recorded[at];
         asked.differences(&read(&self.reading, recorded)).is_empty().then(|| broke_off(recorded))?
     }
@@ -152,9 +172,9 @@ impl Script {
         Ok(Turn { at, exchange })
     }
 
-    /// An answer that nobody got is there again.
+    /// An answer that nobody got is there again, unless it was for a client who is dead.
     pub(super) fn give_back(&mut self, at: usize) {
-        let Some(exchange) = self.recorded.get(at) else { return };
+        let Some(exchange) = self.recorded.get(at).filter(|_| !self.deaths.is_over(at)) else { return };
         let key = read(&self.reading, exchange).key;
         if let Some(turns) = self.turns.get_mut(&key) {
             turns.left.insert(at);
@@ -162,22 +182,30 @@ impl Script {
         }
     }
 
+    /// Whoever got no answer, as then, does not wait for it any more.
+    pub(super) fn went(&mut self, at: usize) {
+        self.deaths.went(at);
+    }
+
     /// The exchanges that nobody asked for, in the order of the recording. Nobody need ask again what nobody waited for then,
-    /// nor what a browser asks as it likes.
+    /// nor what came in the moment of a client's death, nor what a browser asks as it likes.
     pub(super) fn unused(&self) -> Vec<Arc<Exchange>> {
         let asked = self.turns.iter().filter(|(key, _)| !key.is_preflight());
         let left: BTreeSet<_> = asked.flat_map(|(_, turns)| &turns.left).collect();
-        let left = left.into_iter().map(|at| &self.recorded[*at]);
+        let left = left.into_iter().filter(|at| !self.deaths.is_excused(**at)).map(|at| &self.recorded[*at]);
         left.filter(|exchange| !is_silent(exchange)).cloned().collect()
     }
 
-    /// A client was killed, and what was cut off with it then is over: the next one does not wait for that.
-    pub(super) fn client_killed(&mut self) {
-        let Some(last) = self.used.iter().rposition(|used| *used > 0) else { return };
-        // Those that came behind the last that was used, and were under way at the same time.
-        let with_it = self.recorded[last + 1..].iter().take_while(|exchange| is_silent(exchange)).count();
-        let over = |at: &usize| *at <= last + with_it && is_silent(&self.recorded[*at]);
-        self.turns.values_mut().for_each(|turns| turns.left.retain(|at| !over(at)));
+    /// A client is about to be killed.
+    pub(super) fn death_begins(&mut self) {
+        self.deaths.begins(&self.used);
+        let deaths = &self.deaths;
+        self.turns.values_mut().for_each(|turns| turns.left.retain(|at| !deaths.is_over(*at)));
+    }
+
+    /// It is dead: whoever comes now is another one.
+    pub(super) const fn death_ends(&mut self) {
+        self.deaths.ends();
     }
 
     /// The first that is left and answers.

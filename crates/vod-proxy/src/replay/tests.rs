@@ -5,6 +5,7 @@ mod forward;
 use std::{
     path::PathBuf,
     pin::Pin,
+    sync::Mutex,
     task::{Context, Poll},
 };
 
@@ -332,6 +333,35 @@ fn a_client_is_killed_again_where_it_was_and_the_next_one_goes_on() {
             let answer = tokio::time::timeout(minute, ask_part(&replay, offset, bytes)).await;
             assert_eq!(answer.as_deref().map(body), Ok(OK), "{offset}");
         }
+    });
+    assert!(replay.report().is_complete(), "{}", replay.report());
+}
+
+#[test]
+fn whatever_comes_of_a_client_who_is_killed_takes_nothing_from_the_next_one() {
+    let mut session = Session::default();
+    session.broken_part(4, b"bbbb", End::ClientGone { after: 4 }).times.reply_done = Some(9);
+    session.part(8, b"cccc", OK).start += jiff::SignedDuration::from_micros(10);
+    let faults = vec![Fault::on(Action::UploadPart).part(2).attempt(1).after_commit(Verdict::Kill(KillTarget::Client))];
+    let killer = Some(Arc::new(Counting::default()) as Arc<dyn Killer>);
+    let (_dir, replay) =
+        replay_with(&session, ReplayConfig { plan: Plan { faults }, killer, ..Default::default() }).unwrap();
+    block_on(async {
+        let (mut slow, pipe) = tokio::io::duplex(1 << 20);
+        let slow_one = replay.connection(Pipe(pipe));
+        // It was asked behind a death then, and now before.
+        let early = ask_part(&replay, 8, b"cccc");
+        let killed = async {
+            tokio::task::yield_now().await;
+            ask_part(&replay, 4, b"bbbb").await
+        };
+        assert_eq!(tokio::join!(early, killed), (String::new(), String::new()));
+        // And this one was on its way.
+        let head = format!("POST {} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\ncccc", part(8, b"cccc", 9));
+        slow.write_all(head.as_bytes()).await.unwrap();
+        slow_one.await;
+        assert_eq!(replay.unused().len(), 1);
+        assert_eq!(body(&ask_part(&replay, 8, b"cccc").await), OK);
     });
     assert!(replay.report().is_complete(), "{}", replay.report());
 }

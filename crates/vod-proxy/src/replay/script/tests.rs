@@ -208,7 +208,8 @@ fn who_was_killed_gets_no_answer_again_where_somebody_kills_and_whoever_comes_ne
     assert_eq!(ask_part(&mut script, 0, b"aaaa"), Ok(1));
     assert_eq!(ask_part(&mut script, 4, b"bbbb"), Ok(2));
     // The other request that was under way then did not come this time.
-    script.client_killed();
+    script.death_begins();
+    script.death_ends();
     assert_eq!((ask_part(&mut script, 4, b"bbbb"), ask_part(&mut script, 8, b"cccc")), (Ok(5), Ok(6)));
     assert_eq!(ask_part(&mut script, 12, b"dddd"), Ok(7), "the next one is killed later");
 }
@@ -297,12 +298,12 @@ fn a_request_that_broke_off_in_its_body_does_so_whatever_was_to_come() {
     session.broken_part(0, b"aaaa", End::Reset);
     let mut script = script(&session);
     let asked = script.read("POST", "h", &part(0, b"aaaa", 9));
-    assert_eq!(script.breaks_off(&asked), Some(3));
+    assert_eq!(script.breaks_off(&asked, Life::default()), Some(3));
     assert_eq!(script.next(&asked, None).map(|turn| turn.at).ok(), Some(0));
-    assert_eq!(script.breaks_off(&asked), None, "the second was read to its end");
+    assert_eq!(script.breaks_off(&asked, Life::default()), None, "the second was read to its end");
     let mut other = self::script(&session);
     let otherwise = other.read("POST", "h", &part(0, b"bbbb", 9));
-    assert_eq!(other.breaks_off(&otherwise), None, "it is another request");
+    assert_eq!(other.breaks_off(&otherwise, Life::default()), None, "it is another request");
     assert_eq!(ask_part(&mut other, 0, b"aaaa"), Ok(1));
 }
 
