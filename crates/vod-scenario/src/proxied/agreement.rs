@@ -14,8 +14,8 @@ use vod_proxy::look::diff;
 /// What may lie between two records of one story.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Between {
-    /// The mock was killed.
-    pub(crate) mock_died: bool,
+    /// The mock took no connections for a while, because it was killed or refused them: those that waited at its door were reset.
+    pub(crate) door_shut: bool,
     /// They were not made at the same time: the proof of a finished upload, which says until when it holds, is another one.
     pub(crate) time: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) fn differences(journal: &[Exchange], recorded: &[Exchange], between: 
     for (role, mut places) in by_role(&recorded) {
         let then = seen.get(&role).map_or(&[][..], Vec::as_slice);
         while places.len() > then.len()
-            && let Some(nth) = places.iter().position(|at| may_be_unseen(&recorded[*at], between.mock_died))
+            && let Some(nth) = places.iter().position(|at| may_be_unseen(&recorded[*at], between.door_shut))
         {
             unseen.push(recorded[places.remove(nth)].seq);
         }
@@ -69,10 +69,10 @@ fn by_role(exchanges: &[Exchange]) -> BTreeMap<Role, Vec<usize>> {
 }
 
 /// Did it end before the mock can have read it?
-fn may_be_unseen(recorded: &Exchange, mock_died: bool) -> bool {
+fn may_be_unseen(recorded: &Exchange, door_shut: bool) -> bool {
     match recorded.end {
         End::ClientGone { .. } => true,
-        End::Reset | End::Closed => mock_died && recorded.reply.is_none(),
+        End::Reset | End::Closed => door_shut && recorded.reply.is_none(),
         _ => false,
     }
 }
@@ -122,11 +122,11 @@ mod tests {
     use crate::judge::crafted::Story;
 
     /// What is found when a recording is not what the journal is.
-    fn found(mock_died: bool, change: impl Fn(&mut Vec<Exchange>, &mut Vec<Exchange>)) -> Vec<String> {
+    fn found(door_shut: bool, change: impl Fn(&mut Vec<Exchange>, &mut Vec<Exchange>)) -> Vec<String> {
         let mut journal = Story::plain().evidence.exchanges;
         let mut recorded = journal.clone();
         change(&mut journal, &mut recorded);
-        differences(&journal, &recorded, Between { mock_died, ..Between::default() })
+        differences(&journal, &recorded, Between { door_shut, ..Between::default() })
     }
 
     #[test]
@@ -138,8 +138,8 @@ mod tests {
             });
             assert_eq!(found, [""; 0], "{recorded_end}");
         }
-        let ended = |end: End, mock_died| {
-            found(mock_died, |_, recorded| {
+        let ended = |end: End, door_shut| {
+            found(door_shut, |_, recorded| {
                 let early = Exchange { seq: 90, end, reply: None, ..recorded[2].clone() };
                 recorded.insert(2, early);
             })

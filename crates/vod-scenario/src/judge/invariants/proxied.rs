@@ -9,12 +9,11 @@ use crate::{
 /// The recording is whole, holds no secret, and says what the mock's journal says.
 pub(super) fn recorded_as_it_was(case: Case<'_>) -> Vec<Finding> {
     let Some(proxied) = &case.evidence.proxied else { return vec![] };
-    let mock_died = case
-        .evidence
-        .events
-        .iter()
-        .any(|event| matches!(event.what, Happening::MockKilled(_) | Happening::Restarted { .. }));
-    let between = Between { mock_died, time: proxied.another_day };
+    let ended = |what: &Happening| matches!(what, Happening::MockKilled(_) | Happening::Restarted { .. });
+    let mut faults = case.evidence.exchanges.iter().flat_map(|exchange| &exchange.faults);
+    let door_shut =
+        case.evidence.events.iter().any(|event| ended(&event.what)) || faults.any(|fault| fault.verdict == "refuse");
+    let between = Between { door_shut, time: proxied.another_day };
     let differing = differences(&case.evidence.exchanges, &proxied.recorded, between);
     proxied.flaws.iter().cloned().chain(differing).map(Finding::Broken).collect()
 }
@@ -28,6 +27,11 @@ pub(super) fn same_on_replay(case: Case<'_>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use vod_proto::{
+        Exchange,
+        exchange::{End, FaultMark},
+    };
+
     use crate::{
         evidence::{ClientReport, StepEnd},
         judge::crafted::Story,
@@ -52,6 +56,24 @@ mod tests {
         let mut story = proxied();
         story.evidence.proxied.as_mut().unwrap().recorded.pop();
         story.assert_broken("recorded-as-it-was", "FinishUpload: asked once, and never");
+    }
+
+    #[test]
+    fn whoever_waited_at_a_door_that_was_shut_is_known_to_the_recorder_alone() {
+        let mut story = proxied();
+        let recorded = &mut story.evidence.proxied.as_mut().unwrap().recorded;
+        let waited = Exchange { seq: 90, end: End::Reset, reply: None, ..recorded[1].clone() };
+        recorded.insert(1, waited);
+        story.assert_broken("recorded-as-it-was", "asked once, and 2 times");
+        let refuse = FaultMark {
+            id: "away".to_owned(),
+            phase: "before-read".to_owned(),
+            verdict: "refuse".to_owned(),
+            on_reply: false,
+            at_us: 0,
+        };
+        story.evidence.exchanges[0].faults.push(refuse);
+        story.assert_holds("recorded-as-it-was");
     }
 
     #[test]
