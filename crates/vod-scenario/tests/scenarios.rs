@@ -1,5 +1,5 @@
-//! Every scenario file, or cell of its matrix, is one test on every target: `sim::NAME`, `process::NAME[CELL]`; and one more in
-//! simulation, through a recorder and again on the replay of what it recorded: `through-proxy::NAME[CELL]`.
+//! Every scenario file, or cell of its matrix, is one test on every target: `sim::NAME`, `process::NAME[CELL]`; and one more on
+//! each, through a recorder and again on the replay of what it recorded: `sim-through-proxy::NAME`.
 
 use std::{
     collections::BTreeSet,
@@ -28,12 +28,8 @@ fn main() {
                     missing.remove(&story.scenario.client.family);
                     for target in Target::ALL {
                         trials.push(trial(&target.to_string(), &story, target, false));
+                        trials.push(trial(&format!("{target}-through-proxy"), &story, target, true));
                     }
-                    // With real processes too: one in which nothing happens, some in which somebody dies, one of lost replies.
-                    if THROUGH_PROCESSES.contains(&&*name) {
-                        trials.push(trial("process-through-proxy", &story, Target::Process, true));
-                    }
-                    trials.push(trial("through-proxy", &story, Target::Sim, true));
                 }
             }
             // A file that cannot be read is a test that fails: the others are told all the same.
@@ -46,9 +42,6 @@ fn main() {
     }));
     libtest_mimic::run(&arguments, trials).exit();
 }
-
-const THROUGH_PROCESSES: [&str; 4] =
-    ["plain-upload", "resume-after-crash", "resume-after-mock-crash", "lost-finish-reply"];
 
 /// A story that is not told there is shown as one that is skipped.
 fn trial(stage: &str, story: &Named, target: Target, through_proxy: bool) -> Trial {
