@@ -13,101 +13,75 @@ mod signer;
 
 use std::{cell::Cell, time::Duration};
 
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
+
 pub(crate) use self::{machine::Machine, parts::Parts, signer::Signer};
 use crate::{core::RetryPolicy, uploader::Options};
 
-macro_rules! mutants {
-    ($($(#[doc = $says:literal])+ $name:ident = $id:literal,)*) => {
-        /// A mistake that a client could make.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Mutant {
-            $($(#[doc = $says])+ $name,)*
-        }
-
-        impl Mutant {
-            /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$name),*];
-
-            /// Its name in tables.
-            #[must_use]
-            pub const fn id(self) -> &'static str {
-                match self {
-                    $(Self::$name => $id,)*
-                }
-            }
-
-            /// What it does, in a sentence.
-            #[must_use]
-            pub const fn says(self) -> &'static str {
-                match self {
-                    $(Self::$name => concat!($($says),+).trim_ascii(),)*
-                }
-            }
-        }
-    };
-}
-
-mutants! {
+/// A mistake that a client could make: its name in tables, what it does in a sentence, and all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumMessage, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Mutant {
     /// The finish is sent while the last part is still under way.
-    FinishBeforeLastAck = "finish-before-the-last-acknowledgement",
+    FinishBeforeLastAck,
     /// What the server has is not asked after: a resumed upload sends every part again.
-    ListIgnored = "list-ignored",
+    ListIgnored,
     /// Whatever the server lists is taken for the same bytes, and not compared.
-    ListTrusted = "list-trusted",
+    ListTrusted,
     /// A resumed upload goes on in parts of the size that was asked for, not of the size that holds.
-    OwnGridKept = "own-grid-kept",
+    OwnGridKept,
     /// That the file is there already is not understood: it is sent once more.
-    ExistsNotUnderstood = "exists-not-understood",
+    ExistsNotUnderstood,
     /// A part that failed is never sent again.
-    FailedPartForgotten = "failed-part-forgotten",
+    FailedPartForgotten,
     /// A part that was refused for good counts as sent, and the upload goes on.
-    FinalRefusalOverheard = "final-refusal-overheard",
+    FinalRefusalOverheard,
     /// What was refused for good is tried again all the same.
-    FinalRefusalTriedAgain = "final-refusal-tried-again",
+    FinalRefusalTriedAgain,
     /// When one part fails no other one is begun.
-    OneFailedPartStopsAll = "one-failed-part-stops-all",
+    OneFailedPartStopsAll,
     /// A part that is sent again is what was left of it: its second half.
-    RetriedPartCut = "retried-part-cut",
+    RetriedPartCut,
     /// Every part is sent twice, in case one of the two is lost.
-    PartsSentTwice = "parts-sent-twice",
+    PartsSentTwice,
     /// Parts go out side by side without any bound.
-    ParallelUnbounded = "parallel-unbounded",
+    ParallelUnbounded,
     /// A request is tried three times as often as it may be.
-    AttemptsTripled = "attempts-tripled",
+    AttemptsTripled,
     /// The budget of retries that an upload has is never spent.
-    BudgetEndless = "budget-endless",
+    BudgetEndless,
     /// What failed is sent again at once.
-    BackoffNone = "backoff-none",
+    BackoffNone,
     /// `Retry-After` is not read.
-    RetryAfterIgnored = "retry-after-ignored",
+    RetryAfterIgnored,
     /// A server that asks to wait for its quota is asked again like any other.
-    QuotaNotWaitedFor = "quota-not-waited-for",
+    QuotaNotWaitedFor,
     /// A retry goes out with the signature of the first attempt.
-    RetryNotSignedAnew = "retry-not-signed-anew",
+    RetryNotSignedAnew,
     /// A finish without an answer is taken for a success.
-    LostFinishIsSuccess = "lost-finish-is-success",
+    LostFinishIsSuccess,
     /// A finish without an answer is taken for a failure.
-    LostFinishIsFailure = "lost-finish-is-failure",
+    LostFinishIsFailure,
     /// A failure never says that the file may be there all the same.
-    MaybeNeverSaid = "maybe-never-said",
+    MaybeNeverSaid,
     /// A peer that falls silent is waited for without end.
-    StallUnnoticed = "stall-unnoticed",
+    StallUnnoticed,
     /// A request that takes long is given up, however it moves.
-    SlowTakenForStalled = "slow-taken-for-stalled",
+    SlowTakenForStalled,
     /// The MD5 that is announced is not that of the part.
-    PartMd5Wrong = "part-md5-wrong",
+    PartMd5Wrong,
     /// The SHA-1 that is announced is not that of the file.
-    FileSha1Wrong = "file-sha1-wrong",
+    FileSha1Wrong,
     /// A cover is uploaded as if it were a video.
-    CoverForgotten = "cover-forgotten",
+    CoverForgotten,
     /// The legacy family's word for where to go on is not heard: the next part is the next one.
-    OffsetIgnored = "offset-ignored",
+    OffsetIgnored,
     /// A reply that cannot be read ends the program.
-    GarbagePanics = "garbage-panics",
+    GarbagePanics,
     /// The signed line of every request is logged.
-    SecretLogged = "secret-logged",
+    SecretLogged,
     /// Something of each upload goes on when it is over.
-    TaskLeftBehind = "task-left-behind",
+    TaskLeftBehind,
 }
 
 thread_local! {

@@ -11,77 +11,51 @@ mod upload;
 
 use std::{cell::Cell, sync::Arc};
 
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
+
 pub use self::upload::Upload;
 use crate::{Auth, Config, Store};
 
-macro_rules! mutants {
-    ($($(#[doc = $says:literal])+ $name:ident = $id:literal,)*) => {
-        /// A mistake that a server could make.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Mutant {
-            $($(#[doc = $says])+ $name,)*
-        }
-
-        impl Mutant {
-            /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$name),*];
-
-            /// Its name in tables.
-            #[must_use]
-            pub const fn id(self) -> &'static str {
-                match self {
-                    $(Self::$name => $id,)*
-                }
-            }
-
-            /// What it does, in a sentence.
-            #[must_use]
-            pub const fn says(self) -> &'static str {
-                match self {
-                    $(Self::$name => concat!($($says),+).trim_ascii(),)*
-                }
-            }
-        }
-    };
-}
-
-mutants! {
+/// A mistake that a server could make: its name in tables, what it does in a sentence, and all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumMessage, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Mutant {
     /// A part is acknowledged, and its bytes are thrown away.
-    PartNotKept = "part-not-kept",
+    PartNotKept,
     /// A bit of every part is lost on the way to where it is kept.
-    BitsRot = "bits-rot",
+    BitsRot,
     /// What is given up stays where it is kept, for ever.
-    BodiesNeverFreed = "bodies-never-freed",
+    BodiesNeverFreed,
     /// A server that starts again has lost the part that came first.
-    PartLostOnRestart = "part-lost-on-restart",
+    PartLostOnRestart,
     /// A server that starts again does not know any more that it put a file together.
-    FinishLostOnRestart = "finish-lost-on-restart",
+    FinishLostOnRestart,
     /// A server that starts again has lost its evidence.
-    JournalLostOnRestart = "journal-lost-on-restart",
+    JournalLostOnRestart,
     /// A file is put together although a part is missing.
-    GapCommitted = "gap-committed",
+    GapCommitted,
     /// A file is put together whose SHA-1 is not the one that was announced.
-    MismatchCommitted = "mismatch-committed",
+    MismatchCommitted,
     /// A finish that comes again puts the file together again.
-    FinishCommitsAgain = "finish-commits-again",
+    FinishCommitsAgain,
     /// A file that is there is taken once more.
-    FileNotRecognised = "file-not-recognised",
+    FileNotRecognised,
     /// Whoever asks again is told another id of the same file.
-    OtherFileId = "other-file-id",
+    OtherFileId,
     /// The list of parts lacks the one that came last.
-    ListStale = "list-stale",
+    ListStale,
     /// The list of parts has each one part further on.
-    ListShifted = "list-shifted",
+    ListShifted,
     /// A session that is to be dropped stays.
-    SessionNeverDropped = "session-never-dropped",
+    SessionNeverDropped,
     /// The legacy family's parts are taken in whatever order they come.
-    AnyPartTaken = "any-part-taken",
+    AnyPartTaken,
     /// No signature is looked at: a lapsed one is as good as any.
-    SignaturesUnchecked = "signatures-unchecked",
+    SignaturesUnchecked,
     /// Attempts are counted from 0: a fault strikes one too late.
-    FaultOneTooLate = "fault-one-too-late",
+    FaultOneTooLate,
     /// A fault strikes twice as often as was planned.
-    FaultStrikesTwice = "fault-strikes-twice",
+    FaultStrikesTwice,
 }
 
 thread_local! {

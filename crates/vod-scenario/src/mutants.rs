@@ -13,6 +13,7 @@ use std::{
 };
 
 use expect_test::expect_file;
+use strum::{EnumMessage as _, VariantArray as _};
 use vod_client::mutant::{self as client, Mutant as Client};
 use vod_mock::mutant::{self as mock, Mutant as Mock};
 
@@ -47,8 +48,8 @@ enum Mutation {
 
 impl Mutation {
     fn all() -> Vec<Self> {
-        let clients = Client::ALL.iter().copied().map(Self::Client);
-        clients.chain(Mock::ALL.iter().copied().map(Self::Mock)).collect()
+        let clients = Client::VARIANTS.iter().copied().map(Self::Client);
+        clients.chain(Mock::VARIANTS.iter().copied().map(Self::Mock)).collect()
     }
 
     fn here() -> Self {
@@ -72,20 +73,21 @@ impl Mutation {
         done
     }
 
-    const fn id(self) -> &'static str {
+    fn id(self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::Client(mutant) => mutant.id(),
-            Self::Mock(mutant) => mutant.id(),
+            Self::Client(mutant) => mutant.into(),
+            Self::Mock(mutant) => mutant.into(),
         }
     }
 
-    const fn says(self) -> &'static str {
-        match self {
-            Self::None => "Nothing is wrong.",
-            Self::Client(mutant) => mutant.says(),
-            Self::Mock(mutant) => mutant.says(),
-        }
+    fn says(self) -> &'static str {
+        let says = match self {
+            Self::None => Some("Nothing is wrong."),
+            Self::Client(mutant) => mutant.get_documentation(),
+            Self::Mock(mutant) => mutant.get_documentation(),
+        };
+        says.expect("a mistake without a word of documentation does not compile")
     }
 
     /// The scenarios that are about it: each must turn red.
@@ -322,5 +324,5 @@ fn a_mistake_is_made_on_its_own_thread_alone() {
 #[test]
 fn no_two_mistakes_have_one_name() {
     let ids: BTreeSet<_> = Mutation::all().into_iter().map(Mutation::id).collect();
-    assert_eq!(ids.len(), Client::ALL.len() + Mock::ALL.len());
+    assert_eq!(ids.len(), Client::VARIANTS.len() + Mock::VARIANTS.len());
 }
