@@ -55,9 +55,4 @@ impl Claim {
     pub(crate) fn identity(&self) -> Identity {
         self.identity.clone()
     }
-
-    /// Keeps it until this is dropped.
-    pub(crate) fn into_dir(self) -> TempDir {
-        self.dir
-    }
 }

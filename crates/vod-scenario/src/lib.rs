@@ -3,7 +3,7 @@
 //! - [`mod@format`]: the scenario file, and what it may not say.
 //! - [`source`]: bytes to upload, made from a seed.
 //! - [`sim`]: real client and real mock in one thread on a paused clock; told twice, and equal.
-//! - [`process`]: the same with real binaries, real sockets and SIGKILL.
+//! - [`process`]: the same with real binaries, real sockets and SIGKILL. `telling`: what happens in either, step by step.
 //! - [`proxied`]: the same through a recorder, and again on the replay of what it recorded.
 //! - [`recordings`]: recordings that are kept beside their stories, and how they are made anew.
 //! - [`evidence`]: what either target leaves behind to be judged.
@@ -35,3 +35,4 @@ pub mod report;
 pub mod run;
 pub mod sim;
 pub mod source;
+mod telling;

@@ -1,7 +1,7 @@
 //! The target `process`: real binaries over loopback sockets, killed by SIGKILL.
 //!
-//! - `story`: what happens, step by step; `retelling`: the same on the replay of what was recorded; `afterwards`: what is read off
-//!   the evidence then.
+//! - `world`: the programs of a story, and what the story that is told does to them; `afterwards`: what is read off the evidence
+//!   then; `retelling`: the same on the replay of what was recorded.
 //! - `mock`, `client`: the two programs as child processes; both die with whoever holds them.
 //! - `proxy`: a recorder between them, and the replay of what it recorded; `server`: what all that serve have in common.
 //! - `foreign`: a client that is not ours, in the place of it; `kin`: what it starts.
@@ -21,7 +21,7 @@ mod places;
 mod proxy;
 mod retelling;
 mod server;
-mod story;
+mod world;
 
 use std::{
     path::{Path, PathBuf},
@@ -31,13 +31,13 @@ use std::{
 use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY};
 use vod_proto::{Query, sign::SecretKey, ugc::UploadSignature};
 
-use self::{mock::MockProcess, places::Places, proxy::ProxyProcess, retelling::retell, story::Story};
+use self::{mock::MockProcess, places::Places, proxy::ProxyProcess, retelling::retell, world::Processes};
 use crate::{
     evidence::{Evidence, Secret, Target},
     format::{Scenario, Step, StepExpect},
     proxied::Proxied,
     run::NotRun,
-    source,
+    source, telling,
 };
 
 /// What the programs write to their logs: enough that a secret in any of it would be seen.
@@ -110,7 +110,7 @@ fn as_recorded(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
     let ends_early = |step: &Step| matches!(step.expect, Some(StepExpect::Killed | StepExpect::Failed(_)));
     if scenario.steps().any(ends_early) {
-        scenario.client.parallel = 1;
+        scenario.set_clients(|client| client.parallel = 1);
     }
     scenario
 }
@@ -148,22 +148,10 @@ async fn tell(
         Recorded::Not => None,
         Recorded::WithTheRest | Recorded::In(_) => Some(ProxyProcess::record(binary, &places, mock.endpoint()).await?),
     };
-    let mut story = Story {
-        scenario,
-        running: Vec::new(),
-        seed,
-        binary,
-        places: &places,
-        mock: Some(mock),
-        recorder,
-        evidence,
-        lives: 1,
-        healing: false,
-    };
-    for number in 1..=scenario.steps().len() {
-        story.step(number).await?;
-    }
-    let mut evidence = story.close().await?;
+    let port = mock.port();
+    let mock = Some(mock);
+    let world = Processes { scenario, seed, binary, places: &places, mock, port, lives: 1, recorder, evidence };
+    let mut evidence = telling::tell(scenario, seed, world).await?.close().await;
     if !matches!(recorded, Recorded::Not) {
         let retold = retell(scenario, seed, binary, &places, &mut evidence).await?;
         evidence.proxied = Some(Proxied::read(places.recording(), &evidence.secrets, retold));

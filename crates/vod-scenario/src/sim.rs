@@ -1,7 +1,8 @@
 //! The target `sim`: real client and real mock in one thread, over pipes in memory, on a paused clock.
 //!
 //! - `net`, `pipe`: the network; connections can be refused, closed, reset, and taken away from the dead.
-//! - `story`: one telling of a story; `panics`: what panicked in it, whoever got over that.
+//! - `world`: the mock, and what the story that is told does to it; `client`: who uploads.
+//! - `panics`: what panicked, whoever got over that.
 //! - `recorder`: a recorder between client and mock; `replayed`: the story again, on a replay of what it recorded.
 //! - `dropped`: tests that drop an upload wherever it waits, and resume it.
 //! - `trace`: what a telling looked like, line by line.
@@ -9,6 +10,7 @@
 //! A story is told twice, each time from nothing, and the two traces must be equal:
 //! only then does a failure found by chance come again with its seed.
 
+mod client;
 #[cfg(test)]
 mod dropped;
 mod net;
@@ -16,8 +18,8 @@ mod panics;
 mod pipe;
 mod recorder;
 mod replayed;
-mod story;
 mod trace;
+mod world;
 
 use std::{
     io,
@@ -204,7 +206,7 @@ fn tell_here(
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     if logs == Logs::None {
-        return runtime.block_on(story::tell(scenario, seed, journal, record_to, store));
+        return runtime.block_on(world::tell(scenario, seed, journal, record_to, store));
     }
     let log = MemoryLog::default();
     let subscriber = tracing_subscriber::fmt()
@@ -215,7 +217,7 @@ fn tell_here(
         .finish();
     // One thread does everything, so that its default subscriber hears everything.
     let mut evidence = tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(story::tell(scenario, seed, journal, record_to, store))
+        runtime.block_on(world::tell(scenario, seed, journal, record_to, store))
     })?;
     evidence.logs.push(Log { origin: "the log of client and mock".to_owned(), text: log.text() });
     Ok(evidence)

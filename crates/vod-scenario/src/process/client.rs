@@ -14,10 +14,15 @@ use super::{
     foreign::{self, Setting},
     kin::Kin,
     memory::PeakMemory,
+    places::{self, Places},
 };
 use crate::{
+    claim::Claim,
     evidence::{ClientReport, Log, StepEnd},
+    format::Scenario,
     run::NotRun,
+    source::SourceFacts,
+    telling::{Beginning, Client},
 };
 
 /// A client that runs, or has run.
@@ -31,11 +36,58 @@ pub(super) struct ClientProcess {
     memory: PeakMemory,
     /// What it starts, if it is not ours.
     kin: Option<Kin>,
+    /// Where a digest is kept that it believes.
+    _claim: Option<Claim>,
+}
+
+impl Client for ClientProcess {
+    async fn ended(&mut self) -> StepEnd {
+        let status = match self.child.wait().await {
+            Ok(status) => status,
+            Err(error) => return StepEnd::Silent { how: format!("it could not be waited for: {error}") },
+        };
+        if self.kin.is_some() {
+            return foreign::ended(status);
+        }
+        self.read_stdout().await;
+        reported(status, &self.said.text)
+    }
+
+    /// SIGKILL, to it and to what it started. Returns when it is gone.
+    async fn kill(&mut self) {
+        if let Some(kin) = &self.kin {
+            kin.kill();
+        }
+        // It can only have ended by itself meanwhile, which is as good.
+        let _ = self.child.kill().await;
+    }
 }
 
 impl ClientProcess {
+    /// Lets a client of a story, whose own source this is, begin at a server. Says what it uploads, by the digest that it
+    /// believes in.
+    pub(super) fn begin(
+        binary: &Path,
+        places: &Places,
+        (story, facts): (&Scenario, SourceFacts),
+        beginning: &Beginning<'_>,
+        endpoint: &str,
+    ) -> Result<(Self, SourceFacts), NotRun> {
+        let Beginning { own, step, who, seed, .. } = beginning;
+        let (file, mut source) = places.source_of(own, story, *step, *who, facts)?;
+        let mut claim = None;
+        if own.source.claims_source {
+            source.sha1 = facts.sha1;
+            claim = Some(places::claim(&file, source)?);
+        }
+        let (file, digests) = (&*file, claim.as_ref().map(Claim::dir));
+        let setting = Setting { places, scenario: own, endpoint, file, seed: *seed, file_sha1: source.sha1, digests };
+        let client = Self::start(binary, &setting)?;
+        Ok((Self { _claim: claim, ..client }, source))
+    }
+
     /// Starts it on the source: ours, or the one that the scenario puts in its place.
-    pub(super) fn start(binary: &Path, setting: &Setting<'_>) -> Result<Self, NotRun> {
+    fn start(binary: &Path, setting: &Setting<'_>) -> Result<Self, NotRun> {
         let (mut command, mut kin) = match &setting.scenario.client.command {
             None => (ours(binary, setting), None),
             Some(client) => {
@@ -61,21 +113,9 @@ impl ClientProcess {
             stderr: child.stderr.take().map(Capture::of),
             said: Captured::default(),
             kin,
+            _claim: None,
             child,
         })
-    }
-
-    /// Waits until it has ended by itself. Safe to drop until it has.
-    pub(super) async fn ended(&mut self) -> StepEnd {
-        let status = match self.child.wait().await {
-            Ok(status) => status,
-            Err(error) => return StepEnd::Silent { how: format!("it could not be waited for: {error}") },
-        };
-        if self.kin.is_some() {
-            return foreign::ended(status);
-        }
-        self.read_stdout().await;
-        reported(status, &self.said.text)
     }
 
     async fn read_stdout(&mut self) {
@@ -83,15 +123,6 @@ impl ClientProcess {
             self.said = stdout.captured().await;
             self.stdout = None;
         }
-    }
-
-    /// SIGKILL, to it and to what it started. Returns when it is gone.
-    pub(super) async fn kill(&mut self) {
-        if let Some(kin) = &self.kin {
-            kin.kill();
-        }
-        // It can only have ended by itself meanwhile, which is as good.
-        let _ = self.child.kill().await;
     }
 
     pub(super) fn peak_memory(&self) -> Option<u64> {

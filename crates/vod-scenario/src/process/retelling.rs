@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use super::{client::ClientProcess, foreign::Setting, places::Places, proxy::ProxyProcess, server::Ask};
+use super::{client::ClientProcess, places::Places, proxy::ProxyProcess};
 use crate::{
     evidence::{Evidence, Log, StepEnd},
-    format::{Does, Scenario},
+    format::Scenario,
     proxied::Retold,
     run::NotRun,
+    telling::{Client as _, beginnings},
 };
-/// Tells the steps of a story to the replay of its recording.
+
+/// Tells the uploads of a story to the replay of its recording.
 pub(super) async fn retell(
     scenario: &Scenario,
     seed: u64,
@@ -19,35 +21,28 @@ pub(super) async fn retell(
 ) -> Result<Retold, NotRun> {
     let ProxyProcess { mut server, endpoint } = ProxyProcess::replay(binary, places, scenario, seed).await?;
     let mut retold = Retold::default();
-    for (step, number) in scenario.steps().zip(1..) {
-        // Whoever was held is held by the time that the recording has, if by anything.
-        if matches!(step.does(), Does::Restart(_) | Does::Release(..)) {
-            continue;
-        }
-        let seed = seed.wrapping_add(number as u64);
-        let (file_sha1, file) = (evidence.source.sha1, places.source());
-        let (endpoint, file) = (&*endpoint, &*file);
-        let setting = Setting { places, scenario, endpoint, file, seed, file_sha1, digests: None };
-        let mut client = ClientProcess::start(binary, &setting)?;
+    for beginning in beginnings(scenario, seed) {
+        let story = (scenario, evidence.source);
+        let (mut client, _) = ClientProcess::begin(binary, places, story, &beginning, &endpoint)?;
         let end = tokio::select! {
             biased;
             end = client.ended() => end,
             asked = server.asked_to_kill() => {
                 client.kill().await;
                 match asked {
-                    Some(Ask { kill, fault }) => {
-                        server.killed(kill).await;
-                        StepEnd::Killed { fault }
+                    Some(ask) => {
+                        server.killed(ask.kill).await;
+                        StepEnd::Killed { fault: ask.fault }
                     }
                     None => StepEnd::Silent { how: "the replay ended, and nobody had asked it to".to_owned() },
                 }
             }
-            () = tokio::time::sleep(scenario.limit(number - 1)) => {
+            () = tokio::time::sleep(scenario.limit(beginning.step - 1)) => {
                 client.kill().await;
                 StepEnd::TimedOut
             }
         };
-        let (logs, _) = client.into_logs("the client", number).await;
+        let (logs, _) = client.into_logs("the client", beginning.step).await;
         evidence
             .logs
             .extend(logs.into_iter().map(|log| Log { origin: format!("{} of the replay", log.origin), ..log }));

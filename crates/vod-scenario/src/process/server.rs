@@ -5,7 +5,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -14,7 +14,7 @@ use tokio::{
 use vod_serve::KillTarget;
 
 use super::{LOG_FILTER, PATIENCE, capture::Capture, memory::PeakMemory, places::Places};
-use crate::{evidence::Log, run::NotRun};
+use crate::{evidence::Log, run::NotRun, telling::Ask};
 
 /// A server that runs.
 #[derive(Debug)]
@@ -26,13 +26,6 @@ pub(super) struct ServerProcess {
     memory: PeakMemory,
     /// What it said on stdout beside what it was meant to.
     strays: String,
-}
-
-/// It wants somebody killed.
-#[derive(Debug, Deserialize)]
-pub(super) struct Ask {
-    pub(super) kill: KillTarget,
-    pub(super) fault: String,
 }
 
 /// What is left of it.

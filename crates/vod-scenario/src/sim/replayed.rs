@@ -10,18 +10,19 @@ use vod_proxy::{Replay, ReplayConfig};
 use vod_serve::{Killer, WallClock};
 
 use super::{
+    client::Clients,
     net::Net,
-    story::{Ask, EPOCH_S, SimKiller, Telling, client, report},
+    world::{EPOCH_S, SimKiller},
 };
 use crate::{
     evidence::StepEnd,
-    format::{Does, Faults, Scenario, Who},
+    format::{Faults, Scenario},
     proxied::{Retold, kills},
     run::NotRun,
-    source,
+    telling::{Client as _, beginnings},
 };
 
-/// Tells the steps of a story to a replay, by clients of somebody else, on another day.
+/// Tells the uploads of a story to a replay, by clients of somebody else, on another day.
 pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Retold, NotRun> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
@@ -29,7 +30,7 @@ pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result
         let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
         let clock = WallClock::fixed(epoch + SignedDuration::from_hours(1_000));
         let plan = kills(scenario);
-        let (killer, mut asks) = mpsc::unbounded_channel::<Ask>();
+        let (killer, mut asks) = mpsc::unbounded_channel();
         let killer = (!plan.faults.is_empty()).then(|| Arc::new(SimKiller(killer)) as Arc<dyn Killer>);
         let config = ReplayConfig { plan, seed, clock, killer, ..ReplayConfig::default() };
         let replay =
@@ -38,35 +39,24 @@ pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result
         let (net, served) = (Net::default(), Arc::clone(&replay));
         let listener = net.listen();
         let serving = tokio::spawn(async move { match served.serve(listener).await {} });
-        let (bytes, _) = source::in_memory(&scenario.source);
+        let credentials = Credentials::new("AKIDsomebodyelsesomebodyelsesomebody", SecretKey::new("other"));
+        let clients = Clients::of(scenario, net, clock, credentials);
         let mut ends = Vec::new();
-        for (number, step) in (1..).zip(scenario.steps()) {
-            // Whoever was held is held by the time that the recording has, if by anything.
-            if matches!(step.does(), Does::Restart(_) | Does::Release(..)) {
-                continue;
-            }
-            if step.faults == Faults::Off {
+        for beginning in beginnings(scenario, seed) {
+            if scenario.steps().nth(beginning.step - 1).is_some_and(|step| step.faults == Faults::Off) {
                 replay.engine().lift_all(None);
             }
-            let credentials = Credentials::new("AKIDsomebodyelsesomebodyelsesomebody", SecretKey::new("other"));
-            let connector = net.connector(number);
-            let telling = Telling { scenario, seed, number, who: Who::A };
-            let mut client = client(&telling, bytes.clone(), None, clock.now(), credentials, connector)?;
+            let (mut client, _) = clients.begin(&beginning)?;
             let end = tokio::select! {
                 biased;
-                Some(Ask { done, fault, .. }) = asks.recv() => {
-                    client.abort();
-                    let _ = (&mut client).await;
-                    net.cut(number);
-                    let _ = done.send(());
-                    StepEnd::Killed { fault }
+                Some(ask) = asks.recv() => {
+                    client.kill().await;
+                    drop(ask.done);
+                    StepEnd::Killed { fault: ask.fault }
                 }
-                ended = &mut client => match ended {
-                    Ok(ended) => StepEnd::Reported(report(ended)),
-                    Err(error) => StepEnd::Silent { how: error.to_string() },
-                },
-                () = tokio::time::sleep(scenario.limit(number - 1)) => {
-                    client.abort();
+                end = client.ended() => end,
+                () = tokio::time::sleep(scenario.limit(beginning.step - 1)) => {
+                    client.kill().await;
                     StepEnd::TimedOut
                 }
             };
