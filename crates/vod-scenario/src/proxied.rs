@@ -10,10 +10,10 @@ use vod_proxy::{
     Recording, RecordingError,
     leaks::{self, Leak},
 };
-use vod_serve::{KillTarget, Plan, fault::Verdict};
+use vod_serve::Plan;
 
 use crate::{
-    evidence::{ClientReport, Evidence, Secret, StepEnd},
+    evidence::{ClientReport, Event, Evidence, Happening, Secret, StepEnd},
     format::Scenario,
 };
 
@@ -68,14 +68,21 @@ fn read(dir: &Path, secrets: &[Secret]) -> Result<(Vec<Exchange>, Vec<String>), 
     Ok((recorded, flaws))
 }
 
-/// What of a story's plan is planted again on a replay: its clients are killed. All else was recorded.
-pub(crate) fn kills(scenario: &Scenario) -> Plan {
-    let mut plan = scenario.plan();
-    plan.faults.retain(|fault| fault.verdict == Verdict::Kill(KillTarget::Client));
-    plan
-}
-
 impl Evidence {
+    /// What of a story's plan is planted again on a replay: its clients are killed. All else was recorded.
+    ///
+    /// Each fault kills as often as it did, and no more: nobody lifts faults on a replay, as a step of the story may have.
+    pub(crate) fn kills(&self, scenario: &Scenario) -> Plan {
+        let mut plan = scenario.plan();
+        plan.faults.retain_mut(|fault| {
+            let killed = |event: &&Event| matches!(&event.what, Happening::ClientKilled(id) if *id == fault.id);
+            let times = self.events.iter().filter(killed).count() as u64;
+            fault.on.times = Some(times);
+            times > 0
+        });
+        plan
+    }
+
     /// In which steps the client came to another end on the replay. Words do not count: times stand in them.
     pub(crate) fn ended_otherwise(&self, retold: &Retold) -> Vec<String> {
         let came_to = |end: &StepEnd| match end {
@@ -91,5 +98,33 @@ impl Evidence {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::crafted::Story;
+
+    #[test]
+    fn on_a_replay_a_client_is_killed_as_often_as_it_was_and_whoever_was_spared_then_is_spared_again() {
+        let faults = "[[fault]]\nid = \"often\"\non = { action = \"UploadPart\", times = 4 }\nphase = \"before-commit\"\n\
+                      do = { kill = \"client\" }\n\
+                      [[fault]]\nid = \"never\"\non = { action = \"FinishUpload\", times = 1 }\nphase = \"before-commit\"\n\
+                      do = { kill = \"client\" }\n\
+                      [[fault]]\nid = \"reset\"\non = { action = \"InitUpload\" }\nphase = \"before-commit\"\ndo = \"reset\"\n";
+        let text = format!(
+            "format = 1\nwhy = \"w\"\nsource = {{ size = \"1MiB\", seed = 1 }}\n{faults}[[step]]\nupload = {{}}\nexpect = \"killed\"\n"
+        );
+        let scenario = Scenario::parse("s.toml", &text).unwrap();
+        let planted = |killed: &[&str]| {
+            let mut story = Story::plain();
+            let killed = killed.iter().map(|id| Happening::ClientKilled((*id).to_owned()));
+            story.evidence.events.extend(killed.map(|what| Event { after_seq: 1, what }));
+            let plan = story.evidence.kills(&scenario);
+            plan.faults.into_iter().map(|fault| (fault.id, fault.on.times)).collect::<Vec<_>>()
+        };
+        assert_eq!(planted(&[]), []);
+        assert_eq!(planted(&["often", "often"]), [("often".to_owned(), Some(2))]);
     }
 }

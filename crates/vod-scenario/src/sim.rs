@@ -116,8 +116,7 @@ fn run_through_proxy(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun>
     let (story, to) = (scenario.clone(), recording.clone());
     let mut evidence =
         within(REAL_TIME_MOST, move || tell(&story, seed, Journal::memory(seed), Logs::Trace, Some(&to)))?;
-    let (story, from) = (scenario.clone(), recording.clone());
-    let retold = within(REAL_TIME_MOST, move || retell(&story, seed, &from))?;
+    let retold = retell(scenario, seed, &recording, &evidence)?;
     evidence.proxied = Some(Proxied::read(&recording, &evidence.secrets, retold));
     Ok(evidence)
 }
@@ -128,18 +127,20 @@ fn run_through_proxy(scenario: &Scenario, seed: u64) -> Result<Evidence, NotRun>
 /// If it could not be told, or the recording not be replayed.
 pub fn run_beside(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Evidence, NotRun> {
     let mut evidence = run_once(scenario, seed)?;
-    let (story, from) = (scenario.clone(), recording.to_owned());
-    let retold = within(REAL_TIME_MOST, move || retell(&story, seed, &from))?;
+    let retold = retell(scenario, seed, recording, &evidence)?;
     evidence.proxied = Some(Proxied { another_day: true, ..Proxied::read(recording, &evidence.secrets, retold) });
     Ok(evidence)
 }
 
-/// Tells a story again on the replay of what was recorded of it.
-fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Retold, NotRun> {
-    let (retold, panics) = panics::heard(|| replayed::retell(scenario, seed, recording));
-    let mut retold = retold?;
-    retold.said.extend(panics.into_iter().map(|panic| format!("something {panic}")));
-    Ok(retold)
+/// Tells a story again on the replay of what was recorded of it. The evidence is of its first telling.
+fn retell(scenario: &Scenario, seed: u64, recording: &Path, evidence: &Evidence) -> Result<Retold, NotRun> {
+    let (story, from, kills) = (scenario.clone(), recording.to_owned(), evidence.kills(scenario));
+    within(REAL_TIME_MOST, move || {
+        let (retold, panics) = panics::heard(|| replayed::retell(&story, seed, &from, kills));
+        let mut retold = retold?;
+        retold.said.extend(panics.into_iter().map(|panic| format!("something {panic}")));
+        Ok(retold)
+    })
 }
 
 /// Does something on a thread of its own, and gives it up after so much real time.

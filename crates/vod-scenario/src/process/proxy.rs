@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 use tokio::process::Command;
+use vod_serve::Plan;
 
 use super::{places::Places, server::ServerProcess};
-use crate::{format::Scenario, proxied, run::NotRun};
+use crate::run::NotRun;
 
 /// A proxy that runs.
 #[derive(Debug)]
@@ -28,13 +29,12 @@ impl ProxyProcess {
         Self::start(binary, places, command, |said| NotRun::Proxy { said }).await
     }
 
-    /// Answers in the place of the mock, and has clients killed where they were killed.
-    pub(super) async fn replay(binary: &Path, places: &Places, scenario: &Scenario, seed: u64) -> Result<Self, NotRun> {
+    /// Answers in the place of the mock, and has clients killed as they were killed.
+    pub(super) async fn replay(binary: &Path, places: &Places, seed: u64, kills: &Plan) -> Result<Self, NotRun> {
         let mut command = Command::new(binary);
         command.args(["proxy", "replay"]).arg(places.recording()).args(["--strict", "--seed", &seed.to_string()]);
-        let plan = proxied::kills(scenario);
-        if !plan.faults.is_empty() {
-            places.write_kills(&plan)?;
+        if !kills.faults.is_empty() {
+            places.write_kills(kills)?;
             command.arg("--kill-host").arg("--faults").arg(places.kills());
         }
         Self::start(binary, places, command, |said| NotRun::Replay { said }).await

@@ -19,7 +19,8 @@ pub(super) async fn retell(
     places: &Places,
     evidence: &mut Evidence,
 ) -> Result<Retold, NotRun> {
-    let ProxyProcess { mut server, endpoint } = ProxyProcess::replay(binary, places, scenario, seed).await?;
+    let ProxyProcess { mut server, endpoint } =
+        ProxyProcess::replay(binary, places, seed, &evidence.kills(scenario)).await?;
     let mut retold = Retold::default();
     for beginning in beginnings(scenario, seed) {
         let story = (scenario, evidence.source);

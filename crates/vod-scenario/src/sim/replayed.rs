@@ -7,7 +7,7 @@ use tokio::{runtime::Builder, sync::mpsc};
 use vod_client::Credentials;
 use vod_proto::sign::SecretKey;
 use vod_proxy::{Replay, ReplayConfig};
-use vod_serve::{Killer, WallClock};
+use vod_serve::{Killer, Plan, WallClock};
 
 use super::{
     client::Clients,
@@ -16,23 +16,22 @@ use super::{
 };
 use crate::{
     evidence::StepEnd,
-    format::{Faults, Scenario},
-    proxied::{Retold, kills},
+    format::Scenario,
+    proxied::Retold,
     run::NotRun,
     telling::{Client as _, beginnings},
 };
 
-/// Tells the uploads of a story to a replay, by clients of somebody else, on another day.
-pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result<Retold, NotRun> {
+/// Tells the uploads of a story to a replay, by clients of somebody else, on another day, with these kills.
+pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path, kills: Plan) -> Result<Retold, NotRun> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     runtime.block_on(async {
         let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
         let clock = WallClock::fixed(epoch + SignedDuration::from_hours(1_000));
-        let plan = kills(scenario);
         let (killer, mut asks) = mpsc::unbounded_channel();
-        let killer = (!plan.faults.is_empty()).then(|| Arc::new(SimKiller(killer)) as Arc<dyn Killer>);
-        let config = ReplayConfig { plan, seed, clock, killer, ..ReplayConfig::default() };
+        let killer = (!kills.faults.is_empty()).then(|| Arc::new(SimKiller(killer)) as Arc<dyn Killer>);
+        let config = ReplayConfig { plan: kills, seed, clock, killer, ..ReplayConfig::default() };
         let replay =
             Replay::open_with(recording, config).map_err(|error| NotRun::Replay { said: error.to_string() })?;
         let replay = Arc::new(replay);
@@ -43,9 +42,6 @@ pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path) -> Result
         let clients = Clients::of(scenario, net, clock, credentials);
         let mut ends = Vec::new();
         for beginning in beginnings(scenario, seed) {
-            if scenario.steps().nth(beginning.step - 1).is_some_and(|step| step.faults == Faults::Off) {
-                replay.engine().lift_all(None);
-            }
             let (mut client, _) = clients.begin(&beginning)?;
             let end = tokio::select! {
                 biased;
