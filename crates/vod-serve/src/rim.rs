@@ -63,6 +63,11 @@ enum Condemned {
 }
 
 impl Condemned {
+    /// Does whoever is meant by the other die with this one?
+    fn takes_in(&self, other: &Self) -> bool {
+        *self == Self::All || self == other
+    }
+
     fn holds(&self, open: &Open) -> bool {
         match self {
             Self::Client { account, host } => {
@@ -161,7 +166,8 @@ impl Rim {
         verdict.strike(&Scene { rim: self, open, id, dice, latch: latch.as_ref() }).await
     }
 
-    /// Holds everything back, has the victim killed, and lets its connections go.
+    /// Holds everything back, has the victim killed, and lets its connections go. Who is being killed already is not killed
+    /// once more.
     pub(crate) async fn kill(&self, target: KillTarget, fault: &str, open: &Open) {
         let condemned = match target {
             KillTarget::Mock => Condemned::All,
@@ -171,10 +177,10 @@ impl Rim {
             }
         };
         // First the word, then the list: an exchange that is not on the list yet will hear the word.
-        self.condemned.send_modify(|all| {
-            all.push(condemned.clone());
-            self.killing.store(true, Ordering::SeqCst);
-        });
+        let Some(sentence) = Sentence::of(self, condemned.clone()) else {
+            let _ = self.admit(open).await;
+            return;
+        };
         let mut victims = self.journal.under_way();
         victims.retain(|other| condemned.holds(other));
         for victim in &victims {
@@ -203,12 +209,7 @@ impl Rim {
         for victim in &victims {
             victim.line().close();
         }
-        self.condemned.send_modify(|all| {
-            if let Some(at) = all.iter().position(|other| *other == condemned) {
-                all.remove(at);
-            }
-            self.killing.store(!all.is_empty(), Ordering::SeqCst);
-        });
+        drop(sentence);
     }
 
     /// Lets an exchange go on, unless it came from or to someone who is being killed.
@@ -223,6 +224,37 @@ impl Rim {
         let _ = self.condemned.subscribe().wait_for(|all| !held(all)).await;
         open.line().close();
         Err(Cut(End::Killed))
+    }
+}
+
+/// The time in which somebody is condemned. It ends also where the exchange that brought the kill ends before it is carried
+/// out, or whoever comes next would be held back for ever.
+struct Sentence<'a> {
+    rim: &'a Rim,
+    condemned: Condemned,
+}
+
+impl<'a> Sentence<'a> {
+    /// Gives the word, unless somebody gave it before.
+    fn of(rim: &'a Rim, condemned: Condemned) -> Option<Self> {
+        let given = rim.condemned.send_if_modified(|all| {
+            let first = !all.iter().any(|other| other.takes_in(&condemned));
+            if first {
+                all.push(condemned.clone());
+                rim.killing.store(true, Ordering::SeqCst);
+            }
+            first
+        });
+        given.then(|| Self { rim, condemned })
+    }
+}
+
+impl Drop for Sentence<'_> {
+    fn drop(&mut self) {
+        self.rim.condemned.send_modify(|all| {
+            all.retain(|other| *other != self.condemned);
+            self.rim.killing.store(!all.is_empty(), Ordering::SeqCst);
+        });
     }
 }
 

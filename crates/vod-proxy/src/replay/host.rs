@@ -147,17 +147,27 @@ pub(super) struct Kills {
     pub(super) stage: Arc<Stage>,
 }
 
+/// The time in which a client is killed, whatever becomes of whoever waits for it.
+struct Death<'a>(&'a Stage);
+
+impl<'a> Death<'a> {
+    fn begin(stage: &'a Stage) -> Self {
+        stage.change(Script::death_begins);
+        Self(stage)
+    }
+}
+
+impl Drop for Death<'_> {
+    fn drop(&mut self) {
+        self.0.change(Script::death_ends);
+    }
+}
+
 impl Killer for Kills {
     fn kill<'a>(&'a self, target: KillTarget, fault: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
-            let of_client = target == KillTarget::Client;
-            if of_client {
-                self.stage.change(Script::death_begins);
-            }
+            let _death = (target == KillTarget::Client).then(|| Death::begin(&self.stage));
             self.by.kill(target, fault).await;
-            if of_client {
-                self.stage.change(Script::death_ends);
-            }
         })
     }
 }

@@ -135,6 +135,39 @@ async fn a_kill_asks_its_host_and_ends_what_else_the_victim_has_under_way() {
     assert_eq!(stage.upload().await.unwrap().parts, 1, "it struck after the commit of the one, and within the other");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_two_faults_kill_at_once_is_killed_once_and_the_next_one_is_answered() {
+    let on = "{ action = \"UploadPart\", times = 2 }";
+    // Both bodies are there in the same instant.
+    let slow = fault(on, "before-read", "{ throttle = { read = \"1000/s\" } }").replace("\"f\"", "\"slow\"");
+    let stage = Stage::in_memory(&(slow + &fault(on, "before-commit", "{ kill = \"client\" }"))).await;
+    stage.prepare(Act::Part).await;
+    let second = {
+        let (target, body) = part(video(), 1);
+        request("POST", &target, body)
+    };
+    let first = Act::Part.request();
+    let (first, second) = tokio::join!(stage.see(&first), stage.see(&second));
+    assert_eq!((first, second), (Seen::nothing(Ending::Closed), Seen::nothing(Ending::Closed)));
+    assert_eq!((stage.killed(), stage.mock.fates()[1].struck), (vec!["client by f".to_owned()], 2));
+    let again = tokio::time::timeout(std::time::Duration::from_secs(60), stage.comes_again(Act::Part)).await;
+    again.expect("whoever comes next is not held back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_that_is_dropped_before_it_is_done_holds_nobody_back() {
+    let stage = Stage::in_memory(&fault(&Act::Part.on(), "before-commit", "{ kill = \"client\" }")).await;
+    stage.prepare(Act::Part).await;
+    let mut peer = stage.connect().await;
+    peer.send(&Act::Part.request()).await;
+    while stage.killed().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    peer.abandon();
+    let again = tokio::time::timeout(std::time::Duration::from_secs(60), stage.comes_again(Act::Part)).await;
+    again.expect("whoever comes next is not held back");
+}
+
 #[tokio::test]
 async fn a_kill_of_the_mock_holds_everybody_back() {
     let stage = Stage::on_sockets(&fault(&Act::Finish.on(), "before-commit", "{ kill = \"mock\" }")).await;

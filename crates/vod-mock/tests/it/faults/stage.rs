@@ -153,14 +153,18 @@ pub(super) fn fault_at(on: &str, phase: &str, at: u64, verdict: &str) -> String 
     format!("{}at = {at}\n", fault(on, phase, verdict))
 }
 
-/// Says that it killed, and kills nobody.
+/// Says that it killed, after a while in which others go on, and kills nobody.
 #[derive(Default)]
 struct Sham(Mutex<Vec<String>>);
 
 impl Killer for Sham {
     fn kill<'a>(&'a self, target: KillTarget, fault: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         self.0.lock().unwrap().push(format!("{target} by {fault}"));
-        Box::pin(std::future::ready(()))
+        Box::pin(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        })
     }
 }
 
@@ -355,6 +359,11 @@ impl Peer {
             () => panic!("{kinds:?}"),
         };
         Seen { bytes, end }
+    }
+
+    /// The other end is served no more, from one moment to the next.
+    pub(super) fn abandon(&self) {
+        self.task.as_ref().expect("a stage in memory").abort();
     }
 
     /// Is the other end no longer served?
