@@ -2,7 +2,12 @@
 //!
 //! What cannot be said as a fault stands in a comment, with the request and the reason.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+//!
+//! - `steps`: which uploads the recording is of, one after the other, and how each ended.
+
+mod steps;
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Duration};
 
 use vod_proto::{
     Action, Exchange, Family, PartSpan, Sha1, Size,
@@ -76,35 +81,46 @@ fn scenario(name: &str, exchanges: &[Exchange]) -> Result<Option<String>, NoScen
         let _ =
             writeln!(text, "# {others} requests of the recording are of other uploads, or of none, and are left out.");
     }
-    let (mut kills, ending) = (0, upload.ending());
-    let steps = |kills: usize| {
-        let killed = "\n[[step]]\nupload = {}\nexpect = \"killed\"\n".repeat(kills);
-        format!("{killed}\n[[step]]\nupload = {{}}\nexpect = {ending}\n")
-    };
+    let (mut kills, mut accepted, mut told, mut untold) = (0, text.clone(), BTreeMap::new(), BTreeMap::new());
     for exchange in &upload.exchanges {
-        let told = match upload.fault(exchange) {
+        let candidate = match upload.fault(exchange) {
             Ok(None) => continue,
-            Ok(Some(told)) => told,
+            Ok(Some(candidate)) => candidate,
             Err(why) => {
-                let _ = writeln!(text, "\n# {}: {why}.", exchange.name());
+                untold.insert(exchange.seq, format!("{why}."));
                 continue;
             }
         };
-        let more = usize::from(told.fault.verdict == Verdict::Kill(KillTarget::Client));
-        let written = written(&told);
+        let more = usize::from(candidate.fault.verdict == Verdict::Kill(KillTarget::Client));
+        let killed = "\n[[step]]\nupload = {}\nexpect = \"killed\"\n".repeat(kills + more);
+        let with_it = format!("{accepted}{}", written(&candidate));
         // A fault that no file may plan, such as one of a part that this source has not, is told instead.
-        match Scenario::parse("fault", &format!("{text}{written}{}", steps(kills + more))) {
+        match Scenario::parse("fault", &format!("{with_it}{killed}\n[[step]]\nupload = {{}}\nexpect = \"there\"\n")) {
             Ok(_) => {
-                text.push_str(&written);
-                kills += more;
+                (accepted, kills) = (with_it, kills + more);
+                told.insert(exchange.seq, candidate);
             }
             Err(error) => {
-                let first = error.to_string();
-                let _ = writeln!(text, "\n# {}: {}", exchange.name(), first.lines().next().unwrap_or_default());
+                let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+                untold.insert(exchange.seq, first);
             }
         }
     }
-    text.push_str(&steps(kills));
+    let steps = upload.steps(&told);
+    for exchange in &upload.exchanges {
+        if let Some(told) = told.get_mut(&exchange.seq) {
+            if steps.iter().any(|step| step.is_added && step.before <= exchange.seq) {
+                // The upload that is added sends the request once more before.
+                told.fault.on.attempt = told.fault.on.attempt.map(|attempt| attempt.saturating_add(1));
+            }
+            text.push_str(&written(told));
+        } else if let Some(why) = untold.get(&exchange.seq) {
+            let _ = writeln!(text, "\n# {}: {why}", exchange.name());
+        }
+    }
+    for step in &steps {
+        text.push_str(&step.to_string());
+    }
     match Scenario::parse(name, &text) {
         Ok(_) => Ok(Some(text)),
         Err(error) => Err(NoScenario::Refused(error.to_string())),
@@ -169,30 +185,6 @@ impl<'a> Upload<'a> {
         )
     }
 
-    /// How the recorded client's upload ended, as far as the wire tells.
-    fn ending(&self) -> String {
-        let told = |exchange: &&&Exchange| exchange.whole_reply().is_some() && exchange.says_stored().is_some();
-        if let Some(stored) = self.exchanges.iter().rev().find(told) {
-            let before = || self.exchanges.iter().filter(|other| other.seq < stored.seq);
-            let role = |exchange: &Exchange| exchange.known_action().map(Action::role);
-            let finished = match role(stored) {
-                Some(Role::Open) if before().any(|other| role(other) == Some(Role::Finish)) => "committed-earlier",
-                Some(Role::Open) => "existed",
-                // Where one action does it all, the same again asks what came of it.
-                Some(Role::Next | Role::Whole) if before().any(|other| same_place(other, stored)) => {
-                    "committed-earlier"
-                }
-                Some(Role::Next) if stored.part.is_some_and(|part| part.end() < self.size) => "existed",
-                _ => "finished",
-            };
-            return format!("{finished:?}");
-        }
-        match self.exchanges.iter().rev().find_map(|exchange| exchange.refusal()) {
-            Some(refusal) => format!("{{ failed = {} }}", refusal.code.0),
-            None => "{ failed = \"exhausted\" }".to_owned(),
-        }
-    }
-
     /// The fault that does to a request what was done to this one; none if nothing was, and why not where there is none.
     fn fault(&self, exchange: &Exchange) -> Result<Option<Told>, String> {
         if !failed(exchange) {
@@ -202,7 +194,11 @@ impl<'a> Upload<'a> {
         let sent = exchange.part.is_none_or(|part| exchange.request.body.len >= part.len);
         let (phase, at, verdict, remark) = match exchange.end {
             End::Replied => {
-                let (verdict, phase) = answered(exchange)?;
+                let (verdict, mut phase) = answered(exchange)?;
+                if matches!(verdict, Verdict::Http(_)) {
+                    // What stands between client and server may answer so when it was done all the same.
+                    phase = self.done(exchange).0;
+                }
                 (struck(exchange).unwrap_or(phase), None, verdict, "answered so".to_owned())
             }
             End::ClientGone { after } => {

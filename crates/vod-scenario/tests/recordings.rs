@@ -15,8 +15,13 @@ use vod_proxy::{
     leaks::{self, Secret},
 };
 use vod_scenario::{
+    evidence::Target,
+    format::Scenario,
+    from_recording,
     judge::{Judgement, Ruling, Verdict},
     recordings::{self, Kept},
+    report::report,
+    run::{self, Named, Settings},
 };
 
 fn library() -> PathBuf {
@@ -166,4 +171,15 @@ fn it_is_made_anew_where_that_makes_a_difference_and_left_alone_where_not() {
     let reasons = kept.make(binary).unwrap().replace().unwrap();
     assert!(reasons.concat().contains("is no recording"), "{reasons:?}");
     assert_eq!(kept.judge().unwrap().verdict, Verdict::Pass);
+}
+
+#[test]
+fn of_every_recording_a_story_can_be_made_that_passes() {
+    for Kept { story, dir } in all() {
+        let folder = story.folder();
+        let text = from_recording::from_recording(&dir).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let scenario = Scenario::parse(&folder, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let run = run::run(&Named { name: folder, scenario }, Target::Sim, &Settings::default());
+        assert_eq!(run.verdict(), Verdict::Pass, "{}\n{text}", report(&run));
+    }
 }

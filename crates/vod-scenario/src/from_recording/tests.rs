@@ -95,6 +95,41 @@ fn an_answer_that_was_lost_is_lost_after_the_commit_only_where_a_later_one_tells
     assert!(text.contains("expect = \"committed-earlier\""), "{text}");
 }
 
+/// What is made of these exchanges passes when it is told.
+#[track_caller]
+fn assert_passes(text: &str) {
+    let made = Named { name: "made".to_owned(), scenario: Scenario::parse("made.toml", text).unwrap() };
+    let run = run::run(&made, Target::Sim, &Settings::default());
+    assert_eq!(run.verdict(), Judged::Pass, "{}\n{text}", report(&run));
+}
+
+#[test]
+fn a_file_that_was_there_before_the_recording_began_is_uploaded_first() {
+    let exists = STORED.replace("\"code\":0", "\"code\":2");
+    let mut story = Story::plain();
+    story.evidence.exchanges.truncate(1);
+    let reply = story.evidence.exchanges[0].reply.as_mut().unwrap();
+    (reply.status, reply.body) = (503, "busy".into());
+    story.push(Action::InitUpload, None, &exists).attempt = 2;
+    let text = told(&story);
+    let ends = ["nothing in the recording stored it", "expect = \"finished\"", "expect = \"existed\""];
+    let places: Vec<_> = ends.map(|end| text.find(end).unwrap_or_else(|| panic!("{end} is not in\n{text}"))).into();
+    assert!(places.is_sorted(), "{text}");
+    assert_eq!(plan(&text)[0].on.attempt, Some(2), "the first is that of the upload that is added");
+    assert_passes(&text);
+}
+
+#[test]
+fn a_file_that_somebody_stored_whose_finish_nobody_saw_is_there_for_the_next() {
+    let mut story = Story::plain();
+    let finish = story.evidence.exchanges.last_mut().unwrap();
+    (finish.end, finish.reply) = (End::ClientGone { after: 0 }, None);
+    story.push(Action::InitUpload, None, &STORED.replace("\"code\":0", "\"code\":2")).attempt = 2;
+    let text = told(&story);
+    assert!(!text.contains("committed-earlier") && !text.contains("is added"), "{text}");
+    assert_passes(&text);
+}
+
 #[test]
 fn what_no_fault_can_say_stands_in_a_comment() {
     let mut story = Story::plain();
