@@ -43,11 +43,19 @@ struct Manifest {
     client: Option<ClientCommand>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dialect: Option<Dialect>,
+    /// Where relative paths in the client's command begin, whoever wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_written_in: Option<PathBuf>,
+    /// What `--through-proxy` said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    through_proxy: bool,
 }
 
 /// What a bundle says of how to run it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
+    /// The name of its story.
+    pub name: String,
     /// The file of its scenario.
     pub scenario: PathBuf,
     /// Where it ran.
@@ -58,6 +66,10 @@ pub struct Bundle {
     pub client: Option<ClientCommand>,
     /// What its requests look like, where that is not what the file says.
     pub dialect: Option<Dialect>,
+    /// Where relative paths in the client's command begin, be it of the command line or of the scenario.
+    pub client_written_in: Option<PathBuf>,
+    /// Did a recorder stand between client and mock?
+    pub through_proxy: bool,
 }
 
 /// A directory that is no bundle, or none that can be used.
@@ -87,6 +99,8 @@ pub enum BundleError {
 /// If a file cannot be written.
 pub fn write(dir: &Path, run: &Run, text: &str) -> io::Result<()> {
     fs::create_dir_all(dir)?;
+    let of_scenario = || run.story.scenario.a_command();
+    let command = run.client.as_ref().map(|client| &client.command).or_else(of_scenario);
     let manifest = Manifest {
         v: FORMAT,
         name: run.story.name.clone(),
@@ -96,6 +110,8 @@ pub fn write(dir: &Path, run: &Run, text: &str) -> io::Result<()> {
         command: run.repeat(),
         client: run.client.as_ref().map(|client| client.command.clone()),
         dialect: run.client.as_ref().and_then(|client| client.dialect),
+        client_written_in: command.map(|command| command.here().to_owned()),
+        through_proxy: run.through_proxy,
     };
     fs::write(dir.join(MANIFEST_FILE), serde_json::to_string_pretty(&manifest)? + "\n")?;
     fs::write(dir.join(SCENARIO_FILE), text)?;
@@ -134,8 +150,9 @@ pub fn read(dir: &Path) -> Result<Bundle, BundleError> {
     let target = Target::ALL.into_iter().find(|target| target.name() == manifest.target);
     let target =
         target.ok_or_else(|| wrong(format!("unknown target {:?}, expected sim or process", manifest.target)))?;
-    let Manifest { seed, client, dialect, .. } = manifest;
-    Ok(Bundle { scenario: dir.join(SCENARIO_FILE), target, seed, client, dialect })
+    let Manifest { name, seed, client, dialect, client_written_in, through_proxy, .. } = manifest;
+    let scenario = dir.join(SCENARIO_FILE);
+    Ok(Bundle { name, scenario, target, seed, client, dialect, client_written_in, through_proxy })
 }
 
 #[cfg(test)]
@@ -148,14 +165,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut run = run(Story::plain());
         let command: ClientCommand = "php up.php {file}".parse().unwrap();
-        run.client = Some(InPlace { command: command.clone(), dialect: Some(Dialect::Observed) });
+        let here = command.clone().written_in(dir.path());
+        run.client = Some(InPlace { command: here, dialect: Some(Dialect::Observed), is_of_bundle: false });
+        run.through_proxy = true;
         assert!(!is_one(dir.path()));
         write(dir.path(), &run, "format = 1\n").unwrap();
         assert!(is_one(dir.path()));
         let scenario = dir.path().join("scenario.toml");
         assert_eq!(fs::read_to_string(&scenario).unwrap(), "format = 1\n");
         let (client, dialect) = (Some(command), Some(Dialect::Observed));
-        assert_eq!(read(dir.path()).unwrap(), Bundle { scenario, target: run.target, seed: run.seed, client, dialect });
+        let (client_written_in, through_proxy) = (Some(dir.path().to_owned()), true);
+        let (name, target, seed) = (run.story.name, run.target, run.seed);
+        let written = Bundle { name, scenario, target, seed, client, dialect, client_written_in, through_proxy };
+        assert_eq!(read(dir.path()).unwrap(), written);
         for file in ["faults.toml", "report.txt", "report.html"] {
             assert!(dir.path().join(file).is_file(), "{file}");
         }

@@ -78,6 +78,8 @@ pub struct Found {
     pub story: Named,
     /// What its file says, as if it had no other cell.
     pub text: String,
+    /// Its file.
+    pub file: PathBuf,
 }
 
 /// The names in a library and in the folders under it, in order.
@@ -140,7 +142,7 @@ pub fn load(dir: &Path, name_or_file: &str) -> Result<Vec<Found>, LibraryError> 
     }
     let found = cells.into_iter().map(|Cell { name: cell, scenario, text }| {
         let name = cell.map_or_else(|| name.clone(), |cell| format!("{name}[{cell}]"));
-        Found { story: Named { name, scenario }, text }
+        Found { story: Named { name, scenario }, text, file: path.clone() }
     });
     Ok(found.collect())
 }

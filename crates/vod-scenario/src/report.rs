@@ -182,6 +182,7 @@ pub(crate) mod tests {
             client: None,
             through_proxy: false,
             command: Settings::default().command,
+            bundle: None,
             took: std::time::Duration::from_millis(20),
             result: RunResult::Judged(judged),
         }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub through_proxy: bool,
     /// What a person types before a story's name to run it.
     pub command: String,
+    /// The directory of the bundle that the story is of, if it is: it finds the story again, where the name does not.
+    pub bundle: Option<String>,
 }
 
 impl Default for Settings {
@@ -45,6 +47,7 @@ impl Default for Settings {
             client: None,
             through_proxy: false,
             command: "cargo xtask scenario".to_owned(),
+            bundle: None,
         }
     }
 }
@@ -57,6 +60,8 @@ pub struct InPlace {
     /// What its requests look like, where that is not what the file says. No mock refuses `observed` then, whatever the file
     /// says of its profile: the story is about something else.
     pub dialect: Option<Dialect>,
+    /// A bundle says it, so that no command line need.
+    pub is_of_bundle: bool,
 }
 
 impl InPlace {
@@ -72,6 +77,9 @@ impl InPlace {
 
     /// As a shell hands it over.
     fn flags(&self) -> String {
+        if self.is_of_bundle {
+            return String::new();
+        }
         let dialect = self.dialect.map(|dialect| format!(" --dialect {}", dialect.name())).unwrap_or_default();
         format!(" --client {}{dialect}", self.command.quoted())
     }
@@ -118,6 +126,8 @@ pub struct Run {
     pub through_proxy: bool,
     /// What a person types before the story's name to run it again.
     pub command: String,
+    /// The directory of the bundle that the story is of, if it is.
+    pub bundle: Option<String>,
     /// How long all of it took, in real time, the control run included.
     pub took: Duration,
     /// What came of it.
@@ -223,7 +233,8 @@ impl Run {
     #[must_use]
     pub fn repeat(&self) -> String {
         // A shell takes brackets for a pattern, and a space for the end of a name.
-        let name = shlex::try_quote(&self.story.name).unwrap_or((&*self.story.name).into());
+        let name = self.bundle.as_deref().unwrap_or(&self.story.name);
+        let name = shlex::try_quote(name).unwrap_or(name.into());
         let mut line = format!("{} {name} --target {} --seed {}", self.command, self.target, self.seed);
         if let Some(client) = &self.client {
             line.push_str(&client.flags());
@@ -247,8 +258,8 @@ pub fn run(story: &Named, target: Target, settings: &Settings) -> Run {
         Ok(result) => result,
         Err(why) => RunResult::NotRun(why),
     };
-    let Settings { seed, client, through_proxy, command, .. } = settings.clone();
-    Run { story, target, seed, client, through_proxy, command, took: stopwatch.elapsed(), result }
+    let Settings { seed, client, through_proxy, command, bundle, .. } = settings.clone();
+    Run { story, target, seed, client, through_proxy, command, bundle, took: stopwatch.elapsed(), result }
 }
 
 fn told(story: &Named, target: Target, settings: &Settings) -> Result<RunResult, NotRun> {
@@ -341,6 +352,7 @@ mod tests {
             client: None,
             through_proxy: false,
             command: Settings::default().command,
+            bundle: None,
             took: Duration::ZERO,
             result: RunResult::NotRun(NotRun::Interrupted),
         };

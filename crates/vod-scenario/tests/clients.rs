@@ -58,7 +58,7 @@ fn applies(scenario: &Scenario) -> bool {
 
 fn passes(root: &Path, story: &Named, command: &str) -> Result<(), Failed> {
     let command: ClientCommand = command.parse()?;
-    let client = Some(InPlace { command: command.written_in(root), dialect: None });
+    let client = Some(InPlace { command: command.written_in(root), dialect: None, is_of_bundle: false });
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_vod-scenario"));
     let run = run::run(story, Target::Process, &Settings { binary, client, ..Settings::default() });
     // A story that only our own client can be made to tell says so.

@@ -1,4 +1,8 @@
-//! `vod-scenario run`: which stories are told, several at a time, and where their reports go.
+//! `vod-scenario run`: stories are told, several at a time, and their reports go where they are wanted.
+//!
+//! - `chosen`: which stories those are.
+
+mod chosen;
 
 use std::{
     io,
@@ -13,6 +17,7 @@ use std::{
 use clap::ValueEnum;
 use vod_proto::Family;
 
+use self::chosen::{Telling, chosen};
 use super::{Library, complain, say};
 use crate::{
     bundle,
@@ -20,11 +25,10 @@ use crate::{
     exit,
     format::{ClientCommand, Dialect, Scenario},
     judge::Verdict,
-    library::{self, Found},
     near::did_you_mean,
     process,
     report::{html, junit, report, summary},
-    run::{self, InPlace, Named, NotRun, Run, RunResult, Settings},
+    run::{self, InPlace, NotRun, Run, RunResult, Settings},
 };
 
 #[derive(Debug, clap::Args)]
@@ -100,14 +104,16 @@ impl RunArgs {
     }
 
     /// The program in the client's place: the command line's, or else that of a bundle.
-    fn in_place(&self, of_bundle: Option<(ClientCommand, Option<Dialect>)>) -> Result<Option<InPlace>, String> {
-        let said = self.client.clone().map(|command| (command, self.dialect));
-        let Some((command, dialect)) = said.or(of_bundle) else { return Ok(None) };
+    fn in_place(&self, of_bundle: Option<InPlace>) -> Result<Option<InPlace>, String> {
+        if self.client.is_none() && of_bundle.is_none() {
+            return Ok(None);
+        }
         if matches!(self.target, Some(Targets::Sim)) {
             return Err("--client is a program, and sim starts none: use --target process".to_owned());
         }
+        let Some(command) = self.client.clone() else { return Ok(of_bundle) };
         let here = std::env::current_dir().map_err(|error| format!("cannot find the current directory: {error}"))?;
-        Ok(Some(InPlace { command: command.written_in(&here), dialect }))
+        Ok(Some(InPlace { command: command.written_in(&here), dialect: self.dialect, is_of_bundle: false }))
     }
 }
 
@@ -140,16 +146,6 @@ impl Targets {
     }
 }
 
-/// One telling that was asked for.
-struct Telling {
-    story: Named,
-    /// What its file says.
-    text: String,
-    target: Target,
-    seed: u64,
-    client: Option<InPlace>,
-}
-
 pub(super) fn run_all(args: &RunArgs) -> u8 {
     let tellings = match chosen(&args.library.scenarios, args) {
         Ok(tellings) => tellings,
@@ -172,8 +168,9 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
             binary: binary.clone(),
             keep: args.keep.clone(),
             client: telling.client.clone(),
-            through_proxy: args.through_proxy,
+            through_proxy: telling.through_proxy,
             command: format!("{}{}", args.command, args.library.flag()),
+            bundle: telling.bundle.clone(),
         };
         let run = run::run(&telling.story, telling.target, &settings);
         let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));
@@ -260,66 +257,6 @@ fn at_a_time<T: Sync, R: Send>(
     })
 }
 
-/// The tellings that were asked for. All files are read before any is run.
-fn chosen(dir: &Path, args: &RunArgs) -> Result<Vec<Telling>, Vec<String>> {
-    let mut names = args.names.clone();
-    if names.is_empty() {
-        names = library::names(dir).map_err(|error| vec![error.to_string()])?;
-    }
-    let (mut tellings, mut errors) = (Vec::new(), Vec::new());
-    for name in &names {
-        match tellings_of(dir, name, args) {
-            Ok(of_name) => tellings.extend(of_name),
-            Err(error) => errors.push(error),
-        }
-    }
-    // What is wrong with the command line is wrong with each name.
-    errors.dedup();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let tags: Vec<_> = tellings.iter().flat_map(|telling| telling.story.scenario.tags.clone()).collect();
-    tellings.retain(|telling| args.asks_for(&telling.story.scenario));
-    if tellings.is_empty() {
-        let near = args.tag.iter().map(|tag| did_you_mean(tag, tags.iter().map(String::as_str)));
-        return Err(vec![format!("no scenario fits what was asked for{}", near.collect::<String>())]);
-    }
-    Ok(tellings)
-}
-
-/// All cells of a scenario on all targets; of a bundle what ran, as it ran.
-fn tellings_of(dir: &Path, name: &str, args: &RunArgs) -> Result<Vec<Telling>, String> {
-    let (stories, target, seed, client) = if bundle::is_one(Path::new(name)) {
-        let bundle = bundle::read(Path::new(name)).map_err(|error| error.to_string())?;
-        let mut found =
-            library::load(dir, &bundle.scenario.display().to_string()).map_err(|error| error.to_string())?;
-        found.iter_mut().for_each(|found| found.story.name = name.to_owned());
-        let client = bundle.client.map(|command| (command, bundle.dialect));
-        (found, bundle.target.into(), bundle.seed, client)
-    } else {
-        (library::load(dir, name).map_err(|error| error.to_string())?, Targets::All, run::SEED, None)
-    };
-    let client = args.in_place(client)?;
-    let (targets, seed) = (args.target.unwrap_or(target), args.seed.unwrap_or(seed));
-    let each = stories.into_iter().flat_map(|Found { story, text }| {
-        let client = client.clone();
-        let foreign = client.is_some();
-        // Simulation has no programs: of both targets one is left for whoever put one in the client's place.
-        let told = targets
-            .each()
-            .iter()
-            .filter(move |target| !(foreign && matches!((targets, target), (Targets::All, Target::Sim))));
-        told.map(move |target| Telling {
-            story: story.clone(),
-            text: text.clone(),
-            target: *target,
-            seed,
-            client: client.clone(),
-        })
-    });
-    Ok(each.collect())
-}
-
 /// Writes what was asked for beside the terminal; or says which file could not be written.
 fn write_reports(args: &RunArgs, runs: &[Run]) -> Result<(), (PathBuf, io::Error)> {
     if let Some(file) = &args.junit {
@@ -360,7 +297,7 @@ mod tests {
         args: RunArgs,
     }
 
-    fn args(line: &[&str]) -> RunArgs {
+    pub(super) fn args(line: &[&str]) -> RunArgs {
         Line::try_parse_from(std::iter::once("run").chain(line.iter().copied())).unwrap().args
     }
 
@@ -369,25 +306,6 @@ mod tests {
         let args = args(&["a", "b", "--target", "sim", "--seed", "7", "--jobs", "3"]);
         assert_eq!((args.names, args.seed), (vec!["a".to_owned(), "b".to_owned()], Some(7)));
         assert_eq!((args.target.unwrap().each(), args.jobs.map(NonZeroUsize::get)), (&[Target::Sim][..], Some(3)));
-    }
-
-    #[test]
-    fn nothing_is_run_while_any_file_is_wrong() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.toml"), "format = 2").unwrap();
-        let errors = chosen(dir.path(), &args(&["a", "b"])).err().unwrap();
-        assert_eq!(errors.len(), 2);
-        assert!(errors[0].contains("reads format 1"), "{}", errors[0]);
-    }
-
-    #[test]
-    fn a_tag_that_nobody_has_is_answered_with_the_nearest() {
-        let dir = tempfile::tempdir().unwrap();
-        let story = "format = 1\nwhy = \"w\"\ntags = [\"resume\"]\nsource = { size = \"1MiB\", seed = 1 }\n\
-                     [[step]]\nupload = {}\nexpect = \"finished\"\n";
-        std::fs::write(dir.path().join("a.toml"), story).unwrap();
-        let errors = chosen(dir.path(), &args(&["--tag", "resme"])).err().unwrap();
-        assert_eq!(errors, ["no scenario fits what was asked for: did you mean resume?"]);
     }
 
     #[test]

@@ -172,6 +172,11 @@ impl ClientCommand {
         Self { here: std::path::absolute(here).unwrap_or_else(|_| here.to_owned()), ..self }
     }
 
+    /// Where relative paths in it begin.
+    pub(crate) fn here(&self) -> &Path {
+        &self.here
+    }
+
     /// The program and what it is handed, everything filled in.
     pub(crate) fn filled_in(&self, value: impl Fn(Place) -> OsString) -> Vec<OsString> {
         self.words.iter().enumerate().map(|(at, word)| self.word(at, word, &value)).collect()

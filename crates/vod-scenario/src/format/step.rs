@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Scenario, Source, StepExpect, some_duration, write};
+use super::{Client, ClientCommand, Scenario, Source, StepExpect, some_duration, write};
 
 /// One of the two clients that a story may have at the same time. Where there is one alone, it is `a`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,6 +287,15 @@ impl Scenario {
             let both = step.together.iter_mut().flatten().filter_map(|one| one.client.as_mut());
             alone.chain(both).for_each(&set);
         }
+    }
+
+    /// The first command of a client that is not ours.
+    pub(crate) fn a_command(&self) -> Option<&ClientCommand> {
+        let of_steps = self.steps().flat_map(|step| {
+            let alone = step.upload.iter().filter_map(|upload| upload.client.as_ref());
+            alone.chain(step.together.iter().flatten().filter_map(|one| one.client.as_ref()))
+        });
+        std::iter::once(&self.client).chain(of_steps).find_map(|client| client.command.as_ref())
     }
 
     /// Are there ever two clients at the same time?
