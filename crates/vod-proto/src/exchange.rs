@@ -332,15 +332,17 @@ impl Exchange {
         }
     }
 
-    /// Reads one line of a journal. Where it is [sealed](seal), it must be as it was written; one that is not is taken at its
-    /// word, for somebody may have written it by hand.
+    /// Reads one line of a journal. Where it is [sealed](seal), it must be as it was written; one without any `sum` is taken at
+    /// its word, for somebody may have written it by hand.
     ///
     /// # Errors
     /// Says what is wrong with the line, and which format it has if this version cannot read it.
     pub fn from_line(line: &str) -> Result<Self, LineError> {
-        if let Some((before, sum)) = split_seal(line)
-            && sum != checksum(before)
-        {
+        let is_as_written = match split_seal(line) {
+            Some((before, sum)) => sum == checksum(before),
+            None => !names_seal(line),
+        };
+        if !is_as_written {
             return Err(LineError::Changed);
         }
         #[derive(Deserialize)]
@@ -387,6 +389,14 @@ fn split_seal(line: &str) -> Option<(&str, &str)> {
     Some((before.strip_suffix(SEAL)?, sum))
 }
 
+/// Has a line a member of the name of the seal, wherever it stands and whatever its value? Within a text, the quotes have
+/// backslashes before them, and no text has a colon behind it but the name of a member.
+fn names_seal(line: &str) -> bool {
+    const NAME: &[u8] = b"\"sum\"";
+    let bytes = line.as_bytes();
+    memchr::memmem::find_iter(bytes, NAME).any(|at| bytes[at + NAME.len()..].trim_ascii_start().starts_with(b":"))
+}
+
 fn checksum(text: &str) -> String {
     hex::encode(crc32fast::hash(text.as_bytes()).to_be_bytes())
 }
@@ -398,7 +408,7 @@ pub enum LineError {
     #[error("not an exchange: {0}")]
     Json(#[from] serde_json::Error),
     /// Not as it was written.
-    #[error("not as it was written: its checksum, `sum`, says otherwise")]
+    #[error("not as it was written: its checksum, `sum`, says otherwise (whoever changes it takes that member away)")]
     Changed,
     /// Written by another version of these tools.
     #[error("an exchange of format {found}: this version reads format {FORMAT}")]
@@ -467,6 +477,31 @@ mod tests {
             }
             assert!(Exchange::from_line(&line[..at]).is_err(), "{}", &line[..at]);
         }
+    }
+
+    #[test]
+    fn a_line_that_has_a_checksum_has_it_as_it_was_written() {
+        let exchange = part(End::Replied, r#"{"code":0}"#);
+        let mut line = exchange.to_line().unwrap();
+        seal(&mut line);
+        // The reply says something else now, and the checksum is no longer where and what it was.
+        let changed = line.replace(r#"\"code\":0"#, r#"\"code\":7"#);
+        let (before, sum) = changed.split_at(changed.len() - 10);
+        let (digits, unsealed) = (&sum[..8], before.strip_suffix(SEAL).unwrap());
+        for end in [
+            format!(r#","sum":"{}"}}"#, &digits[..7]),
+            format!(r#","sum": "{digits}"}}"#),
+            format!(r#","sum" :"{digits}"}}"#),
+            format!(r#","sum":"{digits}" }}"#),
+            format!(r#","sum":"{digits}","later":1}}"#),
+            r#","sum":null}"#.to_owned(),
+        ] {
+            let changed = format!("{unsealed}{end}");
+            assert!(matches!(Exchange::from_line(&changed), Err(LineError::Changed)), "{changed}");
+        }
+        // What is no member is none of it, and without any the line is taken at its word.
+        let spoken = Exchange { account: Some("sum".to_owned()), ..part(End::Replied, r#"{"sum":1}"#) };
+        assert_eq!(Exchange::from_line(&spoken.to_line().unwrap()).unwrap(), spoken);
     }
 
     #[test]

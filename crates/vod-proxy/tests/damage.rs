@@ -1,4 +1,4 @@
-//! Recordings that are damaged: every byte of the manifest and of a line, flipped and cut off.
+//! Recordings that are damaged: every byte of the manifest and of a line, flipped and cut off, and their ends in every way.
 //!
 //! Whatever is wrong is a clear error, or leaves a valid prefix; nothing is ever read as what it is not.
 
@@ -140,5 +140,82 @@ fn no_byte_of_a_manifest_is_changed_or_lost_unseen() {
             check(&bytes, &format!("bit {flip} of byte {at}"));
         }
         check(&whole[..at], &format!("cut at {at}"));
+    }
+}
+
+/// How many bytes at the end are changed in every way: more than a checksum has.
+const END: usize = 100;
+
+/// What is put in the place of a byte: what means something there, and what does not.
+const INSTEAD: &[u8] = b"\0 \n\"\\#,:[]{}=019afgx\x80\xff";
+
+/// Every way to take bytes away from the end, to take a single one away or put another in its place, and to put a space in.
+fn ends(whole: &[u8]) -> Vec<Vec<u8>> {
+    let mut ends = Vec::new();
+    for at in whole.len() - END.min(whole.len())..whole.len() {
+        ends.push(whole[..at].to_vec());
+        ends.push([&whole[..at], &whole[at + 1..]].concat());
+        ends.push([&whole[..at], b" ", &whole[at..]].concat());
+        for byte in INSTEAD.iter().filter(|byte| **byte != whole[at]) {
+            ends.push([&whole[..at], &[*byte], &whole[at + 1..]].concat());
+        }
+    }
+    ends
+}
+
+#[test]
+fn whatever_is_done_to_the_end_of_a_line_is_refused_or_changes_nothing_that_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Recording::create(dir.path(), manifest()).expect("it is made");
+    let (whole, path) = (line(2), dir.path().join(EXCHANGES_FILE));
+    // Its line break is not touched, so that it is no torn end.
+    for changed in ends(&whole[..whole.len() - 1]) {
+        fs::write(&path, [&line(1), &changed[..], b"\n", &line(3)].concat()).expect("it is written");
+        match read(dir.path()) {
+            Ok((_, exchanges, torn)) => {
+                assert_eq!((exchanges, torn), ((1..=3).map(exchange).collect(), false), "{changed:?}");
+            }
+            // A line break of its own makes two lines of it.
+            Err(error) => assert!(error.contains("line 2: ") || error.contains("line 3: "), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_is_changed_is_found_out_whatever_is_done_to_the_checksum() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Recording::create(dir.path(), manifest()).expect("it is made");
+    let (whole, path) = (String::from_utf8(line(1)).expect("it is text"), dir.path().join(EXCHANGES_FILE));
+    let forged = whole.replace(r#"\"code\":0"#, r#"\"code\":7"#);
+    assert_ne!(forged, whole);
+    // The checksum's value, and what stands about it; not its name, for what has none is taken at its word.
+    let from = forged.trim_end().len() - "\":\"12345678\"}".len() + 1;
+    for at in from..forged.trim_end().len() {
+        for changed in
+            [format!("{}{}", &forged[..at], &forged[at + 1..]), format!("{} {}", &forged[..at], &forged[at..])]
+        {
+            fs::write(&path, &changed).expect("it is written");
+            assert!(read(dir.path()).is_err(), "{changed}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_done_to_the_end_of_a_manifest_is_refused_or_changes_nothing_that_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Recording::create(dir.path(), manifest()).expect("it is made");
+    let path = dir.path().join(MANIFEST_FILE);
+    let whole = fs::read(&path).expect("it is there");
+    let sealed = whole.len() - "# checksum of all above: 12345678\n".len();
+    for changed in ends(&whole) {
+        fs::write(&path, &changed).expect("it is written");
+        match read(dir.path()) {
+            Ok((read, ..)) => {
+                assert_eq!(read, manifest(), "{changed:?}");
+                let cut = changed.len() < whole.len() && whole.starts_with(&changed);
+                assert!(!cut || changed.len() <= sealed, "cut at {} within the checksum", changed.len());
+            }
+            Err(error) => assert!(error.contains(MANIFEST_FILE), "{error}"),
+        }
     }
 }

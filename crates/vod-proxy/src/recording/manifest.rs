@@ -155,7 +155,7 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        if let Some(at) = text.rfind(SEAL)
+        if let Some(at) = seal_at(text)
             && text[at..] != seal_of(&text[..at])
         {
             return Err(ManifestError::Changed);
@@ -177,6 +177,14 @@ impl Manifest {
         let seal = seal_of(&text);
         text + &seal
     }
+}
+
+/// Where the checksum begins, whole or not: also what is left of it where the manifest was cut off within it.
+fn seal_at(text: &str) -> Option<usize> {
+    text.rfind(SEAL).or_else(|| {
+        let begun = text.trim_ascii_end().rfind('#')?;
+        SEAL.starts_with(text[begun..].trim_ascii_end()).then_some(begun)
+    })
 }
 
 fn seal_of(before: &str) -> String {
@@ -234,6 +242,22 @@ mod tests {
                 assert_eq!(read, manifest(), "{}", &text[..at]);
             }
         }
+    }
+
+    #[test]
+    fn a_manifest_that_is_cut_off_in_its_checksum_is_refused() {
+        let text = manifest().to_toml();
+        let (before, _) = text.split_once(SEAL).unwrap();
+        for at in before.len() + 1..text.len() {
+            for end in ["", "\n", " \n\n"] {
+                let cut = format!("{}{end}", &text[..at]);
+                if cut != text {
+                    assert!(matches!(Manifest::from_toml(&cut), Err(ManifestError::Changed)), "{cut}");
+                }
+            }
+        }
+        // Nothing is wrong with what somebody notes there.
+        assert_eq!(Manifest::from_toml(&format!("{before}# checked by hand\n")).unwrap(), manifest());
     }
 
     #[test]
