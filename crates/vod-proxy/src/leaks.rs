@@ -1,8 +1,10 @@
 //! Looks for known secrets in all that was written: redaction is trusted, and checked all the same.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -92,16 +94,37 @@ fn data_encoding_of(bytes: &[u8]) -> String {
     STANDARD_NO_PAD.encode(bytes)
 }
 
-/// Looks for secrets in every file in a directory, or in one file.
+/// What came of a search.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The secrets that were found.
+    pub leaks: Vec<Leak>,
+    /// What was not looked into: pipes, sockets, devices, and links to nothing.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// Looks for secrets in every regular file in a directory, or in one file.
 ///
 /// # Errors
-/// If something cannot be read, and what.
-pub fn find(path: &Path, secrets: &[Secret]) -> Result<Vec<Leak>, (PathBuf, io::Error)> {
-    let mut leaks = Vec::new();
+/// If something cannot be read, and what; also if `path` itself is neither a directory nor a regular file.
+pub fn find(path: &Path, secrets: &[Secret]) -> Result<Found, (PathBuf, io::Error)> {
+    let Found { mut leaks, mut skipped } = Found::default();
     let mut waiting = vec![path.to_owned()];
+    // A link may lead back to where it stands.
+    let mut walked = BTreeSet::new();
     while let Some(path) = waiting.pop() {
         let failed = |error| (path.clone(), error);
-        if fs::metadata(&path).map_err(failed)?.is_dir() {
+        let metadata = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+                skipped.push(path);
+                continue;
+            }
+            metadata => metadata.map_err(failed)?,
+        };
+        if metadata.is_dir() {
+            if !walked.insert((metadata.dev(), metadata.ino())) {
+                continue;
+            }
             let mut entries = Vec::new();
             for entry in fs::read_dir(&path).map_err(failed)? {
                 entries.push(entry.map_err(failed)?.path());
@@ -109,11 +132,17 @@ pub fn find(path: &Path, secrets: &[Secret]) -> Result<Vec<Leak>, (PathBuf, io::
             // The first is looked at first.
             entries.sort_by(|a, b| b.cmp(a));
             waiting.extend(entries);
-        } else {
+        } else if metadata.is_file() {
             find_in(File::open(&path).map_err(failed)?, &path, secrets, &mut leaks).map_err(failed)?;
+        } else {
+            // Nothing is kept in it, and reading it might never end.
+            skipped.push(path);
         }
     }
-    Ok(leaks)
+    if skipped.iter().any(|skipped| skipped == path) {
+        return Err((path.to_owned(), io::Error::other("it is neither a directory nor a regular file")));
+    }
+    Ok(Found { leaks, skipped })
 }
 
 fn find_in(mut file: impl io::Read, path: &Path, secrets: &[Secret], leaks: &mut Vec<Leak>) -> io::Result<()> {
@@ -188,8 +217,24 @@ mod tests {
             let path = dir.path().join("bodies/x");
             let text = format!("{}\n{SECRET}", "x".repeat(at));
             fs::write(&path, &text).unwrap();
-            let leaks = find(dir.path(), &secrets).unwrap();
+            let leaks = find(dir.path(), &secrets).unwrap().leaks;
             assert_eq!(leaks, [Leak { name: "s".to_owned(), form: "as it is", path, line: 2 }], "at {at}");
         }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_skipped_and_told_and_no_link_leads_round_in_circles() {
+        let dir = tempfile::tempdir().unwrap();
+        let [socket, broken, around, path] = ["a-socket", "broken", "around", "file"].map(|name| dir.path().join(name));
+        // A socket stands for a pipe, which would be waited for: neither is opened.
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        std::os::unix::fs::symlink("nowhere", &broken).unwrap();
+        std::os::unix::fs::symlink(".", &around).unwrap();
+        fs::write(&path, SECRET).unwrap();
+        let secrets = [Secret::new("s", SECRET).unwrap()];
+        let found = find(dir.path(), &secrets).unwrap();
+        let leak = Leak { name: "s".to_owned(), form: "as it is", path, line: 1 };
+        assert_eq!(found, Found { leaks: vec![leak], skipped: vec![socket.clone(), broken] });
+        assert_eq!(find(&socket, &secrets).unwrap_err().0, socket, "what is asked for by name is not passed over");
     }
 }

@@ -60,7 +60,7 @@ fn read(dir: &Path, secrets: &[Secret]) -> Result<(Vec<Exchange>, Vec<String>), 
     let mut flaws: Vec<_> = (!checked.is_whole()).then(|| checked.to_string()).into_iter().collect();
     let secrets: Vec<_> = secrets.iter().filter_map(|secret| leaks::Secret::new(secret.name, &secret.value)).collect();
     match leaks::find(dir, &secrets) {
-        Ok(found) => flaws.extend(found.into_iter().map(|Leak { name, form, path, line }| {
+        Ok(found) => flaws.extend(found.leaks.into_iter().map(|Leak { name, form, path, line }| {
             format!("{name} stands in {}, line {line}, {form}", path.display())
         })),
         Err((path, error)) => flaws.push(format!("{} cannot be searched for secrets: {error}", path.display())),

@@ -46,7 +46,7 @@ fn every_recording_is_whole_holds_no_secret_and_shows_a_client_that_breaks_no_ru
         let findings = lint(&exchanges, &vod_proto::lint::Lacking::of_somebody(end.gap), &Limits::default());
         assert!(findings.verdict() == Linted::Pass && findings.findings.is_empty(), "{}: {findings:?}", story.name);
     }
-    assert_eq!(leaks::find(&library(), &secrets).unwrap(), []);
+    assert_eq!(leaks::find(&library(), &secrets).unwrap().leaks, []);
 }
 
 /// What speaks against it, by the names of checks.

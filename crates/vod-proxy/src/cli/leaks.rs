@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf};
 use super::{complain, say};
 use crate::{
     exit,
-    leaks::{SHORTEST, Secret, find},
+    leaks::{Found, Leak, SHORTEST, Secret, find},
 };
 
 /// What the environment may hold of secrets.
@@ -55,25 +55,24 @@ pub(super) fn run(args: &Args) -> u8 {
     }
     let mut code = exit::DONE;
     for path in &args.paths {
-        match find(path, &secrets) {
-            Ok(leaks) if leaks.is_empty() => say(format_args!("{}: none of {} secrets", path.display(), secrets.len())),
-            Ok(leaks) => {
-                for leak in leaks {
-                    say(format_args!(
-                        "{}:{}: {} stands there, {}",
-                        leak.path.display(),
-                        leak.line,
-                        leak.name,
-                        leak.form
-                    ));
-                }
-                code = exit::FOUND;
-            }
+        let Found { leaks, skipped } = match find(path, &secrets) {
+            Ok(found) => found,
             Err((path, error)) => {
                 complain(format_args!("cannot read {}: {error}", path.display()));
                 return exit::USAGE;
             }
+        };
+        for path in skipped {
+            complain(format_args!("{} is not looked into: it is no regular file", path.display()));
         }
+        if leaks.is_empty() {
+            say(format_args!("{}: none of {} secrets", path.display(), secrets.len()));
+            continue;
+        }
+        for Leak { name, form, path, line } in leaks {
+            say(format_args!("{}:{line}: {name} stands there, {form}", path.display()));
+        }
+        code = exit::FOUND;
     }
     code
 }
