@@ -25,7 +25,7 @@ use std::{
 use vod_proto::Exchange;
 use vod_serve::journal::{self, FileEnd, JournalError};
 
-pub use bodies::{Bodies, Draft};
+pub use bodies::{Bodies, Draft, Held};
 pub use making::Wanted;
 pub use manifest::{FORMAT, KeptBodies, Manifest, ManifestError, Redaction, Source};
 pub use verify::Checked;
@@ -133,14 +133,9 @@ impl Recording {
     /// complete exchange, and the end says so.
     ///
     /// # Errors
-    /// If they cannot be read, or a line is no exchange, is not as it was written, or stands there twice.
+    /// If they are not there or cannot be read, or a line is no exchange, is not as it was written, or stands there twice.
     pub fn read(&self, take: impl FnMut(Exchange)) -> Result<FileEnd, RecordingError> {
-        let path = self.exchanges_path();
-        // A recorder that was killed before its first exchange leaves none.
-        if !path.try_exists().map_err(RecordingError::io(&path))? {
-            return Ok(FileEnd { good: 0, torn: false, gap: vod_proto::lint::Gap::default() });
-        }
-        Ok(journal::read(&path, take)?)
+        Ok(journal::read(&self.exchanges_path(), take)?)
     }
 
     /// All its exchanges, in the order in which they came.

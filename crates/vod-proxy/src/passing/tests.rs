@@ -17,7 +17,7 @@ use self::net::{Heard, Net, Pipe, heard_by, read_request};
 use crate::{
     Recording,
     leaks::{self, Secret},
-    recording::KeptBodies,
+    recording::{Held, KeptBodies},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{\"code\":0}";
@@ -289,7 +289,7 @@ async fn no_secret_is_written_wherever_it_stands_and_equal_ones_stay_equal() {
     );
     let heard = heard_by(&proxy, request.as_bytes()).await;
     assert!(heard.text.contains(KEY), "the client hears all");
-    assert_eq!(leaks::find(dir.path(), &secrets()).unwrap(), []);
+    assert_eq!(leaks::find(dir.path(), &secrets()).unwrap().leaks, []);
     let exchange = recorded(&dir).remove(0);
     let reply = exchange.reply.as_ref().unwrap();
     let announced = reply.headers.iter().find(|(name, _)| name == "content-length").unwrap();
@@ -299,7 +299,7 @@ async fn no_secret_is_written_wherever_it_stands_and_equal_ones_stay_equal() {
     assert!(exchange.request.target.contains(&format!("SecretId={account}&")), "{}", exchange.request.target);
     // What leaks is found: the request as it came.
     fs::write(dir.path().join("leak"), request).unwrap();
-    let found: Vec<_> = leaks::find(dir.path(), &secrets()).unwrap().into_iter().map(|leak| leak.name).collect();
+    let found: Vec<_> = leaks::find(dir.path(), &secrets()).unwrap().leaks.into_iter().map(|leak| leak.name).collect();
     for secret in [SECRET_ID, SIGNATURE, COOKIE, KEY] {
         assert!(found.iter().any(|name| name == secret), "{secret}: {found:?}");
     }
@@ -343,7 +343,7 @@ async fn what_does_not_fit_into_a_line_is_kept_under_its_sha1() {
         }
         let bodies = Recording::open(dir.path()).unwrap().bodies();
         assert_eq!(
-            bodies.holds(Sha1::of(&body)).unwrap(),
+            bodies.look(Sha1::of(&body)).unwrap() == Held::Whole,
             reply.mark.as_ref().is_some_and(|mark| mark.kept == Kept::File)
         );
         reply.mark.map(|mark| mark.kept)
@@ -365,7 +365,7 @@ async fn secrets_in_what_does_not_fit_into_a_line_give_way_too_and_it_can_be_rep
     let request =
         format!("GET /?Action=InitUpload&SecretId={SECRET_ID} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
     assert!(heard_by(&proxy, request.as_bytes()).await.text.ends_with(&said), "the client hears all");
-    assert_eq!(leaks::find(dir.path(), &secrets()).unwrap(), []);
+    assert_eq!(leaks::find(dir.path(), &secrets()).unwrap().leaks, []);
     let exchange = recorded(&dir).remove(0);
     let redactor = proxy.journal().redactor();
     let expected = body(&redactor.value(KEY), exchange.account.as_deref().unwrap());
@@ -398,6 +398,6 @@ async fn bodies_of_requests_are_kept_where_that_is_wanted() {
         heard_by(&proxy, request.as_bytes()).await;
         assert_eq!(recorded(&dir)[0].request.body.kept, expected);
         let bodies = Recording::open(dir.path()).unwrap().bodies();
-        assert_eq!(bodies.holds(Sha1::of(b"hello")).unwrap(), expected == Kept::File);
+        assert_eq!(bodies.look(Sha1::of(b"hello")).unwrap() == Held::Whole, expected == Kept::File);
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies that are kept, each once, under the SHA-1 of its bytes.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt as _,
@@ -61,24 +62,49 @@ impl Bodies {
         })
     }
 
+    /// The names of what is there, in order, but for what was only begun.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(super) fn names(&self) -> io::Result<BTreeSet<String>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(error),
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| !name.as_ref().is_ok_and(|name| name.starts_with(DRAFT))).collect()
+    }
+
     /// Is a body there, and is it the one that its name says?
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn holds(&self, sha1: Sha1) -> io::Result<bool> {
+    pub fn look(&self, sha1: Sha1) -> io::Result<Held> {
         let mut file = match File::open(self.path(sha1)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Missing),
             Err(error) => return Err(error),
         };
         let (mut hasher, mut bytes) = (Sha1Hasher::default(), vec![0; AT_ONCE]);
         loop {
             match file.read(&mut bytes)? {
-                0 => return Ok(hasher.finish() == sha1),
+                0 => return Ok(if hasher.finish() == sha1 { Held::Whole } else { Held::Changed }),
                 read => hasher.update(&bytes[..read]),
             }
         }
     }
+}
+
+/// What is there under the name of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The body.
+    Whole,
+    /// Nothing.
+    Missing,
+    /// Something else: it is not what it was.
+    Changed,
 }
 
 /// A body that is being written.
@@ -119,7 +145,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bodies = Bodies::of(dir.path());
         let sha1 = Sha1::of(b"hello");
-        assert!(!bodies.holds(sha1).unwrap());
+        assert_eq!(bodies.look(sha1).unwrap(), Held::Missing);
         for _ in 0..2 {
             let mut draft = bodies.draft().unwrap();
             draft.write(b"hel").unwrap();
@@ -128,8 +154,8 @@ mod tests {
         }
         drop(bodies.draft().unwrap());
         assert_eq!(fs::read_dir(dir.path().join("bodies")).unwrap().count(), 1);
-        assert!(bodies.holds(sha1).unwrap());
+        assert_eq!(bodies.look(sha1).unwrap(), Held::Whole);
         fs::write(bodies.path(sha1), "hullo").unwrap();
-        assert!(!bodies.holds(sha1).unwrap());
+        assert_eq!(bodies.look(sha1).unwrap(), Held::Changed);
     }
 }

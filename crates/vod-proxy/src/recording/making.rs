@@ -1,7 +1,8 @@
 //! Making a recording, or going on in one.
 
 use std::{
-    fs::{self, Permissions},
+    collections::BTreeSet,
+    fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -12,7 +13,9 @@ use jiff::Timestamp;
 use vod_proto::redact::Rules;
 use vod_serve::{Journal, clock::fresh_secret};
 
-use super::{FORMAT, KeptBodies, MANIFEST_FILE, Manifest, Recording, RecordingError, Redaction, Source};
+use super::{
+    EXCHANGES_FILE, FORMAT, KeptBodies, MANIFEST_FILE, Manifest, Recording, RecordingError, Redaction, Source,
+};
 
 /// How much memory exchanges may take, in bytes. Default 1 MiB: the file is what counts.
 const IN_MEMORY: usize = 1 << 20;
@@ -60,18 +63,21 @@ impl Recording {
         };
         let manifest = recording.manifest();
         manifest.check(&wanted).map_err(|what| RecordingError::Other { path: dir.to_owned(), what })?;
+        // Somebody took them away: numbers would begin anew.
+        let exchanges = recording.exchanges_path();
+        fs::metadata(&exchanges).map_err(RecordingError::io(&exchanges))?;
         let journal = Journal::builder(0)
             .key(manifest.redaction.key)
             .rules(manifest.redaction.rules())
             .ceiling(IN_MEMORY)
             .counted(COUNTED)
-            .file(&recording.exchanges_path())?;
+            .file(&exchanges)?;
         recording.bodies().sweep().map_err(RecordingError::io(dir))?;
         Ok((recording, journal))
     }
 
     /// Makes a recording without exchanges in a directory that is empty or not there yet. Its manifest is there whole, or not at
-    /// all.
+    /// all, and where it is, so is the file of the exchanges.
     ///
     /// # Errors
     /// If it cannot be written, or something stands there already.
@@ -79,15 +85,18 @@ impl Recording {
         let io = RecordingError::io(dir);
         fs::create_dir_all(dir).map_err(&io)?;
         for entry in fs::read_dir(dir).map_err(&io)? {
-            let name = entry.map_err(&io)?.file_name();
+            let entry = entry.map_err(&io)?;
+            let name = entry.file_name();
             // Those of recorders that were killed, or begin at this very moment.
-            if !name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) && name != MANIFEST_FILE {
+            let is_begun = name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) || name == MANIFEST_FILE;
+            if !is_begun && !(name == EXCHANGES_FILE && entry.metadata().map_err(&io)?.len() == 0) {
                 let source = io::Error::new(io::ErrorKind::AlreadyExists, "something stands in the directory already");
                 return Err(RecordingError::Io { path: dir.to_owned(), source });
             }
         }
         let path = dir.join(MANIFEST_FILE);
         let write = || {
+            File::options().append(true).create(true).open(dir.join(EXCHANGES_FILE))?;
             let mut file = tempfile::Builder::new()
                 .prefix(UNFINISHED)
                 .permissions(Permissions::from_mode(0o666))
@@ -103,17 +112,34 @@ impl Recording {
     }
 }
 
+/// Lists that are given on a command line or in a file of rules mean the same in any order.
+fn set(names: &[String]) -> BTreeSet<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+impl Source {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hosts(hosts), Self::Hosts(others)) => set(hosts) == set(others),
+            _ => self == other,
+        }
+    }
+}
+
 impl Manifest {
     /// Says what is wanted otherwise than it is, if anything.
     fn check(&self, wanted: &Wanted) -> Result<(), String> {
         let Wanted { source, bodies, rules } = wanted;
-        if self.source != *source {
+        if !self.source.is(source) {
             return Err(format!("it was recorded from {}, not from {source}", self.source));
         }
         if self.bodies != *bodies {
             return Err(format!("it keeps bodies by --bodies {}, not by --bodies {bodies}", self.bodies));
         }
-        if self.redaction.rules() != *rules {
+        let own = self.redaction.rules();
+        let lists =
+            [(&own.parameters, &rules.parameters), (&own.headers, &rules.headers), (&own.fields, &rules.fields)];
+        if lists.iter().any(|(own, wanted)| set(own) != set(wanted)) {
             return Err("what is redacted in it is not what --redact says now".to_owned());
         }
         Ok(())
@@ -142,7 +168,7 @@ mod tests {
         let (first, journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
         // It is there to be kept beside tests, and read by others: like any file of its maker's.
         let mode = |name| fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
-        assert_eq!(mode(MANIFEST_FILE), mode(super::super::EXCHANGES_FILE));
+        assert_eq!(mode(MANIFEST_FILE), mode(EXCHANGES_FILE));
         let in_use = refused(dir.path(), wanted());
         assert!(in_use.ends_with("exchanges.jsonl is in use by another server"), "{in_use}");
         drop(journal);
@@ -166,9 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn hosts_and_rules_are_the_same_in_any_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let of = |hosts: &[&str]| {
+            let rules = Rules { fields: names(hosts), ..Rules::default() };
+            Wanted { source: Source::Hosts(names(hosts)), rules, ..wanted() }
+        };
+        drop(Recording::record(dir.path(), of(&["a", "b:81", "c"]), Timestamp::UNIX_EPOCH).unwrap());
+        drop(Recording::record(dir.path(), of(&["c", "a", "b:81", "a"]), Timestamp::UNIX_EPOCH).unwrap());
+        let fewer = refused(dir.path(), of(&["a", "c"]));
+        assert!(fewer.contains("it was recorded from the hosts a, b:81, c, not from the hosts a, c: "), "{fewer}");
+    }
+
+    #[test]
     fn what_a_killed_recorder_left_unfinished_is_no_hindrance_and_somebodys_files_are() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".draft-x"), "").unwrap();
+        fs::write(dir.path().join(EXCHANGES_FILE), "").unwrap();
         drop(Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap());
         let body = dir.path().join("bodies/.draft-y");
         fs::create_dir(dir.path().join("bodies")).unwrap();
