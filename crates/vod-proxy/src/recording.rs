@@ -4,6 +4,7 @@
 //! recordings/NAME/
 //!   recording.toml      versions, whom it was recorded from and when, what was redacted, what is kept of bodies
 //!   exchanges.jsonl     one exchange a line, appended as it ends; valid after the recorder was killed
+//!   not-closed          stands while it is recorded into, and is left by a recorder that is killed
 //!   bodies/             bodies that do not stand in the lines, each once, under the SHA-1 of its bytes
 //! ```
 //!
@@ -35,6 +36,10 @@ pub const MANIFEST_FILE: &str = "recording.toml";
 
 /// The file of the exchanges.
 pub const EXCHANGES_FILE: &str = "exchanges.jsonl";
+
+/// The file that stands there for as long as it is recorded into. A recorder that is killed leaves it behind: what was under way
+/// then is missing.
+pub const MARKER_FILE: &str = "not-closed";
 
 /// A recording that cannot be used, and where it went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +140,7 @@ impl Recording {
     /// # Errors
     /// If they are not there or cannot be read, or a line is no exchange, is not as it was written, or stands there twice.
     pub fn read(&self, take: impl FnMut(Exchange)) -> Result<FileEnd, RecordingError> {
-        Ok(journal::read(&self.exchanges_path(), take)?)
+        Ok(journal::read(&self.exchanges_path(), Some(&self.dir.join(MARKER_FILE)), take)?)
     }
 
     /// All its exchanges, in the order in which they came.

@@ -387,9 +387,10 @@ fn check_body(exchange: &Exchange, recording: &Recording) -> Result<(), ReplayEr
 
 fn lacks(end: FileEnd) -> Option<String> {
     let torn = end.torn.then(|| "its last line is torn, as a killed recorder leaves it".to_owned());
+    let open = end.unclosed.then(|| "it was not closed, and what was under way is missing".to_owned());
     let gap = (end.gap.evicted > 0)
         .then(|| format!("{} exchanges up to number {} are missing in it", end.gap.evicted, end.gap.up_to));
-    let lacks: Vec<_> = torn.into_iter().chain(gap).collect();
+    let lacks: Vec<_> = torn.into_iter().chain(open).chain(gap).collect();
     (!lacks.is_empty()).then(|| lacks.join(", and "))
 }
 

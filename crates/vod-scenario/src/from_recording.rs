@@ -55,7 +55,7 @@ pub fn from_recording(path: &Path) -> Result<String, NoScenario> {
         vod_proxy::Recording::open(path)?.exchanges()?.0
     } else {
         let mut exchanges = Vec::new();
-        vod_serve::journal::read(path, |exchange| exchanges.push(exchange))?;
+        vod_serve::journal::read(path, None, |exchange| exchanges.push(exchange))?;
         exchanges.sort_by_key(|exchange| exchange.seq);
         exchanges
     };

@@ -8,7 +8,8 @@
 //! The file gets its line when the exchange is over, in the order of ends, and keeps it: neither what is evicted nor
 //! what is reset is taken out of the file. Nothing is ever synced: a journal outlives its process, not its machine.
 //! A line that stood there sooner would say of a reply that it was written while it may never be, and a process that is
-//! killed could not take it back. So a kill from outside may cost the last lines: a number that is missing says so.
+//! killed could not take it back. So a kill from outside may cost the last lines: a number that is missing says so, and where
+//! nothing came behind it, a [marker](Builder::marker).
 //!
 //! - `shelf`: what is kept of each account, and whose is dropped; `attempts`: how often each request was seen.
 //! - `tally`: what is counted as exchanges end; `follow`: the exchanges that are over, for whoever reads along.
@@ -27,7 +28,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -153,6 +154,7 @@ pub struct Builder {
     rules: Rules,
     ceiling: usize,
     counted: usize,
+    marker: Option<PathBuf>,
 }
 
 impl Builder {
@@ -181,6 +183,15 @@ impl Builder {
         Self { ceiling: bytes, ..self }
     }
 
+    /// A file that stands beside the journal's for as long as exchanges may be under way, and is removed when the journal is
+    /// dropped, which is when all of them are written. So it is left by a process that is killed. Whoever takes such a file up
+    /// leaves one number out, which stands for what was under way. Default: none, and an exchange behind which nothing was
+    /// written is lost without a trace.
+    #[must_use]
+    pub fn marker(self, path: &Path) -> Self {
+        Self { marker: Some(path.to_owned()), ..self }
+    }
+
     /// A journal in memory.
     #[must_use]
     pub fn memory(self) -> Arc<Journal> {
@@ -196,7 +207,9 @@ impl Builder {
     /// If the file cannot be read or written, or holds something that is no journal.
     pub fn file(self, path: &Path) -> Result<Arc<Journal>, JournalError> {
         let mut state = State::new(self.ceiling, self.counted);
-        let (file, gap) = JournalFile::open(path, |exchange| state.take_up(exchange))?;
+        let (file, gap) = JournalFile::open(path, self.marker, |exchange| state.take_up(exchange))?;
+        // What an earlier life had under way has its number for ever, also where that was not written.
+        state.next_seq = state.next_seq.max(gap.up_to.saturating_add(1));
         state.unwritten_before = Lacking::of_somebody(gap);
         let redactor = Redactor::with_rules(self.key, self.rules).from_exchange(state.next_seq);
         Ok(Arc::new(Journal::with(redactor, state, Some(file))))
@@ -208,7 +221,7 @@ impl Journal {
     #[must_use]
     pub fn builder(seed: u64) -> Builder {
         let key = Sha256::new().chain_update(b"redaction").chain_update(seed.to_be_bytes()).finalize();
-        Builder { key: key.into(), rules: Rules::default(), ceiling: KEPT_MOST, counted: COUNTED_MOST }
+        Builder { key: key.into(), rules: Rules::default(), ceiling: KEPT_MOST, counted: COUNTED_MOST, marker: None }
     }
 
     /// A journal in memory, as usual; see [`Builder::memory`].

@@ -22,7 +22,7 @@ pub(super) struct Found {
 pub(super) fn read(path: &Path) -> Result<Found, RecordingError> {
     let (exchanges, end, manifest) = if path.is_file() {
         let mut exchanges = Vec::new();
-        let end = journal::read(path, |exchange| exchanges.push(exchange))?;
+        let end = journal::read(path, None, |exchange| exchanges.push(exchange))?;
         exchanges.sort_by_key(|exchange: &Exchange| exchange.seq);
         (exchanges, end, None)
     } else {
@@ -30,9 +30,12 @@ pub(super) fn read(path: &Path) -> Result<Found, RecordingError> {
         let (exchanges, end) = recording.exchanges()?;
         (exchanges, end, Some(recording.manifest().clone()))
     };
-    let FileEnd { torn, gap, .. } = end;
+    let FileEnd { torn, unclosed, gap, .. } = end;
     if torn {
         complain(format_args!("{}: the last line is torn and was passed over", path.display()));
+    }
+    if unclosed {
+        complain(format_args!("{}: not closed, so that what was under way is missing", path.display()));
     }
     if gap.evicted > 0 {
         complain(format_args!("{}: {} exchanges up to number {} are missing", path.display(), gap.evicted, gap.up_to));

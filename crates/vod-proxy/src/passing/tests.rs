@@ -26,7 +26,9 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-l
 fn recorded(dir: &TempDir) -> Vec<Exchange> {
     let recording = Recording::open(dir.path()).unwrap();
     let checked = recording.verify().unwrap();
-    assert!(checked.is_whole(), "{checked}");
+    // The recorder may be at work still: then nothing else is missing.
+    let missing = checked.end.gap.evicted - u64::from(checked.end.unclosed);
+    assert!(missing == 0 && !checked.end.torn && checked.missing.is_empty() && checked.changed.is_empty(), "{checked}");
     recording.exchanges().unwrap().0
 }
 
@@ -377,6 +379,7 @@ async fn secrets_in_what_does_not_fit_into_a_line_give_way_too_and_it_can_be_rep
     );
     assert_eq!(reply.headers, [("content-length".to_owned(), expected.len().to_string())]);
     let recording = Recording::open(dir.path()).unwrap();
+    drop(proxy);
     assert!(recording.verify().unwrap().is_whole());
     assert_eq!(fs::read_to_string(recording.bodies().path(mark.sha1.unwrap())).unwrap(), expected);
     let replay = crate::Replay::open(dir.path()).unwrap();

@@ -14,7 +14,8 @@ use vod_proto::redact::Rules;
 use vod_serve::{Journal, clock::fresh_secret};
 
 use super::{
-    EXCHANGES_FILE, FORMAT, KeptBodies, MANIFEST_FILE, Manifest, Recording, RecordingError, Redaction, Source,
+    EXCHANGES_FILE, FORMAT, KeptBodies, MANIFEST_FILE, MARKER_FILE, Manifest, Recording, RecordingError, Redaction,
+    Source,
 };
 
 /// How much memory exchanges may take, in bytes. Default 1 MiB: the file is what counts.
@@ -41,8 +42,10 @@ pub struct Wanted {
 impl Recording {
     /// Makes a recording, or goes on in the one that stands in the directory, and says where exchanges go.
     ///
+    /// Drop the journal to close the recording: until then, and for ever if the process is killed, it says that it is not closed.
+    ///
     /// One that is gone on in must be of the same source, keep the same of bodies and redact by the same rules. Its numbers go
-    /// on, and half a line that a killed recorder left is cut off. Nobody else can record into it for as long as the journal
+    /// on, and half a line that a killed recorder left is cut off; what it had under way has a number that is left out. Nobody else can record into it for as long as the journal
     /// lives.
     ///
     /// # Errors
@@ -71,6 +74,7 @@ impl Recording {
             .rules(manifest.redaction.rules())
             .ceiling(IN_MEMORY)
             .counted(COUNTED)
+            .marker(&dir.join(MARKER_FILE))
             .file(&exchanges)?;
         recording.bodies().sweep().map_err(RecordingError::io(dir))?;
         Ok((recording, journal))
@@ -88,8 +92,10 @@ impl Recording {
             let entry = entry.map_err(&io)?;
             let name = entry.file_name();
             // Those of recorders that were killed, or begin at this very moment.
-            let is_begun = name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) || name == MANIFEST_FILE;
-            if !is_begun && !(name == EXCHANGES_FILE && entry.metadata().map_err(&io)?.len() == 0) {
+            let is_begun = name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+                || name == MANIFEST_FILE
+                || (name == EXCHANGES_FILE && entry.metadata().map_err(&io)?.len() == 0);
+            if !is_begun {
                 let source = io::Error::new(io::ErrorKind::AlreadyExists, "something stands in the directory already");
                 return Err(RecordingError::Io { path: dir.to_owned(), source });
             }
@@ -214,7 +220,8 @@ mod tests {
         let body = dir.path().join("bodies/.draft-y");
         fs::create_dir(dir.path().join("bodies")).unwrap();
         fs::write(&body, "").unwrap();
-        let (recording, _journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
+        let (recording, journal) = Recording::record(dir.path(), wanted(), Timestamp::UNIX_EPOCH).unwrap();
+        drop(journal);
         assert!(recording.verify().unwrap().is_whole());
         assert!(!body.exists(), "a body that was begun belongs to nobody");
         let dir = tempfile::tempdir().unwrap();

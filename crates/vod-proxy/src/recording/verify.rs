@@ -50,6 +50,12 @@ impl fmt::Display for Checked {
         if end.torn {
             write!(f, "; the last line is torn, as a killed recorder leaves it")?;
         }
+        if end.unclosed {
+            write!(
+                f,
+                "; not closed, as a recorder leaves it that is killed, or is at work: what is under way is missing"
+            )?;
+        }
         if end.gap.evicted > 0 {
             write!(f, "; {} exchanges up to number {} are missing", end.gap.evicted, end.gap.up_to)?;
         }

@@ -15,20 +15,49 @@ use super::numbers::Numbers;
 pub struct FileEnd {
     /// How many bytes of it are whole lines.
     pub good: u64,
+    /// The highest number in it; 0 where there is none.
+    pub last: u64,
     /// Half a line follows, as a killed process leaves it.
     pub torn: bool,
-    /// What the numbers in it leave out.
+    /// Its marker stands: whoever wrote it was killed, or is at work still. What was under way is missing, and the number behind
+    /// the last one stands for it.
+    pub unclosed: bool,
+    /// What the numbers in it leave out, and what is missing because it was not closed.
     pub gap: Gap,
 }
 
-/// Reads the exchanges in a file one by one, and changes nothing in it. A torn last line is passed over, and told.
+/// Reads the exchanges in a file one by one, and changes nothing in it. A torn last line is passed over, and told. Of one that
+/// has a [marker](super::Builder::marker) it is told whether it was closed.
 ///
 /// # Errors
 /// If the file cannot be read, or holds something that is no journal, with its line.
-pub fn read(path: &Path, take: impl FnMut(Exchange)) -> Result<FileEnd, JournalError> {
+pub fn read(path: &Path, marker: Option<&Path>, take: impl FnMut(Exchange)) -> Result<FileEnd, JournalError> {
+    // Before the lines are read: whoever closes it meanwhile writes more of them first.
+    let unclosed = stands(marker)?;
     let file = File::open(path).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
     regular(&file, path)?;
-    read_lines(&mut BufReader::with_capacity(AT_ONCE, file), path, LINE_MOST, take)
+    let end = read_lines(&mut BufReader::with_capacity(AT_ONCE, file), path, LINE_MOST, take)?;
+    Ok(end.marked(unclosed))
+}
+
+impl FileEnd {
+    fn marked(mut self, unclosed: bool) -> Self {
+        if unclosed {
+            // How many were under way nobody knows: one number is left out for all of them.
+            let behind_last = self.last.saturating_add(1);
+            self.gap = Gap { evicted: self.gap.evicted.saturating_add(1), up_to: behind_last, ..self.gap };
+        }
+        Self { unclosed, ..self }
+    }
+}
+
+/// What stands in a marker, for people.
+const MARK: &[u8] =
+    b"Exchanges are being written here, or their writer was killed: what was under way then is missing.\n";
+
+fn stands(marker: Option<&Path>) -> Result<bool, JournalError> {
+    let Some(path) = marker else { return Ok(false) };
+    path.try_exists().map_err(|source| JournalError::Io { path: path.to_owned(), source })
 }
 
 fn regular(file: &File, path: &Path) -> Result<(), JournalError> {
@@ -102,12 +131,22 @@ pub(super) struct JournalFile {
     len: u64,
     /// There may be half a line behind it.
     torn: bool,
+    /// Stands for as long as exchanges may be under way, if there is one.
+    marker: Option<PathBuf>,
+    /// Numbers are left out behind the last line, which nothing but the marker says: it stays.
+    lacks: bool,
+    /// A line could not be written.
+    unwritable: bool,
 }
 
 impl JournalFile {
     /// Opens or makes the file, and reads what stands in it, one exchange after the other. Also says what the numbers in
-    /// it leave out.
-    pub(super) fn open(path: &Path, take_up: impl FnMut(Exchange)) -> Result<(Self, Gap), JournalError> {
+    /// it leave out, to which those that come next have to be added where its marker stands.
+    pub(super) fn open(
+        path: &Path,
+        marker: Option<PathBuf>,
+        take_up: impl FnMut(Exchange),
+    ) -> Result<(Self, Gap), JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         let file = File::options().read(true).append(true).create(true).open(path).map_err(io)?;
         regular(&file, path)?;
@@ -116,14 +155,19 @@ impl JournalFile {
             TryLockError::Error(source) => io(source),
         })?;
         let mut reader = BufReader::with_capacity(AT_ONCE, file);
-        let FileEnd { good, torn, gap } = read_lines(&mut reader, path, LINE_MOST, take_up)?;
+        let unclosed = stands(marker.as_deref())?;
+        let end = read_lines(&mut reader, path, LINE_MOST, take_up)?.marked(unclosed);
+        let FileEnd { good, torn, gap, .. } = end;
         if torn {
             tracing::warn!(path = %path.display(), "the journal's last line is torn and was cut off");
         }
         let mut file = reader.into_inner();
         file.set_len(good).map_err(io)?;
         file.seek(io::SeekFrom::End(0)).map_err(io)?;
-        Ok((Self { file, len: good, torn: false }, gap))
+        if let Some(path) = marker.as_ref().filter(|_| !unclosed) {
+            std::fs::write(path, MARK).map_err(|source| JournalError::Io { path: path.clone(), source })?;
+        }
+        Ok((Self { file, len: good, torn: false, marker, lacks: unclosed, unwritable: false }, gap))
     }
 
     /// Appends a line, with its line break, in one write, so that a killed process leaves at most one torn line.
@@ -135,10 +179,30 @@ impl JournalFile {
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             // Half a line would spoil the next one too. If it cannot be cut off now, it is before the next is written.
             self.torn = self.file.set_len(self.len).is_err();
+            (self.lacks, self.unwritable) = (true, true);
             return Err(error);
         }
         self.len += line.len() as u64;
+        // What was left out before it is seen by its number, but for what could not be written: that may have had a higher one.
+        self.lacks = self.unwritable;
         Ok(())
+    }
+}
+
+/// Whoever drops it has written all that was under way.
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        let Some(path) = self.marker.as_ref().filter(|_| !self.lacks) else { return };
+        // Before the lock is given back: the next one has a marker of its own.
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::error!(%error, path = %path.display(), "the journal's file cannot be closed");
+        }
+    }
+}
+
+impl Numbers {
+    fn end(&self, good: u64, torn: bool) -> FileEnd {
+        FileEnd { good, last: self.last(), torn, unclosed: false, gap: self.gap() }
     }
 }
 
@@ -156,7 +220,7 @@ fn read_lines(
         bytes.clear();
         let len = reader.by_ref().take(line_most).read_until(b'\n', &mut bytes).map_err(io)? as u64;
         if len == 0 {
-            return Ok(FileEnd { good, torn: false, gap: numbers.gap() });
+            return Ok(numbers.end(good, false));
         }
         line += 1;
         if bytes.last() != Some(&b'\n') {
@@ -164,7 +228,7 @@ fn read_lines(
                 return Err(JournalError::Long { path: path.to_owned(), line });
             }
             if is_torn(&bytes) {
-                return Ok(FileEnd { good, torn: true, gap: numbers.gap() });
+                return Ok(numbers.end(good, true));
             }
         }
         let exchange = Exchange::from_line(String::from_utf8_lossy(&bytes).trim_end());
@@ -190,7 +254,7 @@ mod tests {
 
     fn open(path: &Path) -> Result<(JournalFile, Vec<Exchange>), JournalError> {
         let mut exchanges = Vec::new();
-        let (file, _) = JournalFile::open(path, |exchange| exchanges.push(exchange))?;
+        let (file, _) = JournalFile::open(path, None, |exchange| exchanges.push(exchange))?;
         Ok((file, exchanges))
     }
 
@@ -262,6 +326,32 @@ mod tests {
         drop(first);
         std::fs::write(&path, format!("{LINE}\n{LINE}\n")).unwrap();
         assert!(matches!(open(&path), Err(JournalError::Twice { line: 2, seq: 4, .. })));
+    }
+
+    #[test]
+    fn a_marker_stands_while_exchanges_may_come_and_stays_behind_where_nothing_else_says_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, marker) = (dir.path().join("journal.jsonl"), dir.path().join("marker"));
+        let open = || JournalFile::open(&path, Some(marker.clone()), |_| {}).unwrap();
+        let end = || read(&path, Some(&marker), |_| {}).unwrap();
+        let numbered = |seq: u64| LINE.replace("\"seq\":4", &format!("\"seq\":{seq}")) + "\n";
+        let (mut file, gap) = open();
+        assert_eq!((marker.exists(), gap), (true, Gap::default()));
+        file.append(&numbered(1)).unwrap();
+        assert_eq!((end().unclosed, end().gap), (true, Gap { evicted: 1, up_to: 2, forgotten: 0 }));
+        drop(file);
+        assert_eq!((marker.exists(), end().unclosed, end().gap), (false, false, Gap::default()));
+
+        // As a process leaves it that is killed.
+        std::fs::write(&marker, "").unwrap();
+        let (file, gap) = open();
+        assert_eq!(gap, Gap { evicted: 1, up_to: 2, forgotten: 0 });
+        drop(file);
+        assert!(end().unclosed, "nothing was written, so that no number says yet what is missing");
+        let (mut file, _) = open();
+        file.append(&numbered(3)).unwrap();
+        drop(file);
+        assert_eq!((end().unclosed, end().gap), (false, Gap { evicted: 1, up_to: 2, forgotten: 0 }));
     }
 
     #[test]

@@ -26,6 +26,11 @@ impl Numbers {
         true
     }
 
+    /// The highest; 0 where there is none.
+    pub(super) fn last(&self) -> u64 {
+        self.runs.last_key_value().map_or(0, |(_, last)| *last)
+    }
+
     /// What is missing of the numbers from 1 to the highest; whose it was, no number tells.
     pub(super) fn gap(&self) -> Gap {
         let mut from_the_end = self.runs.iter().rev();
