@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Action, Exchange, Sha1, Size,
+    Action, Exchange, Family, Sha1, Size,
     action::Role,
     exchange::End,
     reply::{InitReply, NextReply, Reply},
@@ -37,7 +37,8 @@ pub struct Timeline<'a> {
     notes: Vec<(u64, String)>,
     /// The first exchange's start, in microseconds since 1970.
     zero: i64,
-    uploads: BTreeMap<Option<Sha1>, Grid>,
+    /// Of each file, for each family in which it was sent: they number its parts in different ways.
+    uploads: BTreeMap<(Option<Sha1>, Option<Family>), Grid>,
     /// Are uploads to be told apart?
     several: bool,
     /// How many columns the bars have, if there are any.
@@ -69,7 +70,7 @@ impl<'a> Timeline<'a> {
         let last = exchanges.iter().map(|exchange| exchange.over_us()).max().unwrap_or(0);
         let mut uploads = BTreeMap::<_, Grid>::new();
         for exchange in &exchanges {
-            let grid = uploads.entry(exchange.file_sha1).or_default();
+            let grid = uploads.entry(upload(exchange)).or_default();
             if let Some(part) = exchange.part {
                 grid.part_size = grid.part_size.max(part.len);
                 if role(exchange) == Some(Role::Next) {
@@ -77,7 +78,7 @@ impl<'a> Timeline<'a> {
                 }
             }
         }
-        let several = uploads.keys().flatten().count() > 1;
+        let several = uploads.keys().filter_map(|(file, _)| *file).collect::<BTreeSet<_>>().len() > 1;
         let (notes, span) = (Vec::new(), last - zero);
         let mut timeline = Self {
             exchanges,
@@ -207,7 +208,7 @@ impl<'a> Timeline<'a> {
 
     fn what(&self, exchange: &Exchange) -> String {
         let action = exchange.action.as_deref().unwrap_or("(no action)");
-        let grid = self.uploads.get(&exchange.file_sha1);
+        let grid = self.uploads.get(&upload(exchange));
         let what = match (exchange.part, grid) {
             (Some(part), _) if part.offset == 0 => format!("{action} 1 at 0"),
             (Some(part), Some(grid)) if role(exchange) == Some(Role::Next) => {
@@ -239,6 +240,10 @@ impl fmt::Display for Timeline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f)
     }
+}
+
+fn upload(exchange: &Exchange) -> (Option<Sha1>, Option<Family>) {
+    (exchange.file_sha1, exchange.known_action().map(Action::family))
 }
 
 fn role(exchange: &Exchange) -> Option<Role> {

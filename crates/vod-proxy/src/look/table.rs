@@ -33,27 +33,41 @@ pub struct UploadLine {
     pub came_of_it: String,
 }
 
-/// What became of each upload, in the order in which they began.
+/// What became of each upload, in the order in which they began. A file that is sent in two families is two uploads.
 #[must_use]
 pub fn table(exchanges: &[Exchange]) -> Vec<UploadLine> {
-    let mut uploads = BTreeMap::<_, Vec<&Exchange>>::new();
+    let mut files = BTreeMap::<_, Vec<&Exchange>>::new();
     for exchange in exchanges {
-        uploads.entry((&exchange.account, exchange.file_sha1)).or_default().push(exchange);
+        files.entry((&exchange.account, exchange.file_sha1)).or_default().push(exchange);
     }
-    let mut uploads: Vec<_> = uploads.into_values().collect();
-    for upload in &mut uploads {
-        upload.sort_by_key(|exchange| exchange.seq);
-    }
+    let mut uploads: Vec<_> = files.into_values().flat_map(by_family).collect();
     uploads.sort_by_key(|upload| upload[0].seq);
     uploads.iter().map(|upload| UploadLine::of(upload)).collect()
+}
+
+/// The uploads of one file, each in the order of its exchanges. What belongs to any family, or names none that is known, is of
+/// the one that was asked in before it, or else of the first.
+fn by_family(mut exchanges: Vec<&Exchange>) -> Vec<Vec<&Exchange>> {
+    exchanges.sort_by_key(|exchange| exchange.seq);
+    let mut last = exchanges.iter().find_map(|exchange| family(exchange));
+    let mut uploads = BTreeMap::<_, Vec<_>>::new();
+    for exchange in exchanges {
+        last = family(exchange).or(last);
+        uploads.entry(last).or_default().push(exchange);
+    }
+    uploads.into_values().collect()
+}
+
+/// A cover and reports belong to any family: what opens, sends and finishes says which it is.
+fn family(exchange: &Exchange) -> Option<Family> {
+    let action = exchange.known_action().filter(|action| !matches!(action.role(), Role::Report | Role::Whole));
+    action.map(Action::family)
 }
 
 impl UploadLine {
     fn of(exchanges: &[&Exchange]) -> Self {
         let (first, last) = (exchanges[0], exchanges[exchanges.len() - 1]);
-        let actions = || exchanges.iter().filter_map(|exchange| exchange.known_action());
-        // A cover and reports belong to any family: what opens, sends and finishes says which it is.
-        let family = actions().find(|action| !matches!(action.role(), Role::Report | Role::Whole)).map(Action::family);
+        let of_any = || exchanges.iter().find_map(|exchange| exchange.known_action()).map(Action::family);
         let of_parts = || exchanges.iter().filter_map(|exchange| Some((exchange.part?, exchange.request.body.len)));
         let stored =
             exchanges.iter().rev().find(|exchange| exchange.acknowledged() && exchange.says_stored().is_some());
@@ -62,7 +76,7 @@ impl UploadLine {
         Self {
             account: first.account.clone(),
             file_sha1: first.file_sha1,
-            family: family.or_else(|| actions().next().map(Action::family)),
+            family: exchanges.iter().find_map(|exchange| family(exchange)).or_else(of_any),
             exchanges: exchanges.len(),
             parts: of_parts().map(|(part, _)| part.offset).collect::<BTreeSet<_>>().len(),
             sent: of_parts().count(),
@@ -139,5 +153,39 @@ mod tests {
                  800.0  … 6 parts acknowledged, 6MiB        ······█████
         "#]]
         .assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_file_that_is_sent_in_two_families_is_two_uploads_with_parts_of_their_own() {
+        // In the legacy family in parts of another size, which has no grid, and then again.
+        let next = |seq: u64, offset: u64, len: u64| {
+            let mut exchange = exchange(seq, "MultipartUploadVodFile", Some(1), Some(INIT));
+            exchange.part = Some(vod_proto::PartSpan { offset, len });
+            exchange.request.body.len = len;
+            exchange
+        };
+        let mut exchanges = vec![next(1, 0, 2 << 20), next(2, 2 << 20, 1 << 20)];
+        exchanges.extend(crate::look::crafted::plain().into_iter().map(|mut exchange| {
+            exchange.seq += 2;
+            exchange
+        }));
+        exchanges.push(exchange(8, "Report", None, Some(INIT)));
+        let lines: String = table(&exchanges).iter().map(|line| format!("{line}\n")).collect();
+        let timeline = Timeline::of(&exchanges).to_string();
+        let parts: String =
+            timeline.lines().filter(|line| line.contains(" at ")).map(|line| format!("{line}\n")).collect();
+        expect![[r#"
+            uploads
+              upload   family  requests  parts   sent       bytes          ms  came of it
+              ffbaf58  legacy         2      2      2        3MiB       150.0  code 0
+              ffbaf58  server         6      3      3        3MiB       750.0  stored as 1500
+
+                   0.0  MultipartUploadVodFile 1 at 0      1  code 0
+                 100.0  MultipartUploadVodFile 2 at 2MiB   1  code 0
+                 100.0  UploadPart 1 at 0                  1  code 0
+                 200.0  UploadPart 2 at 1MiB               1  code 0
+                 300.0  UploadPart 3 at 2MiB               1  code 0
+        "#]]
+        .assert_eq(&format!("uploads\n{}\n{lines}\n{parts}", UploadLine::HEADING));
     }
 }
