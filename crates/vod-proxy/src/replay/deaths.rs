@@ -18,7 +18,9 @@ use super::script::is_silent;
 pub(super) struct Deaths {
     /// When each exchange began and was over, in microseconds since 1970.
     spans: Vec<(i64, i64)>,
-    /// Those without an answer that are still to come, or are waited for: one of them is the next death.
+    /// Those without an answer.
+    silent: BTreeSet<usize>,
+    /// Those of them that are still to come, or are waited for: one of them is the next death.
     ahead: BTreeSet<usize>,
     /// What answers nobody any more.
     over: BTreeSet<usize>,
@@ -36,9 +38,11 @@ pub(super) struct Life(u64);
 impl Deaths {
     pub(super) fn of(recorded: &[Arc<Exchange>]) -> Self {
         let silent = recorded.iter().enumerate().filter(|(_, exchange)| is_silent(exchange));
+        let silent: BTreeSet<_> = silent.map(|(at, _)| at).collect();
         Self {
             spans: recorded.iter().map(|exchange| (exchange.start.as_microsecond(), exchange.over_us())).collect(),
-            ahead: silent.map(|(at, _)| at).collect(),
+            ahead: silent.clone(),
+            silent,
             over: BTreeSet::new(),
             excused: BTreeSet::new(),
             now: Life::default(),
@@ -65,7 +69,7 @@ impl Deaths {
 
     /// Did this one begin when somebody was gone who is there still?
     pub(super) fn lies_behind_one(&self, at: usize) -> bool {
-        self.ahead.range(..at).any(|death| self.spans[*death].1 <= self.spans[at].0)
+        self.ahead.range(..at).any(|death| self.spans[*death].1 < self.spans[at].0)
     }
 
     /// Whoever got no answer went by itself: that was no death.
@@ -80,11 +84,10 @@ impl Deaths {
         let waited_for = self.ahead.iter().rfind(|at| used[**at] > 0);
         let Some(death) = waited_for.or_else(|| self.ahead.first()).copied() else { return };
         let (start, end) = self.spans[death];
-        let behind = self.ahead.range(death + 1..).copied();
-        let right_behind = behind.clone().zip(death + 1..).filter(|(at, next)| at == next && self.spans[*at].0 <= end);
-        let under_way = behind.filter(|at| self.spans[*at].0 < end);
-        let with_it: BTreeSet<_> =
-            self.ahead.range(..=death).copied().chain(right_behind.map(|(at, _)| at)).chain(under_way).collect();
+        // Those that began before its end, and in the same instant those without an answer that come right behind it.
+        let right_behind = (death + 1..).take_while(|at| self.silent.contains(at) && self.spans[*at].0 <= end).count();
+        let with_it = |at: &usize| *at <= death + right_behind || self.spans[*at].0 < end;
+        let with_it: BTreeSet<_> = self.ahead.iter().copied().filter(with_it).collect();
         let last = with_it.last().copied().unwrap_or(death);
         let overlaps = |at: usize| if at < death { self.spans[at].1 >= start } else { self.spans[at].0 < end };
         let answered = (0..self.spans.len()).filter(|at| *at != death && overlaps(*at));
@@ -108,9 +111,11 @@ mod tests {
     /// Exchanges that began and were over then, and whether they were answered.
     fn deaths(recorded: &[(i64, i64, bool)]) -> Deaths {
         let silent = recorded.iter().enumerate().filter(|(_, (.., answered))| !answered);
+        let silent: BTreeSet<_> = silent.map(|(at, _)| at).collect();
         Deaths {
             spans: recorded.iter().map(|(start, end, _)| (*start, *end)).collect(),
-            ahead: silent.map(|(at, _)| at).collect(),
+            ahead: silent.clone(),
+            silent,
             ..Deaths::of(&[])
         }
     }
@@ -155,6 +160,12 @@ mod tests {
         assert!(!deaths.lies_behind_one(1) && deaths.lies_behind_one(3));
         deaths.begins(&[1, 1, 0, 0]);
         assert!(deaths.is_over(2) && !deaths.lies_behind_one(3));
+    }
+
+    #[test]
+    fn what_began_in_the_instant_of_a_death_does_not_wait_for_it() {
+        assert!(!deaths(&[(0, 9, false), (9, 12, true)]).lies_behind_one(1));
+        assert!(deaths(&[(0, 9, false), (10, 12, true)]).lies_behind_one(1));
     }
 
     #[test]
