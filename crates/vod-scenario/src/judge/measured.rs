@@ -10,20 +10,28 @@ use crate::{
     format::{Bytes, Moment, Order, Times, Wait, Waits},
 };
 
-/// By how much a moment may be off, in microseconds. In simulation by the grain of its timers, 1 ms. With real processes
-/// the mock knows that a reply is out only after the client has it, on a busy machine 20 ms later.
-const fn grain_us(target: Target) -> i64 {
+/// How late it may be written down that a reply is out, in microseconds. In simulation by nothing, and it takes a moment until
+/// the client has it. With real processes the mock knows of it only after the client, on a busy machine 20 ms later.
+const fn lag_us(target: Target) -> i64 {
     match target {
-        Target::Sim => 1_000,
+        Target::Sim => 0,
         Target::Process => 20_000,
     }
 }
 
-/// How much longer than said a wait may be with real processes, in microseconds. Default 1 s: machines are busy with other
-/// things. A simulation is late by nothing.
+/// How much shorter than said a wait may look, in microseconds: by that lag, and in simulation by the grain of its timers.
+const fn early_us(target: Target) -> i64 {
+    match target {
+        Target::Sim => 1_000,
+        Target::Process => lag_us(Target::Process),
+    }
+}
+
+/// How much longer than said a wait may be, in microseconds. With real processes 1 s: machines are busy with other things. In
+/// simulation by the grain of its timers, and by how long a reply is under way.
 const fn late_us(target: Target) -> i64 {
     match target {
-        Target::Sim => grain_us(Target::Sim),
+        Target::Sim => 2_000,
         Target::Process => 1_000_000,
     }
 }
@@ -63,12 +71,12 @@ fn in_order(case: Case<'_>, Order { first, then }: Order) -> Vec<Finding> {
     for (step, exchanges) in case.evidence.by_step() {
         let (Some(one), Some(other)) = (moment(first, &exchanges), moment(then, &exchanges)) else { continue };
         seen = true;
-        if one.0 - grain_us(case.evidence.target) > other.0 {
+        if one.is_behind(&other, case.evidence.target) {
             let why = format!(
                 "in {} {then} by {}, and {first} by {}",
                 case.evidence.name_of(step),
-                other.1.name(),
-                one.1.name()
+                other.by.name(),
+                one.by.name()
             );
             findings.push(Finding::unless_missing(case.evidence.is_whole_in(step), why));
         }
@@ -80,22 +88,45 @@ fn in_order(case: Case<'_>, Order { first, then }: Order) -> Vec<Finding> {
     findings
 }
 
-/// When something happened, in microseconds since 1970, and by which exchange.
-fn moment(moment: Moment, exchanges: &[Exchange]) -> Option<(i64, &Exchange)> {
+/// When something happened, and by which exchange.
+struct Happened<'a> {
+    /// In microseconds since 1970.
+    at: i64,
+    /// Is it a reply, of which it may be known late that it is out?
+    is_reply: bool,
+    by: &'a Exchange,
+}
+
+impl Happened<'_> {
+    /// Did it certainly happen behind the other?
+    fn is_behind(&self, other: &Self, target: Target) -> bool {
+        let sent = self.by.start.as_microsecond();
+        // What was asked for only then was not answered before.
+        let asked_behind = self.is_reply && sent > other.at;
+        let lag = if self.is_reply { lag_us(target) } else { 0 };
+        asked_behind || self.at - lag > other.at
+    }
+}
+
+fn moment(moment: Moment, exchanges: &[Exchange]) -> Option<Happened<'_>> {
     let of_action = exchanges.iter().filter(|exchange| exchange.known_action() == Some(moment.action()));
-    let at = |exchange: &Exchange| match moment {
-        Moment::FirstSent(_) | Moment::LastSent(_) => Some(exchange.start.as_microsecond()),
-        Moment::FirstAnswered(_) | Moment::LastAnswered(_) => exchange.whole_reply().map(|_| exchange.over_us()),
-        Moment::FirstAcknowledged(_) | Moment::LastAcknowledged(_) => {
-            exchange.acknowledged().then(|| exchange.over_us())
-        }
-    };
-    let times = of_action.filter_map(|exchange| Some((at(exchange)?, exchange)));
+    let happened = of_action.filter_map(|by| {
+        let (is_reply, at) = match moment {
+            Moment::FirstSent(_) | Moment::LastSent(_) => (false, Some(by.start.as_microsecond())),
+            Moment::FirstAnswered(_) | Moment::LastAnswered(_) => (true, by.whole_reply().map(|_| by.over_us())),
+            Moment::FirstAcknowledged(_) | Moment::LastAcknowledged(_) => {
+                (true, by.acknowledged().then(|| by.over_us()))
+            }
+        };
+        Some(Happened { at: at?, is_reply, by })
+    });
     match moment {
         Moment::FirstSent(_) | Moment::FirstAnswered(_) | Moment::FirstAcknowledged(_) => {
-            times.min_by_key(|(at, _)| *at)
+            happened.min_by_key(|happened| happened.at)
         }
-        Moment::LastSent(_) | Moment::LastAnswered(_) | Moment::LastAcknowledged(_) => times.max_by_key(|(at, _)| *at),
+        Moment::LastSent(_) | Moment::LastAnswered(_) | Moment::LastAcknowledged(_) => {
+            happened.max_by_key(|happened| happened.at)
+        }
     }
 }
 
@@ -114,7 +145,7 @@ fn gaps(case: Case<'_>, action: Action, waits: Waits) -> Vec<Finding> {
                 continue;
             }
             seen = true;
-            let early = waits.min.is_some_and(|min| gap.saturating_add(grain_us(target)) < micros(min));
+            let early = waits.min.is_some_and(|min| gap.saturating_add(early_us(target)) < micros(min));
             let late = waits.max.is_some_and(|max| gap > micros(max).saturating_add(late_us(target)));
             if early || late {
                 let gap = Wait(Duration::from_millis(u64::try_from(gap / 1000).unwrap_or(0)));
@@ -202,6 +233,34 @@ mod tests {
             story.evidence.exchanges[6].start =
                 jiff::Timestamp::from_microsecond(failed_at + gap * 1000).expect("a time of a story");
         }
+    }
+
+    #[test]
+    fn only_a_reply_may_be_late_and_none_is_earlier_than_its_request() {
+        // The finish, of which it is written down so many microseconds after the last part's reply that it was sent, and 10 ms
+        // after that that it was answered.
+        let finish = |order: &str, target: Target, after: i64| {
+            ruling(&format!("order = [{order}]"), |story| {
+                story.evidence.target = target;
+                story.evidence.exchanges[3].times.reply_done = Some(50_000);
+                let answered = story.evidence.exchanges[3].over_us();
+                let finish = &mut story.evidence.exchanges[4];
+                finish.start = jiff::Timestamp::from_microsecond(answered + after).expect("a time of a story");
+                finish.times.reply_done = Some(10_000);
+            })
+        };
+        let after = "{ first = { last-answered = \"part\" }, then = { first-sent = \"finish\" } }";
+        assert_eq!(finish(after, Target::Sim, 0), "holds");
+        assert_eq!(finish(after, Target::Sim, -1), "broken");
+        assert_eq!(finish(after, Target::Process, -20_000), "holds", "the part's reply was out before");
+        assert_eq!(finish(after, Target::Process, -20_001), "broken");
+        let before = "{ first = { first-sent = \"finish\" }, then = { last-answered = \"part\" } }";
+        assert_eq!(finish(before, Target::Process, 0), "holds");
+        assert_eq!(finish(before, Target::Process, 1), "broken", "a request is not late");
+        let sooner = "{ first = { first-answered = \"finish\" }, then = { last-answered = \"part\" } }";
+        assert_eq!(finish(sooner, Target::Process, -5_000), "holds");
+        assert_eq!(finish(sooner, Target::Process, 1), "broken", "it was only asked for then");
+        assert_eq!(finish(sooner, Target::Sim, -5_000), "broken");
     }
 
     #[test]

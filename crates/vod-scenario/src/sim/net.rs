@@ -5,6 +5,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::Uri;
@@ -24,9 +25,22 @@ struct State {
     listening: Option<UnboundedSender<End>>,
     /// Every client's connections, by the number of the client.
     connections: Vec<(usize, Hold)>,
+    latency: Option<Duration>,
 }
 
+/// How long what a server writes is under way to its client. Default 1 ms, the grain of a paused clock: what a client does
+/// because of a reply is then later than the reply, and the order of the two can be told. What a client writes is there at
+/// once: nothing would be told apart by that.
+const LATENCY: Duration = Duration::from_millis(1);
+
 impl Net {
+    /// A network on which replies take their time.
+    pub(super) fn with_latency() -> Self {
+        let net = Self::default();
+        net.state().latency = Some(LATENCY);
+        net
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +78,7 @@ impl Net {
 
     fn connect(&self, client: usize) -> io::Result<TokioIo<End>> {
         let mut state = self.state();
-        let (near, far) = Pipe::connect();
+        let (near, far) = Pipe::connect(state.latency);
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         state.listening.as_ref().ok_or_else(refused)?.send(far).map_err(|_| refused())?;
         state.connections.push((client, near.hold()));

@@ -4,15 +4,21 @@
 //! An end that is dropped with bytes unread resets the other, as a socket does, unless it hung up before.
 
 use std::{
+    collections::VecDeque,
+    future::Future as _,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 use vod_serve::Transport;
 
 /// How much may be on the way in one direction. Default 64 KiB: a part of 1 MiB never fits,
@@ -23,6 +29,8 @@ pub(super) const CAPACITY: usize = 64 << 10;
 #[derive(Debug, Default)]
 struct Way {
     bytes: BytesMut,
+    /// Of how many of them it is waited for that they come, in their order.
+    coming: VecDeque<(Pin<Box<Sleep>>, usize)>,
     /// How the writing end left, if it did.
     left: Option<Left>,
     /// The reading end is gone: writing is an error.
@@ -38,6 +46,21 @@ enum Left {
 }
 
 impl Way {
+    /// How many bytes are there.
+    fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        while let Some((time, _)) = self.coming.front_mut() {
+            if time.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            self.coming.pop_front();
+        }
+        let under_way: usize = self.coming.iter().map(|(_, len)| len).sum();
+        match self.bytes.len() - under_way {
+            0 if under_way > 0 => Poll::Pending,
+            come => Poll::Ready(come),
+        }
+    }
+
     fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
@@ -45,9 +68,16 @@ impl Way {
     }
 }
 
+/// The end that a client connects to.
+const SERVER: usize = 1;
+
 /// Both directions and both ends: direction 0 is written by end 0 and read by end 1.
 #[derive(Debug, Default)]
-pub(super) struct Pipe(Mutex<State>);
+pub(super) struct Pipe {
+    state: Mutex<State>,
+    /// How long what a server writes is under way, if any time.
+    latency: Option<Duration>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -57,15 +87,15 @@ struct State {
 }
 
 impl Pipe {
-    /// A connection, as its two ends.
-    pub(super) fn connect() -> (End, End) {
-        let pipe = Arc::new(Self::default());
+    /// A connection, as the client's end and the server's.
+    pub(super) fn connect(latency: Option<Duration>) -> (End, End) {
+        let pipe = Arc::new(Self { latency, ..Self::default() });
         let end = |side| End { pipe: Arc::clone(&pipe), side, reset_on_drop: false };
         (end(0), end(1))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends what a side writes, behind what it wrote.
@@ -93,6 +123,7 @@ impl Pipe {
         let incoming = &mut state.ways[1 - side];
         incoming.deaf = true;
         incoming.bytes.clear();
+        incoming.coming.clear();
         incoming.wake();
     }
 }
@@ -167,8 +198,9 @@ impl AsyncRead for End {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let way = &mut state.ways[1 - self.side];
-        if !way.bytes.is_empty() {
-            let len = way.bytes.len().min(buf.remaining());
+        let come = ready!(way.poll_come(cx));
+        if come > 0 {
+            let len = come.min(buf.remaining());
             buf.put_slice(&way.bytes[..len]);
             way.bytes.advance(len);
             way.wake();
@@ -205,6 +237,9 @@ impl AsyncWrite for End {
             return Poll::Pending;
         }
         way.bytes.extend_from_slice(&buf[..len]);
+        if let Some(latency) = self.pipe.latency.filter(|_| self.side == SERVER) {
+            way.coming.push_back((Box::pin(sleep(latency)), len));
+        }
         way.wake();
         Poll::Ready(Ok(len))
     }
@@ -233,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_end_is_a_clean_end_behind_what_was_written() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         a.write_all(b"hello").await.unwrap();
         drop(a);
         assert_eq!(read(&mut b).await, Ok("hello".to_owned()));
@@ -242,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_comes_behind_what_was_written_and_stops_writing_at_once() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         a.write_all(b"hel").await.unwrap();
         a.reset_on_drop();
         drop(a);
@@ -255,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_left_unread_make_a_drop_a_reset() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         b.write_all(b"a request").await.unwrap();
         drop(a.write_all(b"").await);
         drop(a);
@@ -264,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_hangs_up_first_is_read_to_a_clean_end_whatever_was_left_unread() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         b.write_all(b"a request").await.unwrap();
         a.write_all(b"hel").await.unwrap();
         a.hang_up();
@@ -275,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn shutdown_ends_one_direction_only() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         a.shutdown().await.unwrap();
         assert_eq!(read(&mut b).await, Ok(String::new()));
         b.write_all(b"still").await.unwrap();
@@ -285,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_pipe_holds_the_writer_until_it_is_read_or_reset() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         let (sent, mut received) = (vec![7; 3 * CAPACITY], vec![0; 3 * CAPACITY]);
         let (wrote, read) = tokio::join!(a.write_all(&sent), b.read_exact(&mut received));
         wrote.unwrap();
@@ -301,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_end_is_of_no_use_to_its_owner_and_closed_to_the_other() {
-        let (mut a, mut b) = Pipe::connect();
+        let (mut a, mut b) = Pipe::connect(None);
         let hold = a.hold();
         let mut waiting = Box::pin(read(&mut b));
         assert!(waiting.as_mut().now_or_never().is_none());

@@ -33,7 +33,7 @@ impl Recorder {
         let connector = mock.connector(NUMBER);
         let route = Route::Reverse(origin, None);
         let proxy = Arc::new(Proxy::recording_over(connector, route, trust_nobody(), &recording, journal, clock));
-        let clients = Net::default();
+        let clients = Net::with_latency();
         let (serving, listener) = (Arc::clone(&proxy), clients.listen());
         let task = tokio::spawn(async move { match serving.serve(listener).await {} });
         Ok(Self { proxy, task, clients })

@@ -35,7 +35,7 @@ pub(super) fn retell(scenario: &Scenario, seed: u64, recording: &Path, kills: Pl
         let replay =
             Replay::open_with(recording, config).map_err(|error| NotRun::Replay { said: error.to_string() })?;
         let replay = Arc::new(replay);
-        let (net, served) = (Net::default(), Arc::clone(&replay));
+        let (net, served) = (Net::with_latency(), Arc::clone(&replay));
         let listener = net.listen();
         let serving = tokio::spawn(async move { match served.serve(listener).await {} });
         let credentials = Credentials::new("AKIDsomebodyelsesomebodyelsesomebody", SecretKey::new("other"));

@@ -98,7 +98,9 @@ pub(super) async fn tell(
 ) -> Result<Evidence, NotRun> {
     let epoch = Timestamp::from_second(EPOCH_S).unwrap_or(Timestamp::UNIX_EPOCH);
     let (killer, asks) = mpsc::unbounded_channel();
-    let (net, clock) = (Net::default(), WallClock::fixed(epoch));
+    // A recorder sees at once what the mock says, or a client that is killed would part what the two of them know.
+    let net = if record_to.is_some() { Net::default() } else { Net::with_latency() };
+    let clock = WallClock::fixed(epoch);
     let recorder = record_to.map(|dir| Recorder::start(dir, &net, &endpoint(Who::A), clock)).transpose()?;
     let reached = recorder.as_ref().map_or(&net, Recorder::clients).clone();
     let credentials = Credentials::new(DEMO_SECRET_ID, SecretKey::new(DEMO_SECRET_KEY));
