@@ -13,13 +13,14 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Display,
     io::{self, Write as _},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 
-use crate::{exit, format, from_recording, library};
+use crate::{exit, format, from_recording, library, report::visible};
 
 /// Runs and judges scenarios against the mock and the client.
 #[derive(Debug, Parser)]
@@ -119,13 +120,18 @@ fn dispatch(command: Command) -> u8 {
     }
 }
 
-/// A line for people, or for a program that reads reports. Whoever does not read it any more misses nothing.
+/// A line for people, or for a program that reads reports; nothing in it acts on a terminal. Whoever does not read it any more misses nothing.
 fn say(line: impl Display) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = writeln!(io::stdout(), "{}", visible(&line.to_string()));
+}
+
+/// How many are told at a time.
+fn jobs(word: &str) -> Result<NonZeroUsize, String> {
+    word.parse().map_err(|_| "expected a number of 1 or more".to_owned())
 }
 
 fn complain(error: impl Display) {
-    let _ = writeln!(io::stderr(), "vod-scenario: {error}");
+    let _ = writeln!(io::stderr(), "vod-scenario: {}", visible(&error.to_string()));
 }
 
 fn check(files: &[PathBuf]) -> u8 {

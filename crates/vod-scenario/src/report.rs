@@ -4,10 +4,13 @@
 
 pub mod html;
 pub mod junit;
+mod plain;
 mod timeline;
 
 use std::fmt::{self, Write as _};
 
+use self::plain::LogEnd;
+pub(crate) use self::plain::visible;
 use crate::{
     evidence::Evidence,
     judge::{Check, Finding, Judgement, Layer, Ruling, Verdict},
@@ -16,6 +19,9 @@ use crate::{
 
 /// How many of the last lines of a log a failure shows.
 const LOG_LINES: usize = 20;
+
+/// How many of the last bytes of a log a failure shows at most. Default 4 KiB: 20 lines, unless they are very long.
+const LOG_MOST: usize = 4 << 10;
 
 /// How much of what one check found is shown. The rest is mostly the same mistake again.
 const FINDINGS_MOST: usize = 3;
@@ -29,7 +35,7 @@ pub fn report(run: &Run) -> String {
     let mut out = String::new();
     // Writing to a text cannot fail.
     let _ = write_report(&mut out, run);
-    out
+    visible(&out).into_owned()
 }
 
 fn write_report(out: &mut String, run: &Run) -> fmt::Result {
@@ -127,10 +133,11 @@ fn write_memory(out: &mut String, evidence: &Evidence) -> fmt::Result {
 
 fn write_logs(out: &mut String, evidence: &Evidence) -> fmt::Result {
     for log in evidence.logs.iter().filter(|log| !log.text.trim().is_empty()) {
-        let lines: Vec<_> = log.text.lines().collect();
+        let end = LogEnd::of(log, evidence, LOG_MOST);
+        let lines: Vec<_> = end.text.lines().collect();
         writeln!(out, "  the end of {}:", log.origin)?;
         for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            writeln!(out, "    {}", evidence.masked(line))?;
+            writeln!(out, "    {line}")?;
         }
     }
     Ok(())
@@ -231,6 +238,24 @@ pub(crate) mod tests {
             "{text}"
         );
         assert!(text.contains("signing with [the secret key]") && !text.contains(&secret), "{text}");
+    }
+
+    /// A story that failed, whose client wrote 3 MiB of binary in one line, and whose file would clear the screen.
+    pub(crate) fn noisy() -> Run {
+        let mut story = Story::plain();
+        let text = "\u{1b}[2J\0\u{fffd}".repeat(400_000) + "this is the end\n";
+        story.evidence.logs.push(Log { origin: "the client's stdout".to_owned(), text });
+        story.evidence.left_behind.push("a \u{1b}[31mfile".to_owned());
+        story.scenario.why = "It \u{1b}]0;title\u{7} fails.".to_owned();
+        run(story)
+    }
+
+    #[test]
+    fn a_client_that_writes_without_end_is_shown_to_its_end_and_nothing_of_it_acts() {
+        let text = report(&noisy());
+        assert!(text.len() < 32 << 10, "{} bytes", text.len());
+        assert!(text.contains("this is the end\n") && text.contains("It \\u{1b}]0;title\\u{7} fails."), "{text}");
+        assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "{text:?}");
     }
 
     #[test]

@@ -14,8 +14,12 @@ use vod_proto::{Exchange, timeline};
 use crate::{
     evidence::{Evidence, Secret},
     judge::{Check, Finding, Judgement, Layer, Ruling},
+    report::plain::LogEnd,
     run::{Judged, Run, RunResult},
 };
+
+/// How many of the last bytes of a log a page shows at most. Default 64 KiB: a page stays one that a browser opens at once.
+const LOG_MOST: usize = 64 << 10;
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -246,7 +250,12 @@ fn logs(evidence: &Evidence) -> Markup {
         section {
             h2 { "Logs" }
             @for log in logs {
-                details { summary { (log.origin) ", " (log.text.lines().count()) " lines" } pre { (log.text) } }
+                @let end = LogEnd::of(log, evidence, LOG_MOST);
+                details {
+                    summary { (log.origin) ", " (log.text.lines().count()) " lines" }
+                    @if end.left_out > 0 { p { (end.left_out) " bytes before this are left out. A bundle, which " code { "--keep" } " makes, has them." } }
+                    pre { (end.text) }
+                }
             }
         }
     }

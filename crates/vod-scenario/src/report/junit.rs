@@ -2,7 +2,7 @@
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::report;
+use super::{report, visible};
 use crate::{
     evidence::Target,
     judge::Verdict,
@@ -55,7 +55,7 @@ fn first_finding(run: &Run) -> String {
         RunResult::Judged(judged) | RunResult::ControlUnhealthy(judged) => {
             let first = judged.judgement.against().find_map(|(check, findings)| Some((check, findings.first()?)));
             let first = first.map(|(check, finding)| format!("{} · {}: {}", check.layer, check.name, finding.why()));
-            judged.evidence.masked(&first.unwrap_or_default())
+            visible(&judged.evidence.masked(&first.unwrap_or_default())).into_owned()
         }
     }
 }
@@ -63,7 +63,11 @@ fn first_finding(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{evidence::Log, judge::crafted::Story, report::tests::run};
+    use crate::{
+        evidence::Log,
+        judge::crafted::Story,
+        report::tests::{noisy, run},
+    };
 
     #[test]
     fn what_failed_is_told_as_a_failure_and_what_is_inconclusive_as_an_error() {
@@ -79,6 +83,13 @@ mod tests {
         ] {
             assert!(text.contains(said), "{said} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_a_client_writes_without_end_is_cut_and_made_visible() {
+        let text = junit(&[run(Story::plain()), noisy()]).unwrap();
+        assert!(text.len() < 64 << 10 && text.contains("this is the end"), "{} bytes", text.len());
+        assert!(text.contains(r#"nothing-left-behind: a \u{1b}[31mfile""#), "{text}");
     }
 
     #[test]

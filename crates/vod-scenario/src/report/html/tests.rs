@@ -113,3 +113,14 @@ fn an_index_leads_to_each_run_what_did_not_pass_first() {
     assert!(bad < good, "{page}");
     says(&page, &["<title>1 inconclusive, 1 pass</title>"]);
 }
+
+#[test]
+fn a_log_without_end_is_shown_to_its_end() {
+    let page = page(&crate::report::tests::noisy());
+    assert!(page.len() < 512 << 10, "{} bytes", page.len());
+    assert!(
+        page.contains("this is the end") && page.contains("bytes before this are left out"),
+        "{} bytes",
+        page.len()
+    );
+}
