@@ -102,10 +102,9 @@ impl Sweep<'_> {
             return None;
         }
         loop {
-            let seed = self.next.fetch_add(1, Ordering::Relaxed);
-            if self.seeds.to.is_some_and(|to| seed >= to) {
-                return None;
-            }
+            // Behind the last number there is no seed: it stays where it is, and is nobody's.
+            let next = |seed: u64| seed.checked_add(1).filter(|_| self.seeds.to.is_none_or(|to| seed < to));
+            let seed = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
             if self.shard.has(seed) {
                 return Some(seed);
             }
