@@ -43,12 +43,17 @@ impl FromStr for Size {
             .iter()
             .find_map(|(name, bytes)| text.strip_suffix(name).map(|digits| (digits.trim_end(), *bytes)))
             .unwrap_or((text, 1));
-        let number: Option<u64> =
-            Some(digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok());
-        number
-            .and_then(|number| number.checked_mul(unit))
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is no size such as \"64MiB\", \"512KiB\" or 6000000"))
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let units = if digits.starts_with(|first: char| first.is_ascii_digit()) {
+                ": it is a whole number of bytes, KiB, MiB or GiB"
+            } else {
+                ""
+            };
+            return Err(format!("{text:?} is no size such as \"64MiB\", \"512KiB\" or 6000000{units}"));
+        }
+        let number: Option<u64> = digits.parse().ok();
+        let too_large = || format!("{text:?} is too large: a size has at most {} bytes", u64::MAX);
+        number.and_then(|number| number.checked_mul(unit)).map(Self).ok_or_else(too_large)
     }
 }
 
@@ -105,5 +110,8 @@ mod tests {
         for text in ["", "MiB", "64MB", "-1", "+1", "1.5MiB", "99999999999999999GiB"] {
             assert!(text.parse::<Size>().is_err(), "{text:?} was read");
         }
+        let said = |text: &str| text.parse::<Size>().unwrap_err();
+        assert!(said("8EiB").ends_with("it is a whole number of bytes, KiB, MiB or GiB"), "{}", said("8EiB"));
+        assert!(said("99999999999999999GiB").contains("is too large"), "{}", said("99999999999999999GiB"));
     }
 }

@@ -115,6 +115,10 @@ pub struct Scenario {
     /// Where it is not told.
     #[serde(default, rename = "skip")]
     pub(crate) skips: Vec<Spanned<Skip>>,
+    /// Nothing: cells have no matrix. It stands here to be named among the keys of a file.
+    #[serde(default, rename = "matrix", skip_serializing)]
+    #[expect(dead_code, reason = "only its name is of use")]
+    pub(crate) matrix: (),
 }
 
 /// What is uploaded: bytes made from a seed, so that nothing is kept on disk.
@@ -351,6 +355,7 @@ impl Scenario {
             expect: Expect::default(),
             exceptions: Vec::new(),
             skips: Vec::new(),
+            matrix: (),
         }
     }
 

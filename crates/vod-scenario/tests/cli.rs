@@ -86,7 +86,37 @@ fn seeds_that_are_none_and_shards_that_are_none_are_refused() {
     check(&["chaos", "--seeds", "nine"], 2, "", "no seeds such as 0..1000");
     check(&["chaos", "--shard", "4/3"], 2, "", "\"4/3\" is no shard such as 2/3");
     check(&["chaos", "--seeds", "9.."], 2, "", "--seeds without an end needs --for");
-    check(&["chaos", "--jobs", "0"], 2, "", "--jobs");
+    check(&["chaos", "--jobs", "0"], 2, "", "expected a number of 1 or more");
+    check(&["run", "--jobs", "0"], 2, "", "expected a number of 1 or more");
+}
+
+#[test]
+fn chaos_ends_at_the_last_seed() {
+    let last = "18446744073709551614..";
+    check(&["chaos", "--seeds", &format!("{last}18446744073709551615")], 0, "1 stories, ", "");
+    check(&["chaos", "--seeds", last, "--for", "600s"], 0, "1 stories, ", "");
+    check(&["chaos", "--help"], 0, "[default: 0..1000; with", "");
+}
+
+#[test]
+fn where_nothing_can_be_written_is_said_before_anything_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let below = file.join("below").display().to_string();
+    check(&["chaos", "--seeds", "0..1", "--save", &below], 2, "", &format!("cannot make the directory {below}"));
+    let said = format!("--keep: cannot write to {below}");
+    check(&["run", "plain-upload", "--target", "sim", "--keep", &below], 2, "", &said);
+}
+
+#[test]
+fn a_folder_is_no_story_and_the_bundles_below_it_are_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let folder = dir.path().display().to_string();
+    check(&["run", &folder], 2, "", &format!("{folder} is a folder, and neither a scenario's file nor a bundle\n"));
+    check(&["run", "final-error-is-final", "--target", "sim", "--keep", &folder], 0, "", "");
+    let said = format!("the bundles below it are {folder}/final-error-is-final/sim\n");
+    check(&["run", &folder], 2, "", &said);
 }
 
 #[test]

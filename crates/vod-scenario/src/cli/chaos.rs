@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use super::{complain, say};
+use super::{complain, jobs, say};
 use crate::{
     chaos::{self, Seeds, Settings, Shard},
     exit,
@@ -10,7 +10,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ChaosArgs {
-    /// Goes through these seeds: 0..1000, or 1000.. with --for
+    /// Goes through these seeds: A..B, or A.. with --for [default: 0..1000; with --for, 0..]
     #[arg(long, value_name = "A..B")]
     seeds: Option<Seeds>,
     /// Goes on for so long, such as 60s
@@ -23,7 +23,7 @@ pub(super) struct ChaosArgs {
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     /// How many stories are told at a time [default: the number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
 }
 
@@ -31,6 +31,12 @@ pub(super) fn run(args: ChaosArgs) -> u8 {
     let ChaosArgs { seeds, time, shard, save, jobs } = args;
     if seeds.is_some_and(|seeds| seeds.to.is_none()) && time.is_none() {
         complain("--seeds without an end needs --for, or it would never come to one");
+        return exit::USAGE;
+    }
+    if let Some(dir) = &save
+        && let Err(error) = std::fs::create_dir_all(dir)
+    {
+        complain(format!("--save: cannot make the directory {}: {error}", dir.display()));
         return exit::USAGE;
     }
     let settings = Settings { seeds, time, shard, jobs, save };

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use vod_proto::Family;
 
 use self::chosen::{Telling, chosen};
-use super::{Library, complain, say};
+use super::{Library, complain, jobs, say};
 use crate::{
     bundle,
     evidence::Target,
@@ -62,7 +62,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIALECT", requires = "client", value_parser = dialect)]
     dialect: Option<Dialect>,
     /// How many scenarios are told at a time [default: the number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
     /// Write the results to this file, in the XML of JUnit
     #[arg(long, value_name = "FILE")]
@@ -161,6 +161,10 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    if let Err(error) = places_to_write(args, &tellings) {
+        complain(error);
+        return exit::USAGE;
+    }
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let tell = |telling: &Telling| {
         let settings = Settings {
@@ -180,7 +184,8 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
     let interrupted = at_a_time(jobs, &tellings, tell, |(run, kept)| {
         say(report(&run));
         if let Err(error) = kept {
-            complain(format!("cannot keep the run of {}: {error}", run.story.name));
+            let to = args.keep.as_deref().unwrap_or(Path::new("")).join(run.story.kept_in(run.target));
+            complain(format!("cannot keep the run of {} in {}: {error}", run.story.name, to.display()));
             all_kept = false;
         }
         let interrupted = matches!(run.result, RunResult::NotRun(NotRun::Interrupted));
@@ -198,6 +203,19 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
     let mut told = runs.iter().filter(|run| run.skipped().is_none()).peekable();
     let passed = told.peek().is_some() && told.all(|run| run.verdict() == Verdict::Pass);
     if !interrupted && all_kept && passed { exit::PASS } else { exit::NOT_PASSED }
+}
+
+/// Can be written what runs write? Says where not, before anything is told.
+fn places_to_write(args: &RunArgs, tellings: &[Telling]) -> Result<(), String> {
+    if let Some(dir) = &args.keep {
+        let tried = std::fs::create_dir_all(dir).and_then(|()| tempfile::tempdir_in(dir).map(drop));
+        return tried.map_err(|error| format!("--keep: cannot write to {}: {error}", dir.display()));
+    }
+    if tellings.iter().all(|telling| telling.target == Target::Sim) {
+        return Ok(());
+    }
+    let refused = |error| format!("cannot write to {}, which TMPDIR names: {error}", std::env::temp_dir().display());
+    tempfile::tempdir().map(drop).map_err(refused)
 }
 
 /// Makes a bundle of what a run left in the directory; of one that passed, where only others are wanted, nothing is left.

@@ -82,7 +82,12 @@ pub enum Faults {
 
 /// An upload. What it does not say is as the file says it for all.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table: {} for an upload as the file says, or what is other than there"
+)]
 pub struct Upload {
     /// What is uploaded. Default: the file's source.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -81,7 +81,7 @@ pub struct Bounds<T> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "bounds such as { min = 1, max = 2 }")]
 struct Raw<T> {
     min: Option<T>,
     max: Option<T>,

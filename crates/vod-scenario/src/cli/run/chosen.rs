@@ -15,6 +15,12 @@ use crate::{
     run::{self, InPlace, Named},
 };
 
+/// How many folders deep bundles are looked for. Default 1: as `--keep` makes them, `DIR/NAME/TARGET`.
+const BUNDLES_BELOW: usize = 1;
+
+/// How many bundles are named at most.
+const BUNDLES_NAMED: usize = 5;
+
 /// One telling that was asked for.
 pub(super) struct Telling {
     pub(super) story: Named,
@@ -51,7 +57,9 @@ pub(super) fn chosen(dir: &Path, args: &RunArgs) -> Result<Vec<Telling>, Vec<Str
     let tags: Vec<_> = tellings.iter().flat_map(|telling| telling.story.scenario.tags.clone()).collect();
     tellings.retain(|telling| args.asks_for(&telling.story.scenario));
     if tellings.is_empty() {
-        let near = args.tag.iter().map(|tag| did_you_mean(tag, tags.iter().map(String::as_str)));
+        // A tag that somebody has was meant as it was said.
+        let unknown = args.tag.iter().filter(|tag| !tags.contains(tag));
+        let near = unknown.map(|tag| did_you_mean(tag, tags.iter().map(String::as_str)));
         return Err(vec![format!("no scenario fits what was asked for{}", near.collect::<String>())]);
     }
     let twice = told_twice(&tellings);
@@ -75,6 +83,29 @@ fn told_twice(tellings: &[Telling]) -> Vec<String> {
     errors
 }
 
+/// What is to be said of a folder that is no bundle.
+fn no_bundle(folder: &Path) -> String {
+    let (mut bundles, mut folders) = (Vec::new(), vec![(folder.to_owned(), 0)]);
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let (found, others): (Vec<_>, Vec<_>) =
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).partition(|path| bundle::is_one(path));
+        bundles.extend(found.into_iter().map(|path| path.display().to_string()));
+        if depth < BUNDLES_BELOW {
+            folders.extend(others.into_iter().map(|path| (path, depth + 1)));
+        }
+    }
+    bundles.sort();
+    let more = bundles.len().saturating_sub(BUNDLES_NAMED);
+    bundles.truncate(BUNDLES_NAMED);
+    let below = match (bundles.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; the bundles below it are {}", bundles.join(", ")),
+        (false, more) => format!("; the bundles below it are {} and {more} more", bundles.join(", ")),
+    };
+    format!("{} is a folder, and neither a scenario's file nor a bundle{below}", folder.display())
+}
+
 /// All cells of a scenario on all targets; of a bundle what ran, as it ran.
 fn tellings_of(dir: &Path, name: &str, args: &RunArgs) -> Result<Vec<Telling>, String> {
     let of_bundle = bundle::is_one(Path::new(name)).then(|| name.to_owned());
@@ -93,6 +124,8 @@ fn tellings_of(dir: &Path, name: &str, args: &RunArgs) -> Result<Vec<Telling>, S
         let client = bundle.client.map(written_in);
         let client = client.map(|command| InPlace { command, dialect: bundle.dialect, is_of_bundle: true });
         (stories, bundle.target.into(), bundle.seed, client, bundle.through_proxy)
+    } else if Path::new(name).is_dir() {
+        return Err(no_bundle(Path::new(name)));
     } else {
         (library::load(dir, name).map_err(|error| error.to_string())?, Targets::All, run::SEED, None, false)
     };
@@ -142,5 +175,7 @@ mod tests {
         std::fs::write(dir.path().join("a.toml"), story).unwrap();
         let errors = chosen(dir.path(), &args(&["--tag", "resme"])).err().unwrap();
         assert_eq!(errors, ["no scenario fits what was asked for: did you mean resume?"]);
+        let errors = chosen(dir.path(), &args(&["--tag", "resume", "--skip-tag", "resume"])).err().unwrap();
+        assert_eq!(errors, ["no scenario fits what was asked for"]);
     }
 }

@@ -24,10 +24,14 @@ pub(super) fn every_fault_fired(case: Case<'_>) -> Vec<Finding> {
         match case.evidence.faults.iter().find(|account| account.id == *id) {
             Some(account) if account.struck > 0 => findings.extend(killed_nobody(case, &fault)),
             Some(_) if case.scenario.faults_drawn => {}
-            Some(account) => findings.push(Finding::broken(format!(
-                "fault {id:?} never struck; {} requests fitted its selector",
-                account.matched
-            ))),
+            Some(account) => findings.push(Finding::broken(match fault.on.chance {
+                // The engine counts none that chance left out.
+                Some(chance) => {
+                    let fitted = case.evidence.exchanges.iter().filter(|exchange| is_planned(&fault, exchange)).count();
+                    format!("fault {id:?} never struck; {fitted} requests fitted its selector but for its chance of {chance}")
+                }
+                None => format!("fault {id:?} never struck; {} requests fitted its selector", account.matched),
+            })),
             None => findings.push(Finding::Unknown(format!("there is no account of fault {id:?}"))),
         }
     }
@@ -143,6 +147,20 @@ mod tests {
         story.assert_holds("memory-bounded");
         story.evidence.peak_memory.insert("mock".to_owned(), 500 << 20);
         story.assert_broken("memory-bounded", "the mock needed 500 MiB");
+    }
+
+    #[test]
+    fn what_chance_left_out_is_told_of_a_fault_that_never_struck() {
+        let mut story = Story::with(&FAULT.replace("phase", "on = { action = \"UploadPart\", chance = 0.5 }\nphase"));
+        story.evidence.faults.push(Fate {
+            id: "f".to_owned(),
+            account: None,
+            matched: 0,
+            struck: 0,
+            held: 0,
+            expired: false,
+        });
+        story.assert_broken("every-fault-fired", "3 requests fitted its selector but for its chance of 0.5");
     }
 
     #[test]
