@@ -275,16 +275,13 @@ impl Redactor {
     }
 }
 
-/// The placeholder of a short value without its life: values are told apart then by the order in which each life met them.
+/// The life and the number in the placeholder of a short value, 0 for the first life; none of any other placeholder. In each life
+/// numbers grow in the order in which values came.
 #[must_use]
-pub fn number_within_life(placeholder: &str) -> Cow<'_, str> {
-    let number = placeholder.strip_prefix("redacted-n").and_then(|numbers| numbers.split_once('.'));
-    match number {
-        Some((life, number)) if life.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Cow::Owned(format!("redacted-n{number}"))
-        }
-        _ => Cow::Borrowed(placeholder),
-    }
+pub fn life_and_number(placeholder: &str) -> Option<(u64, u64)> {
+    let numbers = placeholder.strip_prefix("redacted-n")?;
+    let (life, number) = numbers.split_once('.').unwrap_or(("0", numbers));
+    Some((life.parse().ok()?, number.parse().ok()?))
 }
 
 /// The secret parameter of this name, in whatever case it is written.
@@ -351,10 +348,10 @@ mod tests {
             ["redacted-n58.1", "redacted-n58.2", "redacted-n58.1"]
         );
         assert_eq!(first.value(long), next.value(long), "what is not numbered is the same in all");
-        let within = |placeholder: &str| number_within_life(placeholder).into_owned();
-        assert_eq!(within("redacted-n58.2"), "redacted-n2");
-        for other in ["redacted-n2", "redacted-0123456789abcdef", "AKID.1", "redacted-nx.1", ""] {
-            assert_eq!(within(other), other);
+        assert_eq!(life_and_number("redacted-n58.2"), Some((58, 2)));
+        assert_eq!(life_and_number("redacted-n2"), Some((0, 2)));
+        for other in ["redacted-0123456789abcdef", "AKID.1", "redacted-nx", "redacted-n58.x", ""] {
+            assert_eq!(life_and_number(other), None);
         }
     }
 

@@ -1,9 +1,12 @@
 //! What is compared of a request: the role it plays, and what it says beside that.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use vod_proto::{
-    Action, PartSpan, Query, Sha1, action::Role, query::Decoding, redact::number_within_life, request::Claims,
+    Action, Exchange, PartSpan, Query, Sha1, action::Role, query::Decoding, redact::life_and_number, request::Claims,
     ugc::UploadSignature,
 };
 
@@ -89,15 +92,60 @@ pub(super) struct Reading {
     pub(super) hosts: bool,
     /// Parameters that are secrets beside those of the protocol, in lower case.
     pub(super) secrets: Vec<String>,
+    /// Whose the short SecretIds are that were recorded.
+    pub(super) short: ShortIds,
+}
+
+/// Accounts whose SecretIds are too short for a placeholder that says which they are: told apart by the order in which they come.
+/// The numbers of their placeholders count other secrets too, which may be others, or none, when it is asked again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ShortIds {
+    /// By placeholder: the how-manieth it is.
+    known: BTreeMap<String, usize>,
+}
+
+impl ShortIds {
+    /// Those that were recorded. Each life of a recorder counted anew.
+    pub(super) fn recorded<'p>(placeholders: impl Iterator<Item = &'p String>) -> Self {
+        let all: BTreeSet<_> = placeholders.filter_map(|text| Some((life_and_number(text)?, text))).collect();
+        let (mut known, mut in_life) = (BTreeMap::new(), BTreeMap::<u64, usize>::new());
+        for ((life, _), placeholder) in all {
+            let count = in_life.entry(life).or_default();
+            *count += 1;
+            known.insert(placeholder.clone(), *count);
+        }
+        Self { known }
+    }
+
+    /// Whose it is, of one that comes now.
+    pub(super) fn came(&mut self, placeholder: String) -> String {
+        let next = self.known.len() + 1;
+        if life_and_number(&placeholder).is_some() {
+            self.known.entry(placeholder.clone()).or_insert(next);
+        }
+        self.whose(placeholder)
+    }
+
+    /// Whose it is, of one that is known.
+    pub(super) fn whose(&self, placeholder: String) -> String {
+        self.known.get(&placeholder).map_or(placeholder, |count| format!("redacted-n{count}"))
+    }
 }
 
 impl Reading {
+    /// Reads a request that was recorded.
+    pub(super) fn recorded(&self, exchange: &Exchange) -> Asked {
+        let request = &exchange.request;
+        let mut asked = self.read(&request.method, &request.host, &request.target);
+        asked.key.account = asked.key.account.map(|placeholder| self.short.whose(placeholder));
+        asked
+    }
+
     /// Reads a request whose target is redacted already.
     pub(super) fn read(&self, method: &str, host: &str, target: &str) -> Asked {
         let (path, query) = Query::split_target(target);
         let Claims { action, secret_id, file_sha1, part } = Claims::of(&query);
-        // Numbers that a later life of the recorder gave are those of a first one.
-        let account = secret_id.filter(|_| self.accounts).map(|id| number_within_life(&id).into_owned());
+        let account = secret_id.filter(|_| self.accounts).map(Cow::into_owned);
         let offset = part.map(|part| part.offset);
         let params = self.params(&query, action.as_deref().and_then(|name| name.parse().ok()));
         let (host, what) = match action {
@@ -182,7 +230,7 @@ impl Asked {
         differ("the path", Some(&self.path), Some(&recorded.path));
         differ("the account", key.account.as_deref(), of.account.as_deref());
         differ("the host", key.host.as_deref(), of.host.as_deref());
-        let names: std::collections::BTreeSet<_> = self.params.keys().chain(recorded.params.keys()).collect();
+        let names: BTreeSet<_> = self.params.keys().chain(recorded.params.keys()).collect();
         for name in names {
             let values = |params: &Params| params.get(name).map(|values| values.join(", "));
             let (now, then) = (values(&self.params), values(&recorded.params));

@@ -195,7 +195,7 @@ impl Host for ReplayHost {
     async fn subject(&self, head: &Head) -> (Subject, Asked) {
         let redactor = self.journal.redactor();
         let mut subject = subject(head, redactor);
-        let script = self.stage.script();
+        let mut script = self.stage.script();
         let asked = script.read(head.method.as_str(), &head.host(), &redactor.target(head.target()));
         if let Some(part) = subject.part {
             subject.part_number = script.part_number(subject.action.as_deref(), subject.file_sha1, part);

@@ -11,7 +11,7 @@ use vod_proto::{
 };
 
 use super::{
-    asked::{Asked, Key, Reading, Seen},
+    asked::{Asked, Key, Reading, Seen, ShortIds},
     deaths::{Deaths, Life},
     miss::{Miss, Nearest, Why},
     numbers::Numbers,
@@ -25,6 +25,8 @@ pub(super) struct Script {
     /// How often each was used.
     used: Vec<u32>,
     reading: Reading,
+    /// The short SecretIds that came so far.
+    came: ShortIds,
     numbers: Numbers,
     kills: bool,
     deaths: Deaths,
@@ -81,8 +83,12 @@ impl Script {
     /// A script of these exchanges, in this order.
     pub(super) fn new(exchanges: impl IntoIterator<Item = Exchange>, rules: Rules) -> Self {
         let recorded: Vec<_> = exchanges.into_iter().map(Arc::new).collect();
-        let everything = Reading { accounts: true, hosts: true, secrets: rules.secrets };
-        let mut keys: Vec<_> = recorded.iter().map(|exchange| read(&everything, exchange).key).collect();
+        let everything = Reading { accounts: true, hosts: true, secrets: rules.secrets, ..Reading::default() };
+        let mut keys: Vec<_> = recorded.iter().map(|exchange| everything.recorded(exchange).key).collect();
+        let short = ShortIds::recorded(keys.iter().filter_map(|key| key.account.as_ref()));
+        for key in &mut keys {
+            key.account = key.account.take().map(|placeholder| short.whose(placeholder));
+        }
         let several = |of: fn(&Key) -> Option<&String>| {
             let mut different = keys.iter().filter_map(of);
             different.next().is_some_and(|first| different.any(|other| other != first))
@@ -102,9 +108,9 @@ impl Script {
         }
         let numbers = Numbers::of(recorded.iter().map(|exchange| &**exchange));
         let used = vec![0; recorded.len()];
-        let reading = Reading { accounts, hosts, ..everything };
+        let reading = Reading { accounts, hosts, short, ..everything };
         let deaths = Deaths::of(&recorded);
-        Self { recorded, turns, used, reading, numbers, kills: rules.kills, deaths }
+        Self { recorded, turns, used, reading, came: ShortIds::default(), numbers, kills: rules.kills, deaths }
     }
 
     /// The life in which a connection begins that is accepted now.
@@ -124,8 +130,10 @@ impl Script {
     }
 
     /// Reads a request whose target is redacted already.
-    pub(super) fn read(&self, method: &str, host: &str, target: &str) -> Asked {
-        self.reading.read(method, host, target)
+    pub(super) fn read(&mut self, method: &str, host: &str, target: &str) -> Asked {
+        let mut asked = self.reading.read(method, host, target);
+        asked.key.account = asked.key.account.map(|placeholder| self.came.came(placeholder));
+        asked
     }
 
     /// The number of the part that a request sends, from 1, as far as the recording tells.
@@ -143,7 +151,7 @@ impl Script {
         let at =
             self.answering(self.turns.get(&asked.key)?).filter(|_| !self.is_early(asked) && !self.is_dead(life))?;
         let recorded = &self.recorded[at];
-        asked.differences(&read(&self.reading, recorded)).is_empty().then(|| broke_off(recorded))?
+        asked.differences(&self.reading.recorded(recorded)).is_empty().then(|| broke_off(recorded))?
     }
 
     /// What answers a request. Of a body that breaks off before its end nothing is `seen`.
@@ -175,7 +183,7 @@ impl Script {
     /// An answer that nobody got is there again, unless it was for a client who is dead.
     pub(super) fn give_back(&mut self, at: usize) {
         let Some(exchange) = self.recorded.get(at).filter(|_| !self.deaths.is_over(at)) else { return };
-        let key = read(&self.reading, exchange).key;
+        let key = self.reading.recorded(exchange).key;
         if let Some(turns) = self.turns.get_mut(&key) {
             turns.left.insert(at);
             self.used[at] = self.used[at].saturating_sub(1);
@@ -215,7 +223,7 @@ impl Script {
 
     fn differences(&self, asked: &Asked, seen: Option<Seen>, at: usize) -> Vec<String> {
         let recorded = &self.recorded[at];
-        let mut differences = asked.differences(&read(&self.reading, recorded));
+        let mut differences = asked.differences(&self.reading.recorded(recorded));
         let Mark { len, sha1, .. } = recorded.request.body;
         if let Some(seen) = seen.filter(|_| was_read(recorded)) {
             if seen.len != len {
@@ -241,11 +249,6 @@ impl Script {
         });
         Box::new(Miss { asked: asked.name(), why, nearest })
     }
-}
-
-fn read(reading: &Reading, exchange: &Exchange) -> Asked {
-    let request = &exchange.request;
-    reading.read(&request.method, &request.host, &request.target)
 }
 
 #[cfg(test)]

@@ -490,3 +490,25 @@ fn accounts_are_told_apart_by_the_key_of_the_recording() {
     let on_record = format!("{:?}", replay.exchanges());
     assert!(!on_record.contains("AKID"), "{on_record}");
 }
+
+#[test]
+fn short_accounts_are_told_apart_by_the_order_in_which_they_come_whatever_other_short_secrets_there_are() {
+    let finish = |id: &str| call(Action::FinishUpload, &[], 1).replace("redacted-1", id);
+    let with_token = |id: &str, token: &str| finish(id).replace("SecretId=", &format!("Token={token}&SecretId="));
+    let mut session = Session::default();
+    // Two lives of a recorder, each with numbers of its own, of which tokens take some.
+    for (first, between) in [(1, "t"), (58, "u")] {
+        let redactor = vod_proto::redact::Redactor::new([7; 32]).from_exchange(first);
+        for (id, reply) in [("mine", OK), ("yours", BUSY)] {
+            session.push("GET", &redactor.target(&with_token(id, between)), b"", Some(reply), End::Replied);
+        }
+    }
+    let (_dir, replay) = replay(&session);
+    block_on(async {
+        for _ in 0..2 {
+            assert_eq!(body(&ask(&replay, "GET", &finish("one"), b"").await), OK);
+            assert_eq!(body(&ask(&replay, "GET", &finish("another"), b"").await), BUSY);
+        }
+    });
+    assert!(replay.report().is_complete());
+}
