@@ -7,6 +7,7 @@ mod chaos;
 mod list;
 mod recordings;
 mod run;
+mod stop;
 
 use std::{
     borrow::Cow,

@@ -30,6 +30,7 @@ use std::{
 
 use vod_mock::{DEMO_SECRET_ID, DEMO_SECRET_KEY};
 use vod_proto::{Query, sign::SecretKey, ugc::UploadSignature};
+use vod_serve::program::asked_to_stop;
 
 use self::{mock::MockProcess, places::Places, proxy::ProxyProcess, retelling::retell, world::Processes};
 use crate::{
@@ -119,11 +120,12 @@ fn block_on(telling: impl Future<Output = Result<Evidence, NotRun>>) -> Result<E
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| NotRun::Setup { what: "start a runtime".to_owned(), source })?;
     runtime.block_on(async {
+        let asked_to_stop = asked_to_stop();
         tokio::select! {
             biased;
             told = telling => told,
             // Dropping the story kills its processes.
-            _ = tokio::signal::ctrl_c() => Err(NotRun::Interrupted),
+            () = asked_to_stop => Err(NotRun::Interrupted),
         }
     })
 }

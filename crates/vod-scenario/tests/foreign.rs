@@ -95,7 +95,7 @@ fn everything_that_a_scenario_sets_can_be_handed_over() {
     );
     let places = "{name} {family} {dialect} {part-size} {parallel} {attempts} {stall-timeout} <{cover-of}> {seed}";
     let told = run(&story, Some(&format!("{} {places}", shell(script))), &[]);
-    told.says(1, &["video.mp4 server documented 524288 3 4 1.5 <> 2 "]);
+    told.says(1, &["video.mp4 server documented 524288 3 4 1.5 <> 2\n"]);
 }
 
 #[test]
@@ -165,12 +165,14 @@ fn what_a_client_leaves_behind_is_named_and_ended() {
     assert_eq!(running("614.25"), 0, "it goes on");
 }
 
-/// Somebody presses Ctrl-C: here it is the client, whose parent is the runner.
+/// Somebody presses Ctrl-C, or cancels a job: here it is the client, whose parent is the runner.
 #[test]
-fn an_interrupted_run_takes_the_client_and_what_it_started_with_it() {
-    let told = run(ONE_STEP, Some(&shell("sleep 616.25 & kill -INT $PPID; wait")), &[]);
-    told.says(1, &["it was interrupted"]);
-    assert_eq!(running("616.25"), 0, "it goes on");
+fn a_run_that_is_asked_to_stop_takes_the_client_and_what_it_started_with_it() {
+    for signal in ["INT", "TERM"] {
+        let told = run(ONE_STEP, Some(&shell(&format!("sleep 616.25 & kill -{signal} $PPID; wait"))), &[]);
+        told.says(1, &["it was interrupted", "asked to stop: 0 of 1 stories were told"]);
+        assert_eq!(running("616.25"), 0, "it goes on");
+    }
 }
 
 /// It leaves the group of processes that is killed, and holds the client's output open.

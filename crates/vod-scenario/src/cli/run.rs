@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use vod_proto::Family;
 
 use self::chosen::{Telling, chosen};
-use super::{Library, complain, jobs, say};
+use super::{Library, complain, jobs, say, stop::Stop};
 use crate::{
     bundle,
     evidence::Target,
@@ -180,6 +180,13 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
         let kept = args.keep.as_deref().map_or(Ok(()), |dir| keep(dir, args.only_failed, &run, &telling.text));
         (run, kept)
     };
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain(format!("cannot listen for signals: {error}"));
+            return exit::USAGE;
+        }
+    };
     let (mut runs, mut all_kept) = (Vec::new(), true);
     let interrupted = at_a_time(jobs, &tellings, tell, |(run, kept)| {
         say(report(&run));
@@ -190,9 +197,12 @@ pub(super) fn run_all(args: &RunArgs) -> u8 {
         }
         let interrupted = matches!(run.result, RunResult::NotRun(NotRun::Interrupted));
         runs.push(run);
-        interrupted
+        interrupted || stop.is_asked()
     });
-    if !interrupted && runs.len() > 1 {
+    if interrupted {
+        let told = runs.iter().filter(|run| !matches!(run.result, RunResult::NotRun(NotRun::Interrupted))).count();
+        complain(format!("asked to stop: {told} of {} stories were told", tellings.len()));
+    } else if runs.len() > 1 {
         say(summary(&runs));
     }
     if let Err((file, error)) = write_reports(args, &runs) {
