@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use vod_client::Identity;
 use vod_proto::Sha1;
 
-use crate::{run::NotRun, source::SourceFacts};
+use crate::{not_run::NotRun, source::SourceFacts};
 
 /// What an entry begins with, as `vod-client` writes it.
 const FORMAT: &str = "vod-client digests 1";

@@ -8,7 +8,7 @@
 //! - [`recordings`]: recordings that are kept beside their stories, and how they are made anew.
 //! - [`evidence`]: what either target leaves behind to be judged.
 //! - [`judge`]: outcome, wire, invariants; when a run has passed.
-//! - [`run`]: control run, story, verdict. [`report`]: what is shown of it.
+//! - [`run`]: control run, story, verdict; [`not_run`]: why there is none. [`report`]: what is shown of it.
 //! - [`mod@from_recording`]: a recorded failure as a scenario.
 //! - [`chaos`]: stories drawn by chance from seeds, and made smaller when they break something.
 //! - [`library`]: scenario files by name. [`bundle`]: a run on disk, to be looked at and run again.
@@ -28,6 +28,7 @@ pub mod library;
 #[cfg(test)]
 mod mutants;
 mod near;
+pub mod not_run;
 pub mod process;
 pub mod proxied;
 pub mod recordings;

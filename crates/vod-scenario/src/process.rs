@@ -36,8 +36,8 @@ use self::{mock::MockProcess, places::Places, proxy::ProxyProcess, retelling::re
 use crate::{
     evidence::{Evidence, Secret, Target},
     format::{Scenario, Step, StepExpect},
+    not_run::NotRun,
     proxied::Proxied,
-    run::NotRun,
     source, telling,
 };
 

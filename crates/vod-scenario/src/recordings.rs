@@ -13,9 +13,10 @@ use vod_proxy::{Recording, RecordingError};
 use crate::{
     judge::{Case, Judgement, Verdict, judge},
     library::{self, Found, LibraryError},
+    not_run::NotRun,
     process,
     proxied::{Between, differences},
-    run::{Named, NotRun, SEED},
+    run::{Named, SEED},
     sim,
 };
 

@@ -37,8 +37,8 @@ pub use self::trace::Difference;
 use crate::{
     evidence::{Evidence, Log},
     format::Scenario,
+    not_run::NotRun,
     proxied::{Proxied, Retold},
-    run::NotRun,
 };
 
 /// What the logs of a simulation hold: everything our own crates say, so that a secret in it would be seen.

@@ -16,7 +16,7 @@ use crate::{
     clock::Stopwatch,
     evidence::{Event, Evidence, Happening, StepEnd, StepEvidence},
     format::{Does, Faults, Restart, Scenario, Step, StepExpect, Who},
-    run::NotRun,
+    not_run::NotRun,
     source::SourceFacts,
 };
 

@@ -26,9 +26,10 @@ use crate::{
     format::{ClientCommand, Dialect, Scenario},
     judge::Verdict,
     near::did_you_mean,
+    not_run::NotRun,
     process,
     report::{html, junit, report, summary},
-    run::{self, InPlace, NotRun, Run, RunResult, Settings},
+    run::{self, InPlace, Run, RunResult, Settings},
 };
 
 #[derive(Debug, clap::Args)]

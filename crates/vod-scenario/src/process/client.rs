@@ -20,7 +20,7 @@ use crate::{
     claim::Claim,
     evidence::{ClientReport, Log, StepEnd},
     format::Scenario,
-    run::NotRun,
+    not_run::NotRun,
     source::SourceFacts,
     telling::{Beginning, Client},
 };

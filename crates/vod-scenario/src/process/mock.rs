@@ -10,7 +10,7 @@ use super::{places::Places, server::ServerProcess};
 use crate::{
     evidence::Target,
     format::{Scenario, Who},
-    run::NotRun,
+    not_run::NotRun,
 };
 
 /// A mock that runs.

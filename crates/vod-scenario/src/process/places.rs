@@ -16,7 +16,7 @@ use crate::{
     claim::Claim,
     evidence::Target,
     format::{Scenario, Who},
-    run::NotRun,
+    not_run::NotRun,
     source::{self, SourceFacts},
 };
 

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use vod_serve::Plan;
 
 use super::{places::Places, server::ServerProcess};
-use crate::run::NotRun;
+use crate::not_run::NotRun;
 
 /// A proxy that runs.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use super::{client::ClientProcess, places::Places, proxy::ProxyProcess};
 use crate::{
     evidence::{Evidence, Log, StepEnd},
     format::Scenario,
+    not_run::NotRun,
     proxied::Retold,
-    run::NotRun,
     telling::{Client as _, beginnings},
 };
 

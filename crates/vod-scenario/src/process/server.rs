@@ -14,7 +14,7 @@ use tokio::{
 use vod_serve::KillTarget;
 
 use super::{LOG_FILTER, PATIENCE, capture::Capture, memory::PeakMemory, places::Places};
-use crate::{evidence::Log, run::NotRun, telling::Ask};
+use crate::{evidence::Log, not_run::NotRun, telling::Ask};
 
 /// A server that runs.
 #[derive(Debug)]

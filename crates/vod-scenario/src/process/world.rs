@@ -17,7 +17,7 @@ use super::{
 use crate::{
     evidence::Evidence,
     format::{Restart, Scenario, Who},
-    run::NotRun,
+    not_run::NotRun,
     source::SourceFacts,
     telling::{Ask, Beginning, News, Running, World, first_ended},
 };

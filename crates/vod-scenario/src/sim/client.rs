@@ -13,7 +13,7 @@ use crate::{
     claim::Claim,
     evidence::{ClientReport, ReportedOutcome, StepEnd, Target},
     format::{Dialect, Scenario, Who},
-    run::NotRun,
+    not_run::NotRun,
     source::{self, SourceFacts},
     telling::{Beginning, Client},
 };

@@ -13,7 +13,7 @@ use vod_proxy::{
 use vod_serve::WallClock;
 
 use super::net::{Net, SimConnector};
-use crate::run::NotRun;
+use crate::not_run::NotRun;
 
 /// The number by which the recorder's own connections are known in the mock's network. Clients have those from 1.
 const NUMBER: usize = 0;

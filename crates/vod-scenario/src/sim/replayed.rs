@@ -17,8 +17,8 @@ use super::{
 use crate::{
     evidence::StepEnd,
     format::Scenario,
+    not_run::NotRun,
     proxied::Retold,
-    run::NotRun,
     telling::{Client as _, beginnings},
 };
 

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     evidence::{Evidence, Target},
     format::{Restart, Scenario, Who},
+    not_run::NotRun,
     process::secrets,
-    run::NotRun,
     source::SourceFacts,
     telling::{self, Ask, Beginning, News, Running, World, first_ended},
 };

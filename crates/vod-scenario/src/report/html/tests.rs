@@ -95,7 +95,7 @@ fn no_secret_is_on_the_page_wherever_it_came_from() {
 #[test]
 fn a_run_that_could_not_be_told_says_why() {
     let mut run = run(Story::plain());
-    run.result = RunResult::NotRun(crate::run::NotRun::Mock { said: "no <room>".to_owned() });
+    run.result = RunResult::NotRun(crate::not_run::NotRun::Mock { said: "no <room>".to_owned() });
     says(&page(&run), &["inconclusive", "It could not be run: the mock did not start: no &lt;room&gt;"]);
 }
 
