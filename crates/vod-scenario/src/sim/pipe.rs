@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -198,7 +198,11 @@ impl AsyncRead for End {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let way = &mut state.ways[1 - self.side];
-        let come = ready!(way.poll_come(cx));
+        let Poll::Ready(come) = way.poll_come(cx) else {
+            // An end that is cut off meanwhile waits for nothing that comes.
+            way.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
         if come > 0 {
             let len = come.min(buf.remaining());
             buf.put_slice(&way.bytes[..len]);
@@ -347,5 +351,27 @@ mod tests {
         assert!(hold.is_held());
         drop((a, b));
         assert!(!hold.is_held());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_server_writes_is_under_way_for_a_while_and_whoever_is_cut_off_meanwhile_hears_of_it() {
+        let latency = Duration::from_millis(5);
+        let (mut client, mut server) = Pipe::connect(Some(latency));
+        server.write_all(b"hello").await.unwrap();
+        let mut bytes = [0; 5];
+        assert!(tokio::time::timeout(latency / 2, client.read_exact(&mut bytes)).await.is_err());
+        client.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"hello");
+        client.write_all(b"at once").await.unwrap();
+        assert_eq!(server.read(&mut [0; 9]).now_or_never().unwrap().unwrap(), 7);
+
+        server.write_all(b"late").await.unwrap();
+        let hold = client.hold();
+        let reading = tokio::spawn(async move { client.read(&mut [0; 4]).await });
+        tokio::task::yield_now().await;
+        hold.cut();
+        tokio::task::yield_now().await;
+        assert!(reading.is_finished(), "it waits on");
+        assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }
