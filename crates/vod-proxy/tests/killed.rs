@@ -130,8 +130,8 @@ fn what_was_under_way_when_a_recorder_was_killed_is_missing_for_ever() {
     assert!(lacks.contains("was not closed") && lacks.contains("up to number 4"), "{lacks}");
 
     // Whoever goes on, and is asked for nothing, is killed, or is stopped, takes nothing back.
-    Recorder::start(&recording, &upstream).stop();
     Recorder::start(&recording, &upstream).kill();
+    Recorder::start(&recording, &upstream).stop();
     assert_eq!(says("verify", &recording), killed);
 
     let recorder = Recorder::start(&recording, &upstream);

@@ -45,8 +45,8 @@ impl Recording {
     /// Drop the journal to close the recording: until then, and for ever if the process is killed, it says that it is not closed.
     ///
     /// One that is gone on in must be of the same source, keep the same of bodies and redact by the same rules. Its numbers go
-    /// on, and half a line that a killed recorder left is cut off; what it had under way has a number that is left out. Nobody else can record into it for as long as the journal
-    /// lives.
+    /// on, and half a line that a killed recorder left is cut off; what it had under way has a number that is left out. Nobody
+    /// else can record into it for as long as the journal lives.
     ///
     /// # Errors
     /// If it cannot be written or read, is another's, or something else stands there.
